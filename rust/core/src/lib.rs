@@ -1,0 +1,20 @@
+//! Ids, parameters, limits, error kinds and keyed noise shared by every part of Tokenmill.
+//! No I/O, no threads, none of our other crates.
+
+pub mod error;
+pub mod event;
+pub mod id;
+pub mod kind;
+pub mod limits;
+pub mod noise;
+pub mod option;
+pub mod params;
+pub mod request;
+
+pub use error::{Error, Result};
+pub use event::{Event, FinishReason, StopReason, TokenLogprob, TokenLogprobs};
+pub use id::{BlockId, RequestId, SequenceId, TokenId};
+pub use kind::{HasKind, Kind};
+pub use limits::Limits;
+pub use params::{LogprobsMode, SamplingParams};
+pub use request::{Prompt, Request};

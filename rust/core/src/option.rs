@@ -1,0 +1,1 @@
+//! The option table: one definition per option.

@@ -1,0 +1,1 @@
+//! From logits to tokens: processor pipeline, sampler and log-probs of Tokenmill.

@@ -1,0 +1,1 @@
+//! The Tokenmill engine: submit, plan, run, sample, publish.

@@ -1,0 +1,1 @@
+//! Checked readers of weight files for Tokenmill: safetensors, GGUF, configs, quantisation blocks.

@@ -1,0 +1,1 @@
+//! The Python extension module of Tokenmill: converts arguments, releases the GIL, converts back.

@@ -1,0 +1,1 @@
+//! Tokens and text for Tokenmill: tokenizers, chat templates, streaming detokeniser, stop strings.
