@@ -43,8 +43,20 @@ pub struct KindRow {
     pub is_retryable: bool,
 }
 
-const fn row(kind: Kind, http_status: u16, python: &'static str, exit_code: u8, is_retryable: bool) -> KindRow {
-    KindRow { kind, http_status, python, exit_code, is_retryable }
+const fn row(
+    kind: Kind,
+    http_status: u16,
+    python: &'static str,
+    exit_code: u8,
+    is_retryable: bool,
+) -> KindRow {
+    KindRow {
+        kind,
+        http_status,
+        python,
+        exit_code,
+        is_retryable,
+    }
 }
 
 impl Kind {

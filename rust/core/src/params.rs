@@ -17,6 +17,33 @@ pub enum LogprobsMode {
     ProcessedLogits,
 }
 
+impl LogprobsMode {
+    /// The public names, in the order of the variants.
+    pub const NAMES: [&'static str; 4] = [
+        "raw_logprobs",
+        "processed_logprobs",
+        "raw_logits",
+        "processed_logits",
+    ];
+
+    const VARIANTS: [Self; 4] = [
+        Self::RawLogprobs,
+        Self::ProcessedLogprobs,
+        Self::RawLogits,
+        Self::ProcessedLogits,
+    ];
+
+    /// The public name.
+    pub const fn name(self) -> &'static str {
+        Self::NAMES[self as usize]
+    }
+
+    /// The variant of a public name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::VARIANTS.into_iter().find(|mode| mode.name() == name)
+    }
+}
+
 /// How one request wants its tokens chosen. Names, defaults and bounds: the option table.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SamplingParams {
@@ -48,7 +75,7 @@ pub struct SamplingParams {
     pub max_tokens: Option<u32>,
     /// End tokens, stop ids and stop strings wait for this many tokens.
     pub min_tokens: u32,
-    /// Alternatives reported per generated token.
+    /// Alternatives reported per generated token, besides the sampled one; `u32::MAX`: the vocabulary.
     pub logprobs: Option<u32>,
     /// What those are taken from.
     pub logprobs_mode: LogprobsMode,

@@ -1,1 +1,17 @@
 //! The CPU backend of Tokenmill: run-time dispatched SIMD kernels over packed weights.
+
+mod arena;
+mod attend;
+mod backend;
+mod exec;
+mod isa;
+mod lanes;
+mod linear;
+mod memory;
+mod pack;
+mod plan;
+mod pool;
+
+pub use backend::{CpuBackend, MemoryUse};
+pub use exec::Profile;
+pub use isa::Level;

@@ -3,6 +3,9 @@
 
 use tokenmill_core::{BlockId, TokenId};
 
+use crate::backend::MemoryPlan;
+use crate::program::ModelShape;
+
 /// `slots` entry of a row that only reads the cache (a prompt wholly found in it).
 pub const NO_SLOT: u32 = u32::MAX;
 
@@ -52,6 +55,78 @@ impl StepBatch {
         self.spans.clear();
         self.tables.clear();
         self.logits_rows.clear();
+    }
+
+    /// Checks that the batch is one that a backend loaded with `plan` can run; the error says what is not.
+    /// Backends that index without looking rely on it.
+    pub fn check(&self, shape: &ModelShape, plan: &MemoryPlan) -> Result<(), String> {
+        let rows = self.rows();
+        if rows > plan.rows_max || self.logits_rows.len() > plan.logits_rows_max {
+            let logits = self.logits_rows.len();
+            return Err(format!(
+                "{rows} rows, {logits} with logits, exceed the plan"
+            ));
+        }
+        if self.positions.len() != rows || self.slots.len() != rows {
+            return Err("tokens, positions and slots differ in number".to_owned());
+        }
+        let has_bad_token = self
+            .tokens
+            .iter()
+            .any(|&token| token as usize >= shape.vocab_len);
+        let has_bad_position = self
+            .positions
+            .iter()
+            .any(|&position| position as usize >= plan.context_len);
+        if has_bad_token || has_bad_position {
+            return Err("a token or a position is out of range".to_owned());
+        }
+        let slots = plan.blocks * plan.block_size;
+        let has_bad_slot = self
+            .slots
+            .iter()
+            .any(|&slot| slot != NO_SLOT && slot as usize >= slots);
+        if has_bad_slot
+            || self
+                .tables
+                .iter()
+                .any(|block| block.0 as usize >= plan.blocks)
+        {
+            return Err("a slot or a block is out of range".to_owned());
+        }
+        if !self.logits_rows.is_sorted_by(|a, b| a < b)
+            || self
+                .logits_rows
+                .last()
+                .is_some_and(|&row| row as usize >= rows)
+        {
+            return Err("logits rows are not ascending rows".to_owned());
+        }
+        self.check_spans(plan)
+    }
+
+    fn check_spans(&self, plan: &MemoryPlan) -> Result<(), String> {
+        let mut next = 0;
+        for span in &self.spans {
+            let first = span.row as usize;
+            let end = first + span.rows as usize;
+            let table_end = span.table as usize + span.table_len as usize;
+            if first != next || span.rows == 0 || end > self.rows() || table_end > self.tables.len()
+            {
+                return Err("spans do not cover the rows in order".to_owned());
+            }
+            let seen = self.positions[end - 1] as usize + 1;
+            let is_consecutive = self.positions[first..end].is_sorted_by(|a, b| a + 1 == *b);
+            if !is_consecutive || seen > span.table_len as usize * plan.block_size {
+                return Err("a span's positions have gaps or leave its table".to_owned());
+            }
+            next = end;
+        }
+        if next == self.rows() {
+            Ok(())
+        } else {
+            Err("spans do not cover the rows in order".to_owned())
+        }
     }
 
     /// The block table of a span.

@@ -1,1 +1,28 @@
-//! Architectures as data for Tokenmill: config and weight names to a Program, and the Backend trait.
+//! Architectures as data for Tokenmill: config and weight names to a [`Program`], the [`Weights`] it
+//! reads, what each of its operations costs, and the [`Backend`] trait that runs it.
+
+#![forbid(unsafe_code)]
+
+pub mod architecture;
+pub mod backend;
+pub mod batch;
+mod build;
+pub mod config;
+pub mod cost;
+pub mod error;
+pub mod fields;
+pub mod program;
+mod rope;
+pub mod weights;
+
+pub use architecture::{Architecture, KNOWN, known_names};
+pub use backend::{Activations, Backend, Caps, ComputeDtype, KvFormat, MemoryPlan, Ticket};
+pub use batch::{BlockCopy, NO_SLOT, Span, StepBatch};
+pub use build::build;
+pub use config::{LayerConfig, ModelConfig};
+pub use error::{Error, Result};
+pub use program::{
+    Activation, Add, Affine, Attention, Embed, HeadNorm, KvShape, Linear, Logits, Mlp, ModelShape,
+    Moe, Norm, NormKind, Op, Program, Qkv, Reg, Rope, RowOrder, RowSlice, WeightId, WeightSpec,
+};
+pub use weights::{Tensor, Weights};

@@ -94,7 +94,7 @@ pub enum RowOrder {
     },
 }
 
-/// A rotary table: angle of position p and pair i is `p * inv_freq[i]`; both sine and cosine are
+/// A rotary table: angle of position p and pair i is `p * inv_freq[i]`, rounded to f32; both sine and cosine are
 /// multiplied by `attention_factor`. Halves are rotated: element i pairs with i + `inv_freq.len()`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rope {

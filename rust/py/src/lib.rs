@@ -1,1 +1,29 @@
 //! The Python extension module of Tokenmill: converts arguments, releases the GIL, converts back.
+
+mod convert;
+mod engine;
+mod errors;
+mod handle;
+mod machine;
+mod options;
+
+/// The module `tokenmill._tokenmill`.
+#[pyo3::pymodule]
+mod _tokenmill {
+    use pyo3::prelude::*;
+
+    #[pymodule_export]
+    use crate::engine::{Engine, inspect};
+    #[pymodule_export]
+    use crate::handle::Handle;
+    #[pymodule_export]
+    use crate::machine::measure_machine;
+    #[pymodule_export]
+    use crate::options::{check_sampling, nearest, options};
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+        crate::errors::add_to(module)
+    }
+}

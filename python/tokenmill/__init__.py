@@ -1,0 +1,56 @@
+"""Tokenmill: decode, serve and compress large language models.
+
+from tokenmill import LLM, SamplingParams
+with LLM() as llm:
+    print(llm.chat([{"role": "user", "content": "Hello!"}])[0].outputs[0].text)
+"""
+
+from tokenmill._tokenmill import __version__
+from tokenmill.api import (
+    LLM,
+    CompletionOutput,
+    Logprob,
+    RequestMetrics,
+    RequestOutput,
+    SamplingParams,
+    Stream,
+    StreamChunk,
+    Tokenizer,
+)
+from tokenmill.errors import (
+    CancelledError,
+    CorruptModelError,
+    DeadlineError,
+    DrainingError,
+    InternalError,
+    InvalidRequestError,
+    NotFoundError,
+    OverloadedError,
+    TokenmillError,
+    TokenmillIoError,
+    UnsupportedError,
+)
+
+__all__ = [
+    "LLM",
+    "CancelledError",
+    "CompletionOutput",
+    "CorruptModelError",
+    "DeadlineError",
+    "DrainingError",
+    "InternalError",
+    "InvalidRequestError",
+    "Logprob",
+    "NotFoundError",
+    "OverloadedError",
+    "RequestMetrics",
+    "RequestOutput",
+    "SamplingParams",
+    "Stream",
+    "StreamChunk",
+    "TokenmillError",
+    "TokenmillIoError",
+    "Tokenizer",
+    "UnsupportedError",
+    "__version__",
+]

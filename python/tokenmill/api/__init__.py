@@ -1,0 +1,25 @@
+"""The Python door: what a program imports."""
+
+from tokenmill.api.llm import LLM
+from tokenmill.api.outputs import (
+    CompletionOutput,
+    Logprob,
+    RequestMetrics,
+    RequestOutput,
+    StreamChunk,
+)
+from tokenmill.api.params import SamplingParams
+from tokenmill.api.stream import Stream
+from tokenmill.api.tokenizer import Tokenizer
+
+__all__ = [
+    "LLM",
+    "CompletionOutput",
+    "Logprob",
+    "RequestMetrics",
+    "RequestOutput",
+    "SamplingParams",
+    "Stream",
+    "StreamChunk",
+    "Tokenizer",
+]

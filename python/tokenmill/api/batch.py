@@ -1,0 +1,103 @@
+"""Any number of requests through a bounded queue: fed as it empties, answered in the order asked.
+
+Memory is bounded by the window, not by the number of prompts. Every running handle is read in every
+round, because one that is not read fills its channel and pauses. On any exception, Ctrl-C included,
+all that runs is cancelled.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+
+from tokenmill.api.collector import Collector
+from tokenmill.api.outputs import RequestOutput
+from tokenmill.errors import OverloadedError
+
+# Requests in flight; more only wait in the engine's queue.
+WINDOW = 192
+_WAIT_S = 0.05
+_RETRY_S = 0.02
+
+Submit = Callable[[], Collector]
+
+
+class Batch:
+    """Runs submissions and keeps their outputs in order."""
+
+    def __init__(self, submissions: Iterator[Submit], on_finished: Callable[[int], None]) -> None:
+        self._submissions = submissions
+        self._on_finished = on_finished
+        self._outputs: list[RequestOutput | None] = []
+        self._running: dict[int, Collector] = {}
+        self._held: Submit | None = None
+        self._is_exhausted = False
+
+    def run(self) -> list[RequestOutput]:
+        """Every output, in the order of the submissions."""
+        try:
+            while True:
+                self._fill()
+                if not self._running and self._is_exhausted:
+                    break
+                if not self._sweep():
+                    self._wait()
+        finally:
+            for collector in self._running.values():
+                collector.handle.cancel()
+        return [output for output in self._outputs if output is not None]
+
+    def _fill(self) -> None:
+        while len(self._running) < WINDOW and not self._is_exhausted:
+            submit = self._held or next(self._submissions, None)
+            self._held = None
+            if submit is None:
+                self._is_exhausted = True
+                return
+            try:
+                collector = submit()
+            except OverloadedError:
+                self._held = submit
+                return
+            self._running[len(self._outputs)] = collector
+            self._outputs.append(None)
+
+    def _sweep(self) -> bool:
+        """Read all that has arrived; whether anything had."""
+        is_progress = False
+        for index, collector in list(self._running.items()):
+            is_progress |= self._drain(index, collector)
+        return is_progress
+
+    def _drain(self, index: int, collector: Collector) -> bool:
+        is_progress = False
+        while True:
+            try:
+                event = collector.handle.next(0)
+            except TimeoutError:
+                return is_progress
+            is_progress = True
+            if event is None:
+                self._finish(index, collector)
+                return True
+            collector.add(event)
+
+    def _wait(self) -> None:
+        """Sleep until the oldest request moves, or a moment passes."""
+        oldest = next(iter(self._running.items()), None)
+        if oldest is None:
+            time.sleep(_RETRY_S)
+            return
+        index, collector = oldest
+        try:
+            event = collector.handle.next(_WAIT_S)
+        except TimeoutError:
+            return
+        if event is None:
+            self._finish(index, collector)
+        else:
+            collector.add(event)
+
+    def _finish(self, index: int, collector: Collector) -> None:
+        collector.finish()
+        self._outputs[index] = collector.output()
+        del self._running[index]
+        self._on_finished(1)

@@ -1,0 +1,125 @@
+"""From a request's events to its output: the one place where text and tokens are joined again.
+
+Invariant: text and tokens are appended in the order of the events and never changed afterwards.
+"""
+
+import time
+from typing import Any
+
+from tokenmill import _tokenmill
+from tokenmill.api.outputs import (
+    CompletionOutput,
+    Logprob,
+    RequestMetrics,
+    RequestOutput,
+    StreamChunk,
+)
+from tokenmill.api.prompts import Prompt
+from tokenmill.api.records import Event, EventFinish
+from tokenmill.api.tokenizer import Tokenizer
+
+
+class _Sample:
+    """One growing completion."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self.tokens: list[int] = []
+        self.logprobs: list[dict[int, Logprob]] = []
+        self.logprob_sum = 0.0
+        self.finish: EventFinish | None = None
+
+
+class Collector:
+    """Gathers the events of one handle."""
+
+    def __init__(self, handle: _tokenmill.Handle, prompt: Prompt, tokenizer: Tokenizer) -> None:
+        self.handle = handle
+        self._prompt = prompt
+        self._tokenizer = tokenizer
+        self._effective = handle.effective
+        self._samples = [_Sample() for _ in range(self._effective.get("n", 1))]
+        self._wants_logprobs = self._effective.get("logprobs") is not None
+        self._arrival = time.monotonic()
+        self._first_token: float | None = None
+        self._last_token: float | None = None
+        self._finished: float | None = None
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether every sample has ended."""
+        return self._finished is not None
+
+    def add(self, event: Event) -> StreamChunk:
+        """Take one event; gives back what is new."""
+        sample = self._samples[event["index"]]
+        logprobs = [self._position(entries) for entries in event["logprobs"]]
+        sample.texts.append(event["text"])
+        sample.tokens.extend(event["tokens"])
+        sample.logprobs.extend(logprobs)
+        sample.logprob_sum += sum(entries[0][1] for entries in event["logprobs"] if entries)
+        if event["tokens"]:
+            self._last_token = time.monotonic()
+            self._first_token = self._first_token or self._last_token
+        finish = sample.finish = event["finish"]
+        return StreamChunk(
+            index=event["index"],
+            text=event["text"],
+            token_ids=event["tokens"],
+            logprobs=logprobs if self._wants_logprobs else None,
+            finish_reason=finish["reason"] if finish else None,
+            stop_reason=finish["stop_reason"] if finish else None,
+            error=_error_text(finish),
+        )
+
+    def finish(self) -> None:
+        """Note that no event will follow."""
+        if self._finished is None:
+            self._finished = time.monotonic()
+
+    def output(self) -> RequestOutput:
+        """Everything so far."""
+        finishes = [sample.finish for sample in self._samples if sample.finish is not None]
+        cached = max((finish["cached_tokens"] for finish in finishes), default=0)
+        return RequestOutput(
+            request_id=str(self.handle.request_id),
+            prompt=self._prompt.text,
+            prompt_token_ids=self.handle.prompt_token_ids,
+            outputs=[self._completion(index) for index in range(len(self._samples))],
+            finished=self.is_finished,
+            metrics=RequestMetrics(
+                arrival_time=self._arrival,
+                first_token_time=self._first_token,
+                last_token_time=self._last_token,
+                finished_time=self._finished,
+                cached_tokens=cached,
+                preemptions=sum(finish["preemptions"] for finish in finishes),
+            ),
+            num_cached_tokens=cached,
+            effective=self._effective,
+        )
+
+    def _completion(self, index: int) -> CompletionOutput:
+        sample = self._samples[index]
+        finish = sample.finish
+        return CompletionOutput(
+            index=index,
+            text="".join(sample.texts),
+            token_ids=list(sample.tokens),
+            cumulative_logprob=sample.logprob_sum if self._wants_logprobs else None,
+            logprobs=list(sample.logprobs) if self._wants_logprobs else None,
+            finish_reason=finish["reason"] if finish else None,
+            stop_reason=finish["stop_reason"] if finish else None,
+            seed=self.handle.seed,
+            error=_error_text(finish),
+        )
+
+    def _position(self, entries: list[tuple[int, float, int]]) -> dict[int, Logprob]:
+        text: Any = self._tokenizer.token_text
+        return {token: Logprob(value, rank, text(token)) for token, value, rank in entries}
+
+
+def _error_text(finish: EventFinish | None) -> str | None:
+    if finish is None or finish["error"] is None:
+        return None
+    return finish["error"][1]

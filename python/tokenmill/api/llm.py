@@ -1,0 +1,226 @@
+"""A loaded model: the front door for Python programs.
+
+It resolves the model's name, hands options to the engine, and turns prompts into requests and
+events into outputs. It decides nothing about tokens, blocks or limits, and imports no tensor
+library.
+"""
+
+import itertools
+import os
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import Any
+
+from tokenmill import _tokenmill, options
+from tokenmill.api.batch import Batch, Submit
+from tokenmill.api.collector import Collector
+from tokenmill.api.outputs import RequestOutput
+from tokenmill.api.params import SamplingParams, sampling_values
+from tokenmill.api.prompts import (
+    Prompt,
+    is_conversation,
+    read_conversations,
+    read_prompt,
+    read_prompts,
+)
+from tokenmill.api.records import EngineInfo
+from tokenmill.api.stream import Stream
+from tokenmill.api.tokenizer import Tokenizer
+from tokenmill.errors import UnsupportedError, refusal
+from tokenmill.models.resolve import resolve
+from tokenmill.progress import Progress
+
+Params = SamplingParams | Sequence[SamplingParams] | None
+
+
+class LLM:
+    """A model and the engine that runs it.
+
+    `model` is a path (a GGUF file or a folder), a known name, or a hub name; the default is
+    `smollm2-135m-instruct`, fetched on first use. Keywords are the engine options of the table
+    (`tokenmill generate --help` lists them); an unknown one is refused with the nearest known name.
+    Close it, or use it as a context manager, to give its memory back.
+    """
+
+    def __init__(self, model: str | os.PathLike[str] | None = None, **engine_options: Any) -> None:
+        values = {**options.environment("engine"), **engine_options}
+        named = values.pop("model", None)
+        resolved = resolve(named if model is None else model)
+        self.model = resolved.name
+        self.path = resolved.path
+        self.known_model = resolved.known
+        self._engine = _tokenmill.Engine(os.fspath(resolved.path), values)
+        self._tokenizer = Tokenizer(self._engine)
+        # Also runs at interpreter exit, before the engine's thread would outlive the interpreter.
+        self._closer = weakref.finalize(self, self._engine.close)
+
+    def generate(
+        self,
+        prompts: Any,
+        sampling_params: Params = None,
+        *,
+        use_tqdm: bool | Callable[..., Any] = True,
+        lora_request: None = None,
+        priority: int | Sequence[int] = 0,
+    ) -> list[RequestOutput]:
+        """Complete every prompt; outputs come in the order of the prompts.
+
+        `prompts` is a text, a list of token ids, a dict with `prompt` or `prompt_token_ids` (and
+        `cache_salt`), or an iterable of those, of any length. A list of sampling parameters or
+        priorities pairs with the prompts. A request that fails while it runs ends with the finish
+        reason "error"; one that is refused raises, and cancels the others.
+        """
+        _refuse_lora(lora_request)
+        items, count = read_prompts(prompts)
+        jobs = _pair(items, count, sampling_params, priority)
+        return self._run(jobs, count, use_tqdm)
+
+    def chat(
+        self,
+        messages: Any,
+        sampling_params: Params = None,
+        *,
+        use_tqdm: bool | Callable[..., Any] = True,
+        lora_request: None = None,
+        add_generation_prompt: bool = True,
+        priority: int | Sequence[int] = 0,
+    ) -> list[RequestOutput]:
+        """Answer one conversation or several, written out by the model's chat template.
+
+        A conversation is a list of dicts with `role` and `content`.
+        """
+        _refuse_lora(lora_request)
+        conversations, _ = read_conversations(messages)
+        items = (self._rendered(turns, add_generation_prompt) for turns in conversations)
+        jobs = _pair(items, len(conversations), sampling_params, priority)
+        return self._run(jobs, len(conversations), use_tqdm)
+
+    def stream(
+        self, prompt: Any, sampling_params: SamplingParams | None = None, *, priority: int = 0
+    ) -> Stream:
+        """Start one prompt or one conversation and read its chunks as they come."""
+        if is_conversation(prompt) and "role" in prompt[0]:
+            item = self._rendered(read_conversations(prompt)[0][0], True)
+        else:
+            item = read_prompt(prompt)
+        return Stream(self._submit(item, sampling_params, priority))
+
+    def get_tokenizer(self) -> Tokenizer:
+        """The model's tokenizer and chat template."""
+        return self._tokenizer
+
+    def capabilities(self) -> dict[str, Any]:
+        """What this engine can do: the model, the backend, and every option with its state."""
+        info = self._engine.info()
+        return {
+            "architecture": info["architecture"],
+            "backend": info["backend"],
+            "level": info["level"],
+            "max_model_len": info["max_model_len"],
+            "chat": info["has_chat_template"],
+            "options": {o.name: o.reason or "supported" for o in options.table()},
+        }
+
+    def plan_memory(self) -> dict[str, int]:
+        """The memory ledger: bytes by purpose, and their total."""
+        info = self._engine.info()
+        return {**info["memory_plan"], "total": info["memory_total_bytes"]}
+
+    def get_default_sampling_params(self) -> SamplingParams:
+        """What a request gets where it says nothing: the table's defaults, then the model's own."""
+        return SamplingParams(**self._engine.info()["sampling_defaults"])
+
+    def info(self) -> EngineInfo:
+        """The model's headers, the engine's options after defaults, the memory ledger."""
+        return self._engine.info()
+
+    def get_metrics(self) -> dict[str, int]:
+        """Live statistics: steps, tokens, batch, blocks, time by phase, bytes and operations."""
+        return self._engine.stats()
+
+    def reset_prefix_cache(self) -> None:
+        """Forget every cached prefix that nobody uses."""
+        self._engine.reset_prefix_cache()
+
+    def close(self) -> None:
+        """End all requests and free the model. Later calls raise `DrainingError`."""
+        self._closer()
+
+    def __enter__(self) -> "LLM":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"LLM({self.model!r})"
+
+    def _rendered(self, messages: list[dict[str, Any]], add_generation_prompt: bool) -> Prompt:
+        text = self._engine.render(messages, add_generation_prompt)
+        return Prompt(text, is_rendered=True)
+
+    def _submit(self, prompt: Prompt, params: SamplingParams | None, priority: int) -> Collector:
+        values = sampling_values(params)
+        handle = self._engine.submit(
+            prompt.content, values, priority, prompt.cache_salt, prompt.is_rendered
+        )
+        return Collector(handle, prompt, self._tokenizer)
+
+    def _run(
+        self,
+        jobs: Iterator[tuple[Prompt, SamplingParams | None, int]],
+        count: int | None,
+        use_tqdm: bool | Callable[..., Any],
+    ) -> list[RequestOutput]:
+        submissions = (self._submission(*job) for job in jobs)
+        if callable(use_tqdm):
+            bar = use_tqdm(total=count, desc="requests")
+            try:
+                return Batch(submissions, bar.update).run()
+            finally:
+                bar.close()
+        with Progress("requests", count or 0, "done", visible=None if use_tqdm else False) as bar:
+            return Batch(submissions, bar.advance).run()
+
+    def _submission(self, prompt: Prompt, params: SamplingParams | None, priority: int) -> Submit:
+        return lambda: self._submit(prompt, params, priority)
+
+
+def _refuse_lora(lora_request: Any) -> None:
+    if lora_request is not None:
+        raise UnsupportedError("lora_request is not supported: no adapters yet")
+
+
+def _pair(
+    prompts: Iterable[Prompt],
+    count: int | None,
+    params: Params,
+    priority: int | Sequence[int],
+) -> Iterator[tuple[Prompt, SamplingParams | None, int]]:
+    """Prompts with their parameters and priorities; lists must be as long as the prompts."""
+    many: Iterable[SamplingParams | None]
+    if params is None or isinstance(params, SamplingParams):
+        many = itertools.repeat(params)
+    else:
+        many = _same_length("sampling_params", params, count)
+    priorities: Iterable[int]
+    if isinstance(priority, int):
+        priorities = itertools.repeat(priority)
+    else:
+        priorities = _same_length("priority", priority, count)
+    return zip(prompts, many, priorities, strict=False)
+
+
+def _same_length(name: str, values: Any, count: int | None) -> Sequence[Any]:
+    if isinstance(values, (str, bytes)) or not hasattr(values, "__len__"):
+        raise refusal(name, f"{name} must be one value or a list, got {type(values).__name__}")
+    if count is None or len(values) != count:
+        shown = "an unknown number" if count is None else str(count)
+        raise refusal(name, f"{name} must pair with the prompts: {len(values)} for {shown}")
+    return list(values)

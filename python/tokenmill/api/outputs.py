@@ -1,0 +1,81 @@
+"""What comes back: one output a request, one completion a sample. Plain, frozen values.
+
+Names as in vLLM, so that programs can switch. They know nothing of an engine and outlive it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Logprob:
+    """One candidate of a position: natural log-probability (or logit, by the request's mode)."""
+
+    logprob: float
+    rank: int
+    decoded_token: str
+
+
+@dataclass(frozen=True, slots=True)
+class CompletionOutput:
+    """One sample.
+
+    `finish_reason` is "stop", "length", "abort", "error", or None while it grows; `stop_reason` the
+    string or id that matched; `error` says what went wrong where the reason is "error".
+    """
+
+    index: int
+    text: str
+    token_ids: list[int]
+    cumulative_logprob: float | None
+    logprobs: list[dict[int, Logprob]] | None
+    finish_reason: str | None
+    stop_reason: int | str | None
+    seed: int
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RequestMetrics:
+    """When things happened, in seconds of the monotonic clock, as seen from Python."""
+
+    arrival_time: float
+    first_token_time: float | None
+    last_token_time: float | None
+    finished_time: float | None
+    cached_tokens: int
+    preemptions: int
+
+
+@dataclass(frozen=True, slots=True)
+class RequestOutput:
+    """One request with all its samples.
+
+    `effective` holds the sampling parameters after defaults; `prompt_logprobs` and `lora_request`
+    are None as long as nothing can ask for them.
+    """
+
+    request_id: str
+    prompt: str | None
+    prompt_token_ids: list[int]
+    outputs: list[CompletionOutput]
+    finished: bool
+    metrics: RequestMetrics
+    num_cached_tokens: int
+    effective: Mapping[str, Any]
+    prompt_logprobs: None = None
+    lora_request: None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StreamChunk:
+    """What is new in one sample: `text` and `token_ids` are to be appended to what came before."""
+
+    index: int
+    text: str
+    token_ids: list[int]
+    logprobs: list[dict[int, Logprob]] | None
+    finish_reason: str | None
+    stop_reason: int | str | None
+    error: str | None = None

@@ -1,0 +1,106 @@
+"""How one request wants its tokens chosen.
+
+The names and types below are for readers and type checkers; defaults, bounds and every refusal come
+from the option table behind `check_sampling`, and a test holds this list to that table. A value is
+immutable and checked when it is made.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypeVar, dataclass_transform
+
+from tokenmill import _tokenmill
+from tokenmill.errors import InvalidRequestError
+
+_Self = TypeVar("_Self", bound="_Checked")
+_Class = TypeVar("_Class")
+
+LogprobsMode = Literal["raw_logprobs", "processed_logprobs", "raw_logits", "processed_logits"]
+
+
+# Tells a type checker that a field may be left out; the value itself stands in the option table.
+_TABLE: Any = object()
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True)
+def _fields_of_table(cls: type[_Class]) -> type[_Class]:
+    for name in cls.__annotations__:
+        delattr(cls, name)
+    return cls
+
+
+class _Checked:
+    """Named values, completed and checked by the table, then frozen."""
+
+    given: Mapping[str, Any]
+
+    def __init__(self, **values: Any) -> None:
+        self.__dict__.update(_tokenmill.check_sampling(values))
+        self.__dict__["given"] = dict(values)
+
+    def replace(self: _Self, **changes: Any) -> _Self:
+        """A copy in which some values are others."""
+        return type(self)(**{**self.given, **changes})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every value by name, after defaults."""
+        return {name: value for name, value in self.__dict__.items() if name != "given"}
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"sampling parameters are immutable: use replace({name}=...)")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError("sampling parameters are immutable")
+
+    def __getattr__(self, name: str) -> Any:
+        close = None if name.startswith("_") else _tokenmill.nearest(name)
+        hint = f"; did you mean {close}?" if close else ""
+        raise AttributeError(f"sampling parameters have no {name}{hint}")
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return self.to_dict() == other.to_dict()
+
+    __hash__ = None  # type: ignore[assignment]  # lists are among the values
+
+    def __repr__(self) -> str:
+        given = ", ".join(f"{name}={value!r}" for name, value in self.given.items())
+        return f"{type(self).__name__}({given})"
+
+
+@_fields_of_table
+class SamplingParams(_Checked):
+    """Sampling parameters; every field has a default. Names as in vLLM and transformers."""
+
+    n: int = _TABLE
+    presence_penalty: float = _TABLE
+    frequency_penalty: float = _TABLE
+    repetition_penalty: float = _TABLE
+    temperature: float = _TABLE
+    top_k: int = _TABLE
+    top_p: float = _TABLE
+    min_p: float = _TABLE
+    seed: int | None = _TABLE
+    stop: str | Sequence[str] | None = _TABLE
+    stop_token_ids: Sequence[int] | None = _TABLE
+    ignore_eos: bool = _TABLE
+    max_tokens: int | None = _TABLE
+    min_tokens: int = _TABLE
+    logprobs: int | None = _TABLE
+    logprobs_mode: LogprobsMode = _TABLE
+    no_repeat_ngram_size: int = _TABLE
+    logit_bias: Mapping[int, float] | None = _TABLE
+    detokenize: bool = _TABLE
+    skip_special_tokens: bool = _TABLE
+    include_stop_str_in_output: bool = _TABLE
+    skip_reading_prefix_cache: bool = _TABLE
+
+
+def sampling_values(params: "SamplingParams | None") -> dict[str, Any]:
+    """What a caller set, for the engine to complete with the model's own defaults."""
+    if params is None:
+        return {}
+    if not isinstance(params, SamplingParams):
+        kind = type(params).__name__
+        raise InvalidRequestError(f"sampling_params must be SamplingParams, got {kind}")
+    return dict(params.given)

@@ -1,0 +1,96 @@
+"""The shapes of what the compiled module gives back: dicts of plain values, for type checkers.
+
+Rust fills them (rust/py); nothing here runs. A key that Rust adds must be added here.
+"""
+
+from typing import Any, Literal, TypedDict
+
+
+class OptionRow(TypedDict):
+    """One row of the option table: the only definition of an option.
+
+    `type` is "int", "float", "bool", "str", "choice", "str_list", "int_list", "bias", or "" where
+    only the name is known; `bound` is in words, for a choice the values separated by "|"; `reason`
+    says why one that is not supported is not.
+    """
+
+    name: str
+    group: Literal["sampling", "engine"]
+    type: str
+    default: str
+    bound: str
+    nullable: bool
+    doc: str
+    flag: str
+    env: str
+    status: Literal["supported", "later", "refused"]
+    reason: str
+
+
+class EventFinish(TypedDict):
+    """How a sample ended; `error` is (kind, message) where the reason is "error"."""
+
+    reason: Literal["stop", "length", "abort", "error"]
+    stop_reason: int | str | None
+    error: tuple[str, str] | None
+    cached_tokens: int
+    preemptions: int
+
+
+class Event(TypedDict):
+    """One step of one sample: tokens and text that are new and final."""
+
+    index: int
+    tokens: list[int]
+    text: str
+    # Per token, if asked: (token, logprob, rank), the sampled one first.
+    logprobs: list[list[tuple[int, float, int]]]
+    finish: EventFinish | None
+
+
+class Encoding(TypedDict):
+    """How many tensors and elements use one weight encoding."""
+
+    tensors: int
+    elements: int
+
+
+class ModelInfo(TypedDict):
+    """What a model's headers say; known before any weight is read."""
+
+    architecture: str
+    parameters: int
+    vocab_len: int
+    hidden: int
+    layers: int
+    context_len: int
+    encodings: dict[str, Encoding]
+    weight_bytes: int
+    kv_bytes_per_token_bf16: int
+    kv_bytes_per_token_f32: int
+    decode_weight_bytes: int  # read for one token of one sequence
+    decode_flops: int
+
+
+class EngineInfo(ModelInfo):
+    """A loaded model, the backend that runs it and the plan of its memory."""
+
+    backend: str
+    level: str
+    threads: int
+    dtype: str
+    activations: str
+    kv_cache_dtype: str
+    max_model_len: int
+    block_size: int
+    blocks: int
+    max_num_batched_tokens: int
+    max_num_seqs: int
+    max_num_queued_reqs: int
+    memory_plan: dict[str, int]  # bytes by purpose
+    memory_total_bytes: int
+    eos_token_ids: list[int]
+    has_tokenizer: bool
+    has_chat_template: bool
+    sampling_defaults: dict[str, Any]  # what the model's files fill in
+    notes: list[str]

@@ -1,0 +1,5 @@
+"""The command `tokenmill`."""
+
+from tokenmill.cli.main import main
+
+__all__ = ["main"]

@@ -1,0 +1,76 @@
+"""`tokenmill generate`: completes texts, one after the other as they are asked, in one batch.
+
+One prompt with one sample streams; several prompts or samples are printed whole, in order.
+"""
+
+import dataclasses
+import json
+import sys
+
+from tokenmill.api import LLM, RequestOutput, SamplingParams
+from tokenmill.cli import flags
+from tokenmill.cli.parser import Arguments, Parser
+from tokenmill.cli.terminal import write
+from tokenmill.errors import TokenmillError, refusal
+
+_STDIN_BYTES_MAX = 4 << 20
+_DEFAULTS = {"max_tokens": 256}
+
+
+def describe(parser: Parser) -> None:
+    """Arguments."""
+    parser.add("prompts", nargs="*", metavar="PROMPT", help="text to continue; - or none: stdin")
+    parser.add("--json", action="store_true", help="one JSON line for each prompt")
+    flags.add_model(parser)
+    flags.add_options(parser, ("sampling", "engine"), _DEFAULTS)
+
+
+def run(arguments: Arguments) -> int:
+    """Complete the prompts. A request that failed while running gives exit code 1."""
+    params = flags.sampling(arguments, _DEFAULTS)
+    prompts = [_from_stdin() if text == "-" else text for text in arguments["prompts"] or ["-"]]
+    with flags.load(arguments) as llm:
+        if len(prompts) == 1 and params.n == 1 and not arguments["json"]:
+            return _stream(llm, prompts[0], params)
+        outputs = llm.generate(prompts, params)
+    for output in outputs:
+        _print(output, as_json=arguments["json"])
+    failed = any(c.finish_reason == "error" for o in outputs for c in o.outputs)
+    return 1 if failed else 0
+
+
+def _stream(llm: LLM, prompt: str, params: SamplingParams) -> int:
+    with llm.stream(prompt, params) as stream:
+        for chunk in stream:
+            write(chunk.text)
+            if chunk.error is not None:
+                write("\n")
+                raise TokenmillError(chunk.error)
+    write("\n")
+    return 0
+
+
+def _print(output: RequestOutput, *, as_json: bool) -> None:
+    if as_json:
+        fields = dataclasses.asdict(output)
+        sys.stdout.write(json.dumps(fields, ensure_ascii=False) + "\n")
+        return
+    for completion in output.outputs:
+        if len(output.outputs) > 1:
+            sys.stdout.write(f"--- sample {completion.index}\n")
+        write(completion.text + "\n")
+        if completion.error is not None:
+            sys.stderr.write(f"tokenmill: {completion.error}\n")
+
+
+def _from_stdin() -> str:
+    data = sys.stdin.buffer.read(_STDIN_BYTES_MAX + 1)
+    if len(data) > _STDIN_BYTES_MAX:
+        raise refusal("prompt", "standard input is longer than 4 MiB")
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise refusal("prompt", f"standard input is not UTF-8 at byte {error.start}") from error
+    if not text:
+        raise refusal("prompt", "no prompt: give one as an argument or on standard input")
+    return text.removesuffix("\n")

@@ -1,0 +1,67 @@
+"""`tokenmill info [MODEL]`: a model from its headers alone, and the memory that it takes."""
+
+import json
+import os
+import sys
+from typing import Any
+
+from tokenmill import _tokenmill
+from tokenmill.api.records import ModelInfo
+from tokenmill.cli import flags
+from tokenmill.cli.parser import Arguments, Parser
+from tokenmill.cli.terminal import harmless, table
+from tokenmill.models.resolve import resolve
+from tokenmill.progress import format_bytes
+
+# 64 sequences of 1,024 tokens, a busy service on a CPU.
+_BATCH_TOKENS = 65_536
+
+
+def describe(parser: Parser) -> None:
+    """Arguments."""
+    parser.add("name", nargs="?", metavar="MODEL", help="a path, a known name or a hub name")
+    parser.add("--json", action="store_true", help="JSON instead of lines")
+    flags.add_model(parser)
+
+
+def run(arguments: Arguments) -> int:
+    """Print what the headers say; no weight is read."""
+    resolved = resolve(arguments["name"] or flags.model_name(arguments))
+    found = _tokenmill.inspect(os.fspath(resolved.path))
+    if arguments["json"]:
+        sys.stdout.write(json.dumps({"path": str(resolved.path), **found}, indent=2) + "\n")
+        return 0
+    sys.stdout.write(harmless(_text(str(resolved.path), found)))
+    return 0
+
+
+def _text(path: str, found: ModelInfo) -> str:
+    lines: list[tuple[str, Any]] = [
+        ("file", path),
+        ("architecture", found["architecture"]),
+        ("parameters", f"{found['parameters'] / 1e6:.1f} M"),
+        ("weights", format_bytes(found["weight_bytes"])),
+        ("layers", found["layers"]),
+        ("hidden", found["hidden"]),
+        ("vocabulary", f"{found['vocab_len']:,} tokens"),
+        ("context", f"{found['context_len']:,} tokens"),
+        ("one token", f"reads {format_bytes(found['decode_weight_bytes'])} of weights"),
+    ]
+    text = "".join(f"{name:<13} {value}\n" for name, value in lines)
+    encodings = [
+        (name, str(entry["tensors"]), f"{entry['elements'] / 1e6:.1f} M")
+        for name, entry in sorted(found["encodings"].items())
+    ]
+    return text + "\n" + table(encodings, ("encoding", "tensors", "elements")) + "\n" + _kv(found)
+
+
+def _kv(found: ModelInfo) -> str:
+    """What keys and values cost, so that a person can see what fits before loading."""
+    context = found["context_len"]
+    formats = ("bf16", found["kv_bytes_per_token_bf16"]), ("f32", found["kv_bytes_per_token_f32"])
+    rows = [
+        (name, format_bytes(one), format_bytes(one * context), format_bytes(one * _BATCH_TOKENS))
+        for name, one in formats
+    ]
+    header = ("keys and values", "one token", f"{context:,} tokens", f"{_BATCH_TOKENS:,} tokens")
+    return table(rows, header)

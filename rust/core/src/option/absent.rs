@@ -1,0 +1,345 @@
+//! Names that other engines take and we do not, or not yet: refused by name, with the reason or the way
+//! round. Where a script spells out the value that is also our behaviour, that value is taken.
+
+use crate::option::kind::OptionType;
+use crate::option::spec::{Access, Group, OptionSpec, Status};
+
+const fn absent(
+    name: &'static str,
+    group: Group,
+    neutral: &'static str,
+    status: Status,
+) -> OptionSpec {
+    let access = Access::Absent { neutral };
+    OptionSpec {
+        name,
+        group,
+        kind: OptionType::Untyped,
+        is_nullable: true,
+        doc: "",
+        status,
+        access,
+    }
+}
+
+/// Of a request, not built yet.
+const fn later(name: &'static str, neutral: &'static str, reason: &'static str) -> OptionSpec {
+    absent(name, Group::Sampling, neutral, Status::Later(reason))
+}
+
+/// Of a request, refused for good.
+const fn refused(name: &'static str, neutral: &'static str, reason: &'static str) -> OptionSpec {
+    absent(name, Group::Sampling, neutral, Status::Refused(reason))
+}
+
+/// Of an engine, not built yet.
+const fn engine_later(
+    name: &'static str,
+    neutral: &'static str,
+    reason: &'static str,
+) -> OptionSpec {
+    absent(name, Group::Engine, neutral, Status::Later(reason))
+}
+
+/// Of an engine, refused for good.
+const fn engine_refused(
+    name: &'static str,
+    neutral: &'static str,
+    reason: &'static str,
+) -> OptionSpec {
+    absent(name, Group::Engine, neutral, Status::Refused(reason))
+}
+
+const PROMPT: &str = "prompt log-probs are not built yet";
+const GRAMMAR: &str = "structured outputs are not built yet";
+const MASKS: &str = "this mask is not built yet; logit_bias of -100 bans single tokens";
+const FORCING: &str = "forcing and suppressing are not built yet";
+const WARPERS: &str = "this warper is not built yet; top_k, top_p and min_p are";
+const DRY: &str = "DRY is not built yet; no_repeat_ngram_size and the penalties are";
+const SOURCES: &str = "a second source of logits is not built yet";
+const BEAMS: &str = "beam search is not built yet";
+const DRAFTS: &str = "speculation is not built yet";
+const STREAMS: &str = "not built yet; a stream gives every token as it comes";
+const PLUGINS: &str = "there are no plug-ins that could read it";
+const ONE_MACHINE: &str = "one process serves one machine; run replicas instead";
+const DEVICES: &str = "this build computes on the CPU";
+const TEXT_ONLY: &str = "models of text only";
+const ADAPTERS: &str = "adapters are not built yet";
+const FORMATS: &str = "the model's files say how they are quantised";
+const NOTHING: &str = "nothing is needed here: leave it out";
+const OFFLOAD: &str = "weights and KV stay where the backend computes";
+const PROFILER: &str = "use the benchmark's own report";
+
+/// Every known name that is not taken.
+pub(super) const ROWS: &[OptionSpec] = &[
+    // vLLM's sampling parameters.
+    later("prompt_logprobs", "none", PROMPT),
+    later("prompt_logprob_token_ids", "none", PROMPT),
+    later("prompt_logprob_start", "none", PROMPT),
+    later(
+        "logprob_token_ids",
+        "none",
+        "log-probs of chosen tokens are not built yet",
+    ),
+    later("flat_logprobs", "false", "flat log-probs are not built yet"),
+    later(
+        "spaces_between_special_tokens",
+        "true",
+        "control tokens always keep their own spacing",
+    ),
+    later("output_kind", "\"cumulative\"", STREAMS),
+    later("stream_interval", "1", STREAMS),
+    later("structured_outputs", "none", GRAMMAR),
+    later("allowed_token_ids", "none", MASKS),
+    later("bad_words", "[]", MASKS),
+    later("thinking_token_budget", "-1", FORCING),
+    later(
+        "repetition_detection",
+        "none",
+        "repetition is not looked for yet",
+    ),
+    later("watermarking", "none", "watermarks are not built yet"),
+    refused("extra_args", "none", PLUGINS),
+    refused(
+        "routed_experts_prompt_start",
+        "none",
+        "experts are not reported",
+    ),
+    refused(
+        "trace_decode_token_ids",
+        "none",
+        "forced replay is not offered",
+    ),
+    refused("best_of", "1", "nobody ranks samples by it any more: use n"),
+    // transformers' names.
+    later("typical_p", "1.0", WARPERS),
+    later("epsilon_cutoff", "0.0", WARPERS),
+    later("eta_cutoff", "0.0", WARPERS),
+    later("top_h", "1.0", WARPERS),
+    later("encoder_no_repeat_ngram_size", "0", MASKS),
+    later(
+        "encoder_repetition_penalty",
+        "1.0",
+        "this penalty is not built yet; repetition_penalty is",
+    ),
+    later("sequence_bias", "none", MASKS),
+    later("bad_words_ids", "none", MASKS),
+    later("suppress_tokens", "none", FORCING),
+    later("begin_suppress_tokens", "none", FORCING),
+    later("forced_bos_token_id", "none", FORCING),
+    later("forced_eos_token_id", "none", FORCING),
+    later("exponential_decay_length_penalty", "none", FORCING),
+    later(
+        "remove_invalid_values",
+        "false",
+        "a broken row ends its request with an error",
+    ),
+    later(
+        "renormalize_logits",
+        "false",
+        "processed log-probs are normalised; the choice needs none",
+    ),
+    later(
+        "min_length",
+        "0",
+        "the length with the prompt is not counted yet; min_tokens is",
+    ),
+    later("guidance_scale", "1.0", SOURCES),
+    later("negative_prompt", "none", SOURCES),
+    later("negative_prompt_token_ids", "none", SOURCES),
+    later(
+        "penalty_alpha",
+        "0.0",
+        "contrastive search is not built yet",
+    ),
+    later("dola_layers", "none", SOURCES),
+    later("dola_divergence", "none", SOURCES),
+    later(
+        "watermarking_config",
+        "none",
+        "watermarks are not built yet",
+    ),
+    refused(
+        "force_words_ids",
+        "none",
+        "constrained beams are not offered: use a grammar",
+    ),
+    refused(
+        "constraints",
+        "none",
+        "constrained beams are not offered: use a grammar",
+    ),
+    // llama.cpp's names.
+    later("top_n_sigma", "-1.0", WARPERS),
+    later("xtc_probability", "0.0", WARPERS),
+    later("xtc_threshold", "0.1", WARPERS),
+    later("dry_multiplier", "0.0", DRY),
+    later("dry_base", "1.75", DRY),
+    later("dry_allowed_length", "2", DRY),
+    later("dry_penalty_last_n", "-1", DRY),
+    later("dry_sequence_breakers", "none", DRY),
+    later("mirostat", "0", WARPERS),
+    later("mirostat_tau", "5.0", WARPERS),
+    later("mirostat_eta", "0.1", WARPERS),
+    later("mirostat_variant", "\"llamacpp\"", WARPERS),
+    later("dynatemp_range", "0.0", WARPERS),
+    later("dynatemp_exponent", "1.0", WARPERS),
+    later("adaptive_target", "none", WARPERS),
+    later("adaptive_decay", "none", WARPERS),
+    refused("keep_alive", "none", NOTHING),
+    refused("id_slot", "-1", NOTHING),
+    refused("cache_prompt", "true", NOTHING),
+    refused("n_keep", "0", NOTHING),
+    // Ours.
+    later(
+        "pipeline",
+        "\"tokenmill\"",
+        "other orders of the steps are not built yet",
+    ),
+    later(
+        "penalty_last_n",
+        "-1",
+        "penalties look at the whole sequence",
+    ),
+    later("contrastive", "none", SOURCES),
+    later("speculation", "\"off\"", DRAFTS),
+    later("verify", "none", DRAFTS),
+    later("exit", "none", "early exit is not built yet"),
+    later(
+        "deadline_ms",
+        "none",
+        "deadlines are not built yet: drop the request instead",
+    ),
+    // Beams.
+    later("beam_width", "1", BEAMS),
+    later("length_penalty", "1.0", BEAMS),
+    later("early_stopping", "false", BEAMS),
+    later("num_beam_groups", "1", BEAMS),
+    later("diversity_penalty", "0.0", BEAMS),
+    later("length_penalty_kind", "\"power\"", BEAMS),
+    // vLLM's engine arguments: the same behaviour, or not yet.
+    engine_later(
+        "tokenizer_mode",
+        "\"auto\"",
+        "the model's files say which tokenizer it has",
+    ),
+    engine_later(
+        "skip_tokenizer_init",
+        "false",
+        "pass token ids: no text is made of them",
+    ),
+    engine_later("revision", "none", "name the folder of the revision"),
+    engine_later(
+        "tokenizer_revision",
+        "none",
+        "name the folder of the revision",
+    ),
+    engine_later("quantization", "none", FORMATS),
+    engine_later("load_format", "\"auto\"", FORMATS),
+    engine_later(
+        "enable_chunked_prefill",
+        "true",
+        "prompts are always computed in chunks that fit a step",
+    ),
+    engine_later("enable_lora", "false", ADAPTERS),
+    engine_later("max_loras", "1", ADAPTERS),
+    engine_later("max_lora_rank", "16", ADAPTERS),
+    engine_later("max_cpu_loras", "none", ADAPTERS),
+    engine_later("tensor_parallel_size", "1", DEVICES),
+    engine_later(
+        "gpu_memory_utilization",
+        "0.9",
+        "this build computes on the CPU: use kv_cache_memory_bytes",
+    ),
+    engine_later("enforce_eager", "false", DEVICES),
+    engine_later(
+        "logprobs_mode",
+        "\"raw_logprobs\"",
+        "it is an option of each request",
+    ),
+    engine_later("served_model_name", "none", "the server is not built yet"),
+    engine_later(
+        "disable_log_stats",
+        "false",
+        "statistics are read, not logged",
+    ),
+    engine_later("hf_token", "none", "log in with the hub's own client"),
+    engine_later("structured_outputs_config", "none", GRAMMAR),
+    engine_later(
+        "max_num_queued_tokens",
+        "none",
+        "the queue is bounded by max_num_queued_reqs",
+    ),
+    engine_later(
+        "override_generation_config",
+        "none",
+        "set the fields on the request",
+    ),
+    engine_later(
+        "logits_processors",
+        "none",
+        "processors in Python are not built yet",
+    ),
+    engine_later(
+        "trust_remote_code",
+        "false",
+        "code of a model repository is never run",
+    ),
+    engine_later("speculative_config", "none", DRAFTS),
+    engine_later("spec_method", "none", DRAFTS),
+    engine_later("spec_model", "none", DRAFTS),
+    engine_later("spec_tokens", "none", DRAFTS),
+    // vLLM's engine arguments that are refused for good.
+    engine_refused("pipeline_parallel_size", "1", ONE_MACHINE),
+    engine_refused("data_parallel_size", "1", ONE_MACHINE),
+    engine_refused("enable_expert_parallel", "false", ONE_MACHINE),
+    engine_refused("distributed_executor_backend", "none", ONE_MACHINE),
+    engine_refused("disable_custom_all_reduce", "false", ONE_MACHINE),
+    engine_refused("cpu_offload_gb", "0", OFFLOAD),
+    engine_refused("offload_backend", "none", OFFLOAD),
+    engine_refused("offload_group_size", "none", OFFLOAD),
+    engine_refused("offload_num_in_group", "none", OFFLOAD),
+    engine_refused("offload_prefetch_step", "none", OFFLOAD),
+    engine_refused("offload_params", "none", OFFLOAD),
+    engine_refused(
+        "swap_space",
+        "0",
+        "preempted sequences are computed again: leave it out",
+    ),
+    engine_refused(
+        "max_seq_len_to_capture",
+        "none",
+        "it is gone from vLLM too: leave it out",
+    ),
+    engine_refused(
+        "hf_overrides",
+        "none",
+        "edit config.json in a copy of the folder",
+    ),
+    engine_refused("mm_processor_kwargs", "none", TEXT_ONLY),
+    engine_refused("limit_mm_per_prompt", "none", TEXT_ONLY),
+    engine_refused("allowed_local_media_path", "none", TEXT_ONLY),
+    engine_refused("allowed_media_domains", "none", TEXT_ONLY),
+    engine_refused("pooler_config", "none", "pooling models are not offered"),
+    engine_refused("runner", "\"auto\"", "pooling models are not offered"),
+    engine_refused("convert", "\"auto\"", "pooling models are not offered"),
+    engine_refused("profiler_config", "none", PROFILER),
+    engine_refused(
+        "attention_config",
+        "none",
+        "the backend chooses its kernels",
+    ),
+    engine_refused("compilation_config", "none", "nothing is compiled at start"),
+    engine_refused("quantization_config", "none", FORMATS),
+    engine_refused(
+        "enable_sleep_mode",
+        "false",
+        "close the engine and load again",
+    ),
+    engine_refused("return_sampling_mask", "false", "masks are not reported"),
+    engine_refused(
+        "enable_return_routed_experts",
+        "false",
+        "experts are not reported",
+    ),
+];

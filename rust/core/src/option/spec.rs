@@ -1,0 +1,226 @@
+//! One row of the table, the table itself, and how a row describes itself to doors.
+
+use crate::error::{Error, Result};
+use crate::limits::Limits;
+use crate::option::engine::EngineOptions;
+use crate::option::kind::OptionType;
+use crate::option::value::Value;
+use crate::option::{absent, engine_rows, sampling_rows};
+use crate::params::SamplingParams;
+
+/// What an option configures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Group {
+    /// One request.
+    Sampling,
+    /// One engine, at its start.
+    Engine,
+}
+
+impl Group {
+    /// The public name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sampling => "sampling",
+            Self::Engine => "engine",
+        }
+    }
+}
+
+/// Whether an option is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// It works.
+    Supported,
+    /// It is not built yet: refused, with what it waits for.
+    Later(&'static str),
+    /// It is refused for good, with the reason or the way round it.
+    Refused(&'static str),
+}
+
+/// How an option reaches its field. A setter gets a value that was checked, or null where that is a
+/// value of its own, and answers `None` only where the row's type and its field contradict each other.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Access {
+    Sampling {
+        set: fn(&mut SamplingParams, &Value) -> Option<()>,
+        get: fn(&SamplingParams) -> Value,
+    },
+    Engine {
+        set: fn(&mut EngineOptions, &Value) -> Option<()>,
+        get: fn(&EngineOptions) -> Value,
+    },
+    /// No field: the only value taken is null or this one, as [`Value`] displays it.
+    Absent { neutral: &'static str },
+}
+
+/// One option.
+#[derive(Clone, Copy, Debug)]
+pub struct OptionSpec {
+    /// The Python keyword.
+    pub name: &'static str,
+    /// What it configures.
+    pub group: Group,
+    /// Type and bound.
+    pub kind: OptionType,
+    /// Whether null is a value of its own; for the others it means the default.
+    pub is_nullable: bool,
+    /// One line of help; empty for options that are not taken.
+    pub doc: &'static str,
+    /// Whether it is taken.
+    pub status: Status,
+    pub(super) access: Access,
+}
+
+/// Every option, by group: sampling, engine, then the names that are known and not taken.
+pub static OPTIONS: &[OptionSpec] = &TABLE;
+
+const LEN: usize = sampling_rows::ROWS.len() + engine_rows::ROWS.len() + absent::ROWS.len();
+
+static TABLE: [OptionSpec; LEN] = {
+    let mut table = [sampling_rows::ROWS[0]; LEN];
+    let mut len = 0;
+    let parts: [&[OptionSpec]; 3] = [sampling_rows::ROWS, engine_rows::ROWS, absent::ROWS];
+    let mut part = 0;
+    while part < parts.len() {
+        let mut row = 0;
+        while row < parts[part].len() {
+            table[len] = parts[part][row];
+            len += 1;
+            row += 1;
+        }
+        part += 1;
+    }
+    table
+};
+
+/// The row of a name in a group.
+pub fn find(group: Group, name: &str) -> Option<&'static OptionSpec> {
+    OPTIONS
+        .iter()
+        .find(|spec| spec.group == group && spec.name == name)
+}
+
+impl OptionSpec {
+    /// The command-line flag.
+    pub fn flag(&self) -> String {
+        format!("--{}", self.name.replace('_', "-"))
+    }
+
+    /// The environment name: `TOKENMILL_` and, for sampling, `SAMPLING_`, since both groups have a `seed`.
+    pub fn env(&self) -> String {
+        let group = match self.group {
+            Group::Sampling => "SAMPLING_",
+            Group::Engine => "",
+        };
+        format!("TOKENMILL_{group}{}", self.name.to_uppercase())
+    }
+
+    /// Whether it is taken.
+    pub fn is_supported(&self) -> bool {
+        self.status == Status::Supported
+    }
+
+    /// The default, from the struct that holds the option.
+    pub fn default_value(&self) -> Value {
+        match self.access {
+            Access::Sampling { get, .. } => get(&SamplingParams::default()),
+            Access::Engine { get, .. } => get(&EngineOptions::default()),
+            Access::Absent { .. } => Value::Null,
+        }
+    }
+
+    /// The row as text: name, group, type, default, bound, doc, flag, env, status, reason.
+    pub fn describe(&self) -> Vec<(&'static str, String)> {
+        let (status, reason) = match self.status {
+            Status::Supported => ("supported", ""),
+            Status::Later(reason) => ("later", reason),
+            Status::Refused(reason) => ("refused", reason),
+        };
+        vec![
+            ("name", self.name.into()),
+            ("group", self.group.name().into()),
+            ("type", self.kind.name().into()),
+            ("default", self.default_value().to_string()),
+            ("bound", self.kind.bound(&Limits::default())),
+            ("doc", self.doc.into()),
+            ("flag", self.flag()),
+            ("env", self.env()),
+            ("status", status.into()),
+            ("reason", reason.into()),
+        ]
+    }
+
+    /// The value in its normal form. Null becomes the default, or stays where it is a value of its own.
+    pub(super) fn check(&self, value: &Value, limits: &Limits) -> Result<Value> {
+        if let Status::Later(reason) | Status::Refused(reason) = self.status {
+            return self.check_neutral(value, reason);
+        }
+        if *value == Value::Null {
+            return Ok(if self.is_nullable {
+                Value::Null
+            } else {
+                self.default_value()
+            });
+        }
+        self.kind
+            .check(value, limits)
+            .ok_or_else(|| self.bad_value(value, limits))
+    }
+
+    /// Scripts written for other engines often spell out a default; where that is also what we do, it runs.
+    fn check_neutral(&self, value: &Value, reason: &str) -> Result<Value> {
+        let Access::Absent { neutral } = self.access else {
+            return Ok(Value::Null);
+        };
+        let is_neutral = *value == Value::Null || value.to_string() == neutral;
+        if is_neutral {
+            return Ok(Value::Null);
+        }
+        Err(Error::Unsupported {
+            name: self.name.into(),
+            reason: reason.into(),
+        })
+    }
+
+    pub(super) fn bad_value(&self, value: &Value, limits: &Limits) -> Error {
+        let or_none = if self.is_nullable { ", or none" } else { "" };
+        let expected = format!("{}{or_none}", self.kind.bound(limits));
+        Error::BadValue {
+            name: self.name.into(),
+            expected,
+            got: value.echo(),
+        }
+    }
+}
+
+/// The rows of the given values, each checked and in its normal form; refuses unknown and repeated names.
+pub(super) fn checked(
+    group: Group,
+    values: &[(String, Value)],
+    limits: &Limits,
+) -> Result<Vec<(&'static OptionSpec, Value)>> {
+    let mut rows: Vec<(&'static OptionSpec, Value)> = Vec::with_capacity(values.len());
+    for (name, value) in values {
+        let Some(spec) = find(group, name) else {
+            return Err(unknown(name));
+        };
+        if rows.iter().any(|(earlier, _)| earlier.name == spec.name) {
+            return Err(Error::Conflict {
+                name: name.clone(),
+                other: name.clone(),
+                reason: "given twice".into(),
+            });
+        }
+        rows.push((spec, spec.check(value, limits)?));
+    }
+    Ok(rows)
+}
+
+fn unknown(name: &str) -> Error {
+    let hint = crate::option::nearest(name).map(str::to_owned);
+    Error::UnknownOption {
+        name: name.chars().take(64).collect(),
+        hint,
+    }
+}

@@ -1,0 +1,506 @@
+//! The table against itself, and the bad inputs of sampling fields.
+
+use std::collections::HashSet;
+
+use super::*;
+use crate::error::{Error, Result};
+use crate::kind::{HasKind, Kind};
+use crate::limits::Limits;
+use crate::params::{LogprobsMode, SamplingParams};
+
+type Pair = (String, Value);
+
+fn pair(name: &str, value: Value) -> Pair {
+    (name.into(), value)
+}
+
+fn sampling(values: &[Pair]) -> Result<SamplingParams> {
+    SamplingParams::from_values(values, &Limits::default())
+}
+
+/// Every option of a group after setting some.
+fn after(group: Group, values: &[Pair]) -> Result<Vec<(&'static str, Value)>> {
+    match group {
+        Group::Sampling => sampling(values).map(|params| params.to_values()),
+        Group::Engine => EngineOptions::from_values(values).map(|options| options.to_values()),
+    }
+}
+
+fn int(int: i64) -> Value {
+    Value::Int(int)
+}
+
+fn float(float: f64) -> Value {
+    Value::Float(float)
+}
+
+fn text(text: &str) -> Value {
+    Value::Text(text.into())
+}
+
+fn ints(items: &[i64]) -> Value {
+    Value::List(items.iter().map(|&item| int(item)).collect())
+}
+
+/// A value that is legal and not the default, in its normal form; where there is only one such, that.
+fn another(spec: &OptionSpec) -> Value {
+    match spec.kind {
+        OptionType::Bool => Value::Bool(spec.default_value() != Value::Bool(true)),
+        OptionType::Int { .. } | OptionType::Samples | OptionType::Logprobs => int(7),
+        OptionType::Float { .. } => float(0.625),
+        OptionType::Text => text("other"),
+        OptionType::Choice(names) => text(
+            names
+                .iter()
+                .find(|name| text(name) != spec.default_value())
+                .expect("two names"),
+        ),
+        OptionType::TokenIds => ints(&[3, 1]),
+        OptionType::StopStrings => Value::List(vec![text("a"), text("b")]),
+        OptionType::BiasMap => Value::Map(vec![(int(1), float(-100.0)), (int(9), float(0.5))]),
+        OptionType::Untyped => Value::Null,
+    }
+}
+
+fn supported() -> impl Iterator<Item = &'static OptionSpec> {
+    OPTIONS.iter().filter(|spec| spec.is_supported())
+}
+
+#[test]
+fn names_flags_and_environment_names_are_unique() {
+    let mut names = HashSet::new();
+    let mut envs = HashSet::new();
+    for spec in OPTIONS {
+        assert!(names.insert((spec.group, spec.name)), "{} twice", spec.name);
+        assert!(envs.insert(spec.env()), "{} twice", spec.env());
+        assert!(
+            spec.name
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+        );
+        assert_eq!(
+            find(spec.group, spec.name).map(|found| found.name),
+            Some(spec.name)
+        );
+    }
+}
+
+#[test]
+fn every_row_says_what_it_does_or_why_it_is_refused() {
+    for spec in OPTIONS {
+        let line = match spec.status {
+            Status::Supported => spec.doc,
+            Status::Later(reason) | Status::Refused(reason) => reason,
+        };
+        assert!(
+            line.len() > 8 && !line.ends_with('.') && !line.contains('\n'),
+            "{}: {line:?}",
+            spec.name
+        );
+        assert_eq!(spec.describe().len(), 10);
+        assert_eq!(spec.kind == OptionType::Untyped, !spec.is_supported());
+    }
+}
+
+#[test]
+fn every_option_sets_its_own_field_and_reads_it_back() {
+    for spec in supported() {
+        let value = another(spec);
+        assert_ne!(value, spec.default_value(), "{}", spec.name);
+        let before = after(spec.group, &[]).unwrap();
+        let now = after(spec.group, &[pair(spec.name, value.clone())]).unwrap();
+        for ((name, old), (_, new)) in before.iter().zip(&now) {
+            assert_eq!(
+                new,
+                if *name == spec.name { &value } else { old },
+                "{} changed {name}",
+                spec.name
+            );
+        }
+        // Of the options with a null of their own, max_tokens alone has another default.
+        let nulled = after(spec.group, &[pair(spec.name, Value::Null)]).unwrap();
+        assert_eq!(nulled == before, spec.name != "max_tokens", "{}", spec.name);
+    }
+}
+
+#[test]
+fn all_values_together_come_back_as_they_were() {
+    for group in [Group::Sampling, Group::Engine] {
+        let values: Vec<Pair> = supported()
+            .filter(|spec| spec.group == group && spec.name != "detokenize")
+            .map(|spec| pair(spec.name, another(spec)))
+            .collect();
+        let shown = after(group, &values).unwrap();
+        let again: Vec<Pair> = shown
+            .iter()
+            .map(|(name, value)| pair(name, value.clone()))
+            .collect();
+        assert_eq!(after(group, &again).unwrap(), shown);
+    }
+}
+
+#[test]
+fn bounds_accept_their_ends_and_refuse_what_lies_just_outside() {
+    let accepts =
+        |spec: &OptionSpec, value: Value| after(spec.group, &[pair(spec.name, value)]).is_ok();
+    for spec in supported() {
+        match spec.kind {
+            OptionType::Int { min, max } => {
+                // min_tokens of a large number contradicts the default max_tokens, which is another rule.
+                let top = if spec.name == "min_tokens" { 16 } else { max };
+                assert!(
+                    accepts(spec, int(min)) && accepts(spec, int(top)),
+                    "{}",
+                    spec.name
+                );
+                assert!(
+                    min == i64::MIN || !accepts(spec, int(min - 1)),
+                    "{}",
+                    spec.name
+                );
+                assert!(
+                    max == i64::MAX || !accepts(spec, int(max + 1)),
+                    "{}",
+                    spec.name
+                );
+            }
+            OptionType::Float {
+                min,
+                is_min_open,
+                max,
+            } => {
+                assert_eq!(accepts(spec, float(min)), !is_min_open, "{}", spec.name);
+                assert!(accepts(spec, float(max)), "{}", spec.name);
+                assert!(!accepts(spec, float(min.next_down())), "{}", spec.name);
+                assert!(!accepts(spec, float(max.next_up())), "{}", spec.name);
+                assert!(
+                    !accepts(spec, float(1e-60)) || !is_min_open,
+                    "{}: narrows to the open end",
+                    spec.name
+                );
+            }
+            OptionType::Choice(names) => {
+                assert!(
+                    names.iter().all(|name| accepts(spec, text(name))),
+                    "{}",
+                    spec.name
+                );
+                assert!(!accepts(spec, text("no such")), "{}", spec.name);
+            }
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn a_value_of_another_type_is_refused() {
+    let all = [
+        Value::Bool(true),
+        int(1),
+        float(1.0),
+        float(1.5),
+        float(f64::NAN),
+        float(f64::INFINITY),
+        float(9.3e18),
+        text("1"),
+        text(""),
+        ints(&[1]),
+        Value::Map(vec![]),
+    ];
+    for spec in supported() {
+        let taken: &[usize] = match spec.kind {
+            OptionType::Bool => &[0],
+            OptionType::Int { .. } | OptionType::Samples => &[1],
+            OptionType::Logprobs => &[0, 1],
+            OptionType::Float { max, .. } if max > 1.0 => &[1, 2, 3],
+            OptionType::Float { .. } => &[1, 2],
+            OptionType::Text | OptionType::StopStrings => &[7],
+            OptionType::TokenIds => &[9],
+            OptionType::BiasMap => &[10],
+            OptionType::Choice(_) | OptionType::Untyped => &[],
+        };
+        for (index, value) in all.iter().enumerate() {
+            let result = after(spec.group, &[pair(spec.name, value.clone())]);
+            // 9.3e18 is a legal repetition penalty; nothing else takes it.
+            let is_taken =
+                taken.contains(&index) || (index == 6 && spec.name == "repetition_penalty");
+            assert_eq!(result.is_ok(), is_taken, "{} {value}", spec.name);
+            if let Err(error) = result {
+                assert_eq!(
+                    (error.kind(), error.param()),
+                    (Kind::InvalidRequest, Some(spec.name))
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn bad_sampling_fields_are_refused_by_name() {
+    let stops = |count: usize, len: usize| Value::List(vec![text(&"x".repeat(len)); count]);
+    let biases = |count: i64| Value::Map((0..count).map(|id| (int(id), int(0))).collect());
+    let bias = |id: Value, bias: Value| Value::Map(vec![(id, bias)]);
+    let cases: Vec<(&str, Vec<Value>)> = vec![
+        (
+            "temperature",
+            vec![
+                float(-0.1),
+                float(1e39),
+                float(f64::NAN),
+                text("0.7"),
+                Value::Bool(true),
+            ],
+        ),
+        ("top_p", vec![int(0), float(1.0001), int(-1)]),
+        (
+            "top_k",
+            vec![int(-2), float(1.5), float(9.223372036854776e18)],
+        ),
+        ("min_p", vec![float(1.0001), float(-0.1)]),
+        (
+            "max_tokens",
+            vec![int(0), int(-1), float(1.5), float(9.3e18)],
+        ),
+        (
+            "n",
+            vec![int(0), int(17), int(1_000_000_000_000), Value::Bool(true)],
+        ),
+        (
+            "stop",
+            vec![
+                stops(17, 1),
+                text(""),
+                stops(1, 257),
+                stops(1, 0),
+                ints(&[1]),
+                int(1),
+            ],
+        ),
+        (
+            "stop_token_ids",
+            vec![
+                ints(&[-1]),
+                ints(&[1 << 32]),
+                Value::List(vec![text("1")]),
+                int(3),
+            ],
+        ),
+        (
+            "logit_bias",
+            vec![
+                biases(301),
+                bias(text("abc"), int(1)),
+                bias(text("+1"), int(1)),
+                bias(text(""), int(1)),
+                bias(int(-1), int(1)),
+                bias(int(1 << 32), int(1)),
+                bias(float(1.0), int(1)),
+                bias(int(1), int(101)),
+                bias(int(1), int(-101)),
+                bias(int(1), float(f64::NAN)),
+                bias(int(1), Value::Bool(true)),
+                Value::Map(vec![(int(1), int(1)), (text("1"), int(2))]),
+            ],
+        ),
+        (
+            "logprobs",
+            vec![int(21), int(-1), int(-2), float(1.0), Value::Bool(false)],
+        ),
+        (
+            "seed",
+            vec![float(9.223372036854776e18), float(-9.3e18), text("1")],
+        ),
+        (
+            "presence_penalty",
+            vec![float(2.1), float(-2.1), float(f64::INFINITY)],
+        ),
+        (
+            "frequency_penalty",
+            vec![float(2.1), float(-2.1), float(f64::NEG_INFINITY)],
+        ),
+        (
+            "repetition_penalty",
+            vec![
+                int(0),
+                int(-1),
+                float(f64::INFINITY),
+                float(1e39),
+                float(1e-50),
+            ],
+        ),
+    ];
+    for (name, values) in cases {
+        for value in values {
+            let error =
+                sampling(&[pair(name, value.clone())]).expect_err(&format!("{name} {value}"));
+            assert!(
+                matches!(error, Error::BadValue { .. }),
+                "{name} {value}: {error}"
+            );
+            assert_eq!(error.param(), Some(name));
+            assert!(error.to_string().len() < 400, "{error}");
+        }
+    }
+}
+
+#[test]
+fn what_looks_odd_and_is_legal_runs() {
+    let top_k = |k| sampling(&[pair("top_k", int(k))]).unwrap().top_k;
+    assert_eq!(
+        [top_k(-1), top_k(0), top_k(1 << 31), top_k(i64::MAX)],
+        [0, 0, 1 << 31, u32::MAX]
+    );
+    assert!(
+        sampling(&[pair("temperature", float(1e-30))])
+            .unwrap()
+            .is_greedy()
+    );
+    assert!(
+        !sampling(&[pair("temperature", float(1e-5))])
+            .unwrap()
+            .is_greedy()
+    );
+    let seed = |seed| sampling(&[pair("seed", int(seed))]).unwrap().seed;
+    assert_eq!(
+        [seed(i64::MIN), seed(i64::MAX), seed(-1)],
+        [Some(i64::MIN), Some(i64::MAX), None]
+    );
+    let ids = sampling(&[pair("stop_token_ids", ints(&[5, 2, 5, 2]))])
+        .unwrap()
+        .stop_token_ids;
+    assert_eq!(ids, [5, 2]);
+    let bias = Value::Map(vec![(text("7"), int(-100)), (int(2), float(0.5))]);
+    assert_eq!(
+        sampling(&[pair("logit_bias", bias)]).unwrap().logit_bias,
+        [(2, 0.5), (7, -100.0)]
+    );
+    assert_eq!(sampling(&[pair("stop", text("x"))]).unwrap().stop, ["x"]);
+    assert_eq!(
+        sampling(&[pair("stop", Value::List(vec![]))]).unwrap().stop,
+        [""; 0]
+    );
+    assert_eq!(
+        sampling(&[pair("logprobs", Value::Bool(true))])
+            .unwrap()
+            .logprobs,
+        Some(1)
+    );
+    assert_eq!(
+        sampling(&[pair("max_tokens", Value::Null)])
+            .unwrap()
+            .max_tokens,
+        None,
+        "to the end"
+    );
+    let mode = sampling(&[pair("logprobs_mode", text("processed_logits"))])
+        .unwrap()
+        .logprobs_mode;
+    assert_eq!(mode, LogprobsMode::ProcessedLogits);
+}
+
+#[test]
+fn the_vocabulary_is_reported_only_where_the_engine_allows_it() {
+    let options = EngineOptions::from_values(&[pair("max_logprobs", int(-1))]).unwrap();
+    let whole = [pair("logprobs", int(-1))];
+    assert_eq!(
+        SamplingParams::from_values(&whole, &options.limits())
+            .unwrap()
+            .logprobs,
+        Some(u32::MAX)
+    );
+    assert!(SamplingParams::from_values(&whole, &EngineOptions::default().limits()).is_err());
+    assert_eq!(EngineOptions::default().limits(), Limits::default());
+}
+
+#[test]
+fn options_that_contradict_each_other_are_refused_with_both_names() {
+    let cases = [
+        (
+            vec![pair("n", int(2)), pair("temperature", int(0))],
+            "n",
+            "temperature",
+        ),
+        (
+            vec![pair("min_tokens", int(17))],
+            "min_tokens",
+            "max_tokens",
+        ),
+        (
+            vec![pair("min_tokens", int(3)), pair("max_tokens", int(2))],
+            "min_tokens",
+            "max_tokens",
+        ),
+        (
+            vec![
+                pair("stop", text("x")),
+                pair("detokenize", Value::Bool(false)),
+            ],
+            "stop",
+            "detokenize",
+        ),
+        (
+            vec![pair("top_k", int(1)), pair("top_k", int(1))],
+            "top_k",
+            "top_k",
+        ),
+    ];
+    for (values, first, second) in cases {
+        match sampling(&values) {
+            Err(Error::Conflict { name, other, .. }) => {
+                assert_eq!((name.as_str(), other.as_str()), (first, second));
+            }
+            other => panic!("{values:?}: {other:?}"),
+        }
+    }
+    let values = [
+        pair("max_num_seqs", int(8)),
+        pair("max_num_queued_reqs", int(7)),
+    ];
+    assert!(matches!(
+        EngineOptions::from_values(&values),
+        Err(Error::Conflict { .. })
+    ));
+    assert!(sampling(&[pair("min_tokens", int(16))]).is_ok());
+}
+
+#[test]
+fn unknown_names_are_refused_with_the_nearest_and_absent_ones_with_the_reason() {
+    match sampling(&[pair("temprature", int(1))]) {
+        Err(Error::UnknownOption { name, hint }) => {
+            assert_eq!(
+                (name.as_str(), hint.as_deref()),
+                ("temprature", Some("temperature"))
+            );
+        }
+        other => panic!("{other:?}"),
+    }
+    let long = sampling(&[pair(&"ü".repeat(10_000), int(1))]).unwrap_err();
+    assert!(long.to_string().chars().count() < 100, "a name is cut");
+    for spec in OPTIONS.iter().filter(|spec| !spec.is_supported()) {
+        let error = after(spec.group, &[pair(spec.name, text("no neutral value"))]).unwrap_err();
+        assert!(matches!(error, Error::Unsupported { .. }), "{}", spec.name);
+        assert_eq!(
+            (error.kind(), error.param()),
+            (Kind::Unsupported, Some(spec.name))
+        );
+        assert!(
+            after(spec.group, &[pair(spec.name, Value::Null)]).is_ok(),
+            "{}",
+            spec.name
+        );
+    }
+}
+
+#[test]
+fn a_spelled_out_neutral_value_of_an_absent_option_runs() {
+    let engine = |name, value| EngineOptions::from_values(&[pair(name, value)]);
+    assert!(engine("tensor_parallel_size", int(1)).is_ok());
+    assert!(engine("tensor_parallel_size", int(2)).is_err());
+    assert!(engine("trust_remote_code", Value::Bool(false)).is_ok());
+    assert!(engine("trust_remote_code", Value::Bool(true)).is_err());
+    assert!(engine("gpu_memory_utilization", float(0.9)).is_ok());
+    assert!(sampling(&[pair("typical_p", float(1.0))]).is_ok());
+    assert!(sampling(&[pair("typical_p", float(0.9))]).is_err());
+    assert!(sampling(&[pair("pipeline", text("tokenmill"))]).is_ok());
+    assert!(sampling(&[pair("pipeline", text("hf"))]).is_err());
+}

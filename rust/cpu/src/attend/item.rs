@@ -1,0 +1,271 @@
+//! One item of attention: some rows of one sequence, the query heads of one KV head, and a run of splits.
+//!
+//! Splits are runs of 256 positions anchored at position 0 of the sequence; inside one, tiles of 16 ascend.
+//! Invariant: what a row gets depends on its position and its window alone, never on the rows beside it, so
+//! a row alone and the same row in a chunk have the same bits.
+
+use std::ops::Range;
+
+use super::mix::{mix, mix_part};
+use super::score::{Tiles, scores};
+use super::scratch::{Arrays, TILES_AT_ONCE};
+use super::soften::{begin, end, finish, merge, soften};
+use crate::memory::{KvView, TILE, k_rows};
+use crate::lanes::{LANES, Lanes, load_partial, per_level};
+use tokenmill_model::KvFormat;
+
+/// Tokens of a split.
+pub(crate) const SPLIT: usize = 256;
+
+/// What is the same for all items of an operation.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Rule {
+    /// Elements per head.
+    pub(crate) head_dim: usize,
+    /// Query heads per KV head.
+    pub(crate) group: usize,
+    /// Multiplier of the scores.
+    pub(crate) scale: f32,
+    /// `cap * tanh(score / cap)`.
+    pub(crate) soft_cap: Option<f32>,
+    /// A row at p sees positions > p - window.
+    pub(crate) window: Option<usize>,
+}
+
+/// Rows of one sequence at consecutive positions, and where their heads lie.
+#[derive(Clone, Copy)]
+pub(crate) struct Rows {
+    /// Position of the first row.
+    pub(crate) position: usize,
+    /// Number of rows.
+    pub(crate) rows: usize,
+    /// The first row's first head of the group.
+    pub(crate) q: *const f32,
+    /// Elements from a row of `q` to the next.
+    pub(crate) q_stride: usize,
+    /// Where the first row's first head goes.
+    pub(crate) out: *mut f32,
+    /// Elements from a row of `out` to the next.
+    pub(crate) out_stride: usize,
+}
+
+impl Rule {
+    /// Positions that the row at `position` sees.
+    pub(crate) fn seen(&self, position: usize) -> Range<usize> {
+        let first = self.window.map_or(0, |window| (position + 1).saturating_sub(window));
+        first..position + 1
+    }
+
+    /// Splits that `rows` rows from `position` on see anything of.
+    pub(crate) fn splits(&self, position: usize, rows: usize) -> Range<usize> {
+        self.seen(position).start / SPLIT..(position + rows).div_ceil(SPLIT)
+    }
+}
+
+impl Rows {
+    /// A query's position.
+    #[inline(always)]
+    fn position_of(&self, rule: &Rule, query: usize) -> usize {
+        self.position + query / rule.group
+    }
+
+    /// A query's offset among rows of `stride`.
+    #[inline(always)]
+    fn offset(rule: &Rule, query: usize, stride: usize) -> usize {
+        query / rule.group * stride + query % rule.group * rule.head_dim
+    }
+}
+
+per_level! {
+    /// Attention of `rows` over all their splits, into `rows.out`.
+    fn attend_rows = rows_of(arrays: &Arrays, rule: &Rule, kv: &KvView<'_>, rows: &Rows);
+
+    /// The states of `rows` over one split, into `states[query][state_len]`. That of a query which sees nothing
+    /// of the split is not written.
+    fn attend_split = split_of(arrays: &Arrays, rule: &Rule, kv: &KvView<'_>, rows: &Rows, split: usize, states: *mut f32);
+
+    /// Merges the states of all splits, `[split][query][state_len]`, in ascending order, into `rows.out`.
+    fn merge_splits = merged_of(arrays: &Arrays, rule: &Rule, rows: &Rows, states: *const f32);
+}
+
+/// # Safety
+/// `rows` and `kv` are valid, all positions up to the rows' own are written; the level is the processor's.
+#[inline(always)]
+unsafe fn rows_of<V: Lanes>(arrays: &Arrays, rule: &Rule, kv: &KvView<'_>, rows: &Rows) {
+    // SAFETY: passed on from the caller.
+    unsafe {
+        gather::<V>(arrays, rule, rows);
+        for split in rule.splits(rows.position, rows.rows) {
+            walk::<V>(arrays, rule, kv, rows, split);
+            for query in 0..rows.rows * rule.group {
+                take::<V>(arrays, rule.splits(rows.position_of(rule, query), 1), query, (split, arrays.state(query)));
+            }
+        }
+        scatter::<V>(arrays, rule, rows);
+    }
+}
+
+/// # Safety
+/// As `rows_of`; `states` is valid for a state per query.
+#[inline(always)]
+unsafe fn split_of<V: Lanes>(
+    arrays: &Arrays,
+    rule: &Rule,
+    kv: &KvView<'_>,
+    rows: &Rows,
+    split: usize,
+    states: *mut f32,
+) {
+    // SAFETY: passed on from the caller.
+    unsafe {
+        gather::<V>(arrays, rule, rows);
+        walk::<V>(arrays, rule, kv, rows, split);
+        for query in 0..rows.rows * rule.group {
+            if rule.splits(rows.position_of(rule, query), 1).contains(&split) {
+                let len = arrays.state_len();
+                std::ptr::copy_nonoverlapping(arrays.state(query), states.add(query * len), len);
+            }
+        }
+    }
+}
+
+/// # Safety
+/// As `rows_of`; `states` holds a state per split and query.
+#[inline(always)]
+unsafe fn merged_of<V: Lanes>(arrays: &Arrays, rule: &Rule, rows: &Rows, states: *const f32) {
+    let queries = rows.rows * rule.group;
+    // SAFETY: passed on from the caller.
+    unsafe {
+        for (i, split) in rule.splits(rows.position, rows.rows).enumerate() {
+            for query in 0..queries {
+                let state = states.add((i * queries + query) * arrays.state_len());
+                take::<V>(arrays, rule.splits(rows.position_of(rule, query), 1), query, (split, state));
+            }
+        }
+        scatter::<V>(arrays, rule, rows);
+    }
+}
+
+/// Adds the state of `split` to a query's merged state, if the query sees any of it (`splits`).
+///
+/// # Safety
+/// As `rows_of`.
+#[inline(always)]
+unsafe fn take<V: Lanes>(arrays: &Arrays, splits: Range<usize>, query: usize, (split, state): (usize, *const f32)) {
+    let merged = arrays.merged(query);
+    // SAFETY: passed on from the caller.
+    unsafe {
+        if split == splits.start {
+            std::ptr::copy_nonoverlapping(state, merged, arrays.state_len());
+        } else if splits.contains(&split) {
+            merge::<V>(merged, state, arrays.width);
+        }
+    }
+}
+
+/// Scales the queries into the scratch, padded with zeros.
+///
+/// # Safety
+/// As `rows_of`.
+#[inline(always)]
+unsafe fn gather<V: Lanes>(arrays: &Arrays, rule: &Rule, rows: &Rows) {
+    // SAFETY: passed on from the caller.
+    unsafe {
+        let scale = V::splat(rule.scale);
+        for query in 0..rows.rows * rule.group {
+            let from = rows.q.add(Rows::offset(rule, query, rows.q_stride));
+            let to = arrays.q.add(query * arrays.width);
+            for column in (0..arrays.width).step_by(LANES) {
+                let len = rule.head_dim - column;
+                let value = if len >= LANES { V::load(from.add(column)) } else { load_partial(from.add(column), len, 0.0) };
+                value.mul(scale).store(to.add(column));
+            }
+        }
+    }
+}
+
+/// # Safety
+/// As `rows_of`; every query has a merged state.
+#[inline(always)]
+unsafe fn scatter<V: Lanes>(arrays: &Arrays, rule: &Rule, rows: &Rows) {
+    // SAFETY: passed on from the caller.
+    unsafe {
+        for query in 0..rows.rows * rule.group {
+            let out = rows.out.add(Rows::offset(rule, query, rows.out_stride));
+            finish::<V>(arrays.merged(query), arrays.width, out, rule.head_dim);
+        }
+    }
+}
+
+/// Runs all queries over one split. Leaves their states, sums included.
+///
+/// # Safety
+/// As `rows_of`; the queries are gathered.
+#[inline(always)]
+unsafe fn walk<V: Lanes>(arrays: &Arrays, rule: &Rule, kv: &KvView<'_>, rows: &Rows, split: usize) {
+    // SAFETY: passed on from the caller.
+    unsafe {
+        match kv.format {
+            KvFormat::F32 => walk_as::<V, false>(arrays, rule, kv, rows, split),
+            KvFormat::Bf16 => walk_as::<V, true>(arrays, rule, kv, rows, split),
+        }
+    }
+}
+
+/// # Safety
+/// As `walk`.
+#[inline(always)]
+unsafe fn walk_as<V: Lanes, const BF16: bool>(
+    arrays: &Arrays,
+    rule: &Rule,
+    kv: &KvView<'_>,
+    rows: &Rows,
+    split: usize,
+) {
+    let queries = rows.rows * rule.group;
+    let last = rows.position + rows.rows - 1;
+    // Tiles that any row sees; those that every row sees whole need no mask.
+    let first_tile = (rule.seen(rows.position).start / TILE).max(split * SPLIT / TILE);
+    let end_tile = (last / TILE + 1).min((split + 1) * SPLIT / TILE);
+    let whole = rule.seen(last).start.div_ceil(TILE)..(rows.position + 1) / TILE;
+    // SAFETY: passed on from the caller; tiles up to the last row's position are in the table.
+    unsafe {
+        (0..queries).for_each(|query| begin::<V>(arrays, query));
+        let mut tile = first_tile;
+        while tile < end_tile {
+            let is_whole = whole.contains(&tile);
+            let limit = if is_whole { whole.end.min(end_tile) } else { tile + 1 };
+            let tiles = (limit - tile).min(TILES_AT_ONCE);
+            let mut k: Tiles = [std::ptr::null(); TILES_AT_ONCE];
+            let mut v = k;
+            for i in 0..tiles {
+                (k[i], v[i]) = kv.tile(tile + i);
+            }
+            scores::<V, BF16>(arrays, queries, &k, tiles, k_rows(kv.format, rule.head_dim));
+            if is_whole {
+                for query in 0..queries {
+                    (0..tiles).for_each(|i| soften::<V>(arrays, query, i, &(0..TILE), rule.soft_cap));
+                }
+                mix::<V, BF16>(arrays, queries, &v, tiles);
+            } else {
+                for query in 0..queries {
+                    let seen = lanes_of(&rule.seen(rows.position_of(rule, query)), tile);
+                    if !seen.is_empty() {
+                        soften::<V>(arrays, query, 0, &seen, rule.soft_cap);
+                        mix_part::<V, BF16>(arrays, query, &v, 0, seen);
+                    }
+                }
+            }
+            tile += tiles;
+        }
+        (0..queries).for_each(|query| end::<V>(arrays, query));
+    }
+}
+
+/// The part of a tile that lies in `seen`, as lanes.
+#[inline(always)]
+fn lanes_of(seen: &Range<usize>, tile: usize) -> Range<usize> {
+    let base = tile * TILE;
+    let lane = |position: usize| position.saturating_sub(base).min(TILE);
+    lane(seen.start)..lane(seen.end)
+}

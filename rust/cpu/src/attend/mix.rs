@@ -1,0 +1,126 @@
+//! Outputs of queries over tiles of V: per tile a rescale, then `o += p_j * v_j` token by token, ascending.
+//! Several queries share each loaded row of V; that and the cut of the width change no bits.
+//! Reference and test: the scalar level, and `attend::tests`.
+
+use std::ops::Range;
+
+use super::score::Tiles;
+use super::scratch::{Arrays, TILES_AT_ONCE};
+use crate::memory::TILE;
+use crate::lanes::{LANES, Lanes};
+
+/// Adds the first `tiles` of `v`, of which every query sees every token.
+///
+/// # Safety
+/// The arrays hold `queries` queries with their weights and factors; each of `v` points at a tile of written
+/// tokens in the format that `BF16` says; the processor has the level of `V`.
+#[inline(always)]
+pub(super) unsafe fn mix<V: Lanes, const BF16: bool>(arrays: &Arrays, queries: usize, v: &Tiles, tiles: usize) {
+    let mut query = 0;
+    // SAFETY: passed on from the caller; `query` stays below `queries`.
+    unsafe {
+        while V::IS_WIDE && query + 6 <= queries {
+            by_width::<V, BF16, 6>(arrays, query, v, 0..tiles, 0..TILE);
+            query += 6;
+        }
+        if V::IS_WIDE && query + 3 <= queries {
+            by_width::<V, BF16, 3>(arrays, query, v, 0..tiles, 0..TILE);
+            query += 3;
+        }
+        while query + 2 <= queries {
+            by_width::<V, BF16, 2>(arrays, query, v, 0..tiles, 0..TILE);
+            query += 2;
+        }
+        if query < queries {
+            by_width::<V, BF16, 1>(arrays, query, v, 0..tiles, 0..TILE);
+        }
+    }
+}
+
+/// Adds the tokens `lanes` of one tile to one query; the others may never have been written.
+///
+/// # Safety
+/// As `mix`, for the tokens `lanes` of tile `tile`.
+#[inline(always)]
+pub(super) unsafe fn mix_part<V: Lanes, const BF16: bool>(
+    arrays: &Arrays,
+    query: usize,
+    v: &Tiles,
+    tile: usize,
+    lanes: Range<usize>,
+) {
+    // SAFETY: passed on from the caller.
+    unsafe { by_width::<V, BF16, 1>(arrays, query, v, tile..tile + 1, lanes) }
+}
+
+/// # Safety
+/// As `mix`, for `Q` queries from `query`.
+#[inline(always)]
+unsafe fn by_width<V: Lanes, const BF16: bool, const Q: usize>(
+    arrays: &Arrays,
+    query: usize,
+    v: &Tiles,
+    tiles: Range<usize>,
+    lanes: Range<usize>,
+) {
+    let mut column = 0;
+    // SAFETY: passed on from the caller; columns stay below the width, a multiple of 16.
+    unsafe {
+        while V::IS_WIDE && column + 4 * LANES <= arrays.width {
+            block::<V, BF16, Q, 4>(arrays, query, v, (column, tiles.clone(), lanes.clone()));
+            column += 4 * LANES;
+        }
+        while column + 2 * LANES <= arrays.width {
+            block::<V, BF16, Q, 2>(arrays, query, v, (column, tiles.clone(), lanes.clone()));
+            column += 2 * LANES;
+        }
+        if column < arrays.width {
+            block::<V, BF16, Q, 1>(arrays, query, v, (column, tiles, lanes));
+        }
+    }
+}
+
+/// `Q` queries by `16 * D` columns, all in registers.
+///
+/// # Safety
+/// As `mix`.
+#[inline(always)]
+unsafe fn block<V: Lanes, const BF16: bool, const Q: usize, const D: usize>(
+    arrays: &Arrays,
+    query: usize,
+    v: &Tiles,
+    (column, tiles, lanes): (usize, Range<usize>, Range<usize>),
+) {
+    let (width, stride) = (arrays.width, arrays.state_len());
+    // SAFETY: passed on from the caller.
+    unsafe {
+        let o = arrays.state(query).add(column);
+        let weights = arrays.s.add(query * TILES_AT_ONCE * TILE);
+        let alpha = arrays.alpha.add(query * TILES_AT_ONCE);
+        let mut sums: [[V; D]; Q] =
+            std::array::from_fn(|q| std::array::from_fn(|d| V::load(o.add(q * stride + d * LANES))));
+        for tile in tiles {
+            for (q, sums) in sums.iter_mut().enumerate() {
+                let factor = V::splat(*alpha.add(q * TILES_AT_ONCE + tile));
+                sums.iter_mut().for_each(|sum| *sum = sum.mul(factor));
+            }
+            for j in lanes.clone() {
+                let row: [V; D] = std::array::from_fn(|d| {
+                    let at = j * width + column + d * LANES;
+                    if BF16 { V::load_bf16(v[tile].cast::<u16>().add(at)) } else { V::load(v[tile].cast::<f32>().add(at)) }
+                });
+                for (q, sums) in sums.iter_mut().enumerate() {
+                    let weight = V::splat(*weights.add(q * TILES_AT_ONCE * TILE + tile * TILE + j));
+                    for (sum, value) in sums.iter_mut().zip(row) {
+                        *sum = weight.fma(value, *sum);
+                    }
+                }
+            }
+        }
+        for (q, sums) in sums.iter().enumerate() {
+            for (d, sum) in sums.iter().enumerate() {
+                sum.store(o.add(q * stride + d * LANES));
+            }
+        }
+    }
+}

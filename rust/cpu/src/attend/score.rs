@@ -1,0 +1,122 @@
+//! Scores of queries against tiles of K: the linear kernel with 16 tokens as outputs. Each score is one chain
+//! over the head's dimensions, ascending; latency is hidden with several queries and tiles, which therefore
+//! change no bits. Reference and test: the scalar level, and `attend::tests`.
+
+use super::scratch::{Arrays, TILES_AT_ONCE};
+use crate::memory::TILE;
+use crate::lanes::Lanes;
+
+/// Tiles of K of one call.
+pub(super) type Tiles = [*const u8; TILES_AT_ONCE];
+
+/// `s[q][t] = q . K_t` for all queries and the first `tiles` of `k`.
+///
+/// # Safety
+/// The arrays hold `queries` queries, each of `k` points at a tile of `dims` elements per token, in the format
+/// that `BF16` says; the processor has the level of `V`.
+#[inline(always)]
+pub(super) unsafe fn scores<V: Lanes, const BF16: bool>(
+    arrays: &Arrays,
+    queries: usize,
+    k: &Tiles,
+    tiles: usize,
+    dims: usize,
+) {
+    let mut tile = 0;
+    // SAFETY: passed on from the caller.
+    unsafe {
+        while V::IS_WIDE && tile + 4 <= tiles {
+            by_queries::<V, BF16, 4>(arrays, queries, &k[tile..tile + 4], tile, dims);
+            tile += 4;
+        }
+        while tile + 2 <= tiles {
+            by_queries::<V, BF16, 2>(arrays, queries, &k[tile..tile + 2], tile, dims);
+            tile += 2;
+        }
+        if tile < tiles {
+            by_queries::<V, BF16, 1>(arrays, queries, &k[tile..=tile], tile, dims);
+        }
+    }
+}
+
+/// # Safety
+/// As `scores`.
+#[inline(always)]
+unsafe fn by_queries<V: Lanes, const BF16: bool, const T: usize>(
+    arrays: &Arrays,
+    queries: usize,
+    k: &[*const u8],
+    tile: usize,
+    dims: usize,
+) {
+    let k: [*const u8; T] = std::array::from_fn(|t| k[t]);
+    let mut query = 0;
+    // SAFETY: passed on from the caller; `query` stays below `queries`.
+    unsafe {
+        let at = |query: usize| {
+            let q = arrays.q.add(query * arrays.width).cast_const();
+            (q, arrays.s.add(query * TILES_AT_ONCE * TILE + tile * TILE))
+        };
+        while V::IS_WIDE && query + 6 <= queries {
+            block::<V, BF16, 6, T>(at(query), arrays.width, k, dims);
+            query += 6;
+        }
+        if V::IS_WIDE && query + 3 <= queries {
+            block::<V, BF16, 3, T>(at(query), arrays.width, k, dims);
+            query += 3;
+        }
+        while query + 2 <= queries {
+            block::<V, BF16, 2, T>(at(query), arrays.width, k, dims);
+            query += 2;
+        }
+        if query < queries {
+            block::<V, BF16, 1, T>(at(query), arrays.width, k, dims);
+        }
+    }
+}
+
+/// `Q` queries by `T` tiles, all in registers.
+///
+/// # Safety
+/// As `scores`.
+#[inline(always)]
+unsafe fn block<V: Lanes, const BF16: bool, const Q: usize, const T: usize>(
+    (q, s): (*const f32, *mut f32),
+    width: usize,
+    k: [*const u8; T],
+    dims: usize,
+) {
+    // SAFETY: passed on from the caller.
+    unsafe {
+        let mut sums = [[V::splat(0.0); T]; Q];
+        if BF16 {
+            for pair in 0..dims.div_ceil(2) {
+                let lines: [(V, V); T] =
+                    std::array::from_fn(|t| V::load_bf16_pairs(k[t].cast::<u16>().add(pair * 2 * TILE)));
+                for (query, sums) in sums.iter_mut().enumerate() {
+                    let first = V::splat(*q.add(query * width + 2 * pair));
+                    // Where head_dim is odd, both the query's and the tile's padding are zero.
+                    let second = V::splat(*q.add(query * width + 2 * pair + 1));
+                    for (sum, line) in sums.iter_mut().zip(lines) {
+                        *sum = second.fma(line.1, first.fma(line.0, *sum));
+                    }
+                }
+            }
+        } else {
+            for i in 0..dims {
+                let lines: [V; T] = std::array::from_fn(|t| V::load(k[t].cast::<f32>().add(i * TILE)));
+                for (query, sums) in sums.iter_mut().enumerate() {
+                    let first = V::splat(*q.add(query * width + i));
+                    for (sum, line) in sums.iter_mut().zip(lines) {
+                        *sum = first.fma(line, *sum);
+                    }
+                }
+            }
+        }
+        for (query, sums) in sums.iter().enumerate() {
+            for (t, sum) in sums.iter().enumerate() {
+                sum.store(s.add(query * TILES_AT_ONCE * TILE + t * TILE));
+            }
+        }
+    }
+}

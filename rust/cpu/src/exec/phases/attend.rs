@@ -1,0 +1,62 @@
+//! Attention: workers claim items from a counter until none is left. The last finisher of a slot merges its
+//! splits, in ascending order.
+
+use std::sync::atomic::Ordering;
+
+use crate::attend::{Rows, Rule, attend_rows, attend_split, merge_splits, state_len};
+use crate::exec::items::{Item, Part};
+use crate::exec::walk::Step;
+use crate::plan::Attend;
+
+impl Step<'_> {
+    /// Claims and computes items.
+    pub(crate) fn attend(&self, attend: &Attend) {
+        let counter = &self.memory.counters[attend.index];
+        while let Some(item) = self.memory.items.get(attend.class, counter.fetch_add(1, Ordering::Relaxed)) {
+            self.item(attend, item);
+        }
+    }
+
+    fn item(&self, attend: &Attend, item: &Item) {
+        let rule = &self.plan.classes[attend.class].rule;
+        let rows = self.rows_of(attend, rule, item);
+        let arrays = self.own.scratch.arrays(rows.rows * rule.group, rule.head_dim);
+        let table = self.batch.table(&self.batch.spans[item.span as usize]);
+        let kv = self.memory.cache.view(attend.layer, item.head as usize, table);
+        // SAFETY: the step was checked: the table covers the rows' positions; K and V up to them were written
+        // before the meeting, in this step or an earlier one; this item alone writes its rows and heads, and
+        // the state of its split; the last finisher of a slot reads all states after all are written.
+        unsafe {
+            match item.part {
+                None => attend_rows(self.level, &arrays, rule, &kv, &rows),
+                Some(part) => {
+                    let states = self.memory.items.states(part.slot);
+                    attend_split(self.level, &arrays, rule, &kv, &rows, part.split as usize, own(rule, &rows, part, states));
+                    if self.memory.items.finish(attend.class, part.slot) {
+                        merge_splits(self.level, &arrays, rule, &rows, states);
+                    }
+                }
+            }
+        }
+    }
+
+    fn rows_of(&self, attend: &Attend, rule: &Rule, item: &Item) -> Rows {
+        let regs = &self.memory.shared.regs;
+        let first = item.head as usize * rule.group * rule.head_dim;
+        let row = item.row as usize;
+        Rows {
+            position: self.batch.positions[row] as usize,
+            rows: item.rows as usize,
+            q: regs[attend.input].row(row).wrapping_add(first),
+            q_stride: regs[attend.input].stride(),
+            out: regs[attend.out].row(row).wrapping_add(first),
+            out_stride: regs[attend.out].stride(),
+        }
+    }
+}
+
+/// Where the states of one split lie among those of its slot.
+fn own(rule: &Rule, rows: &Rows, part: Part, states: *mut f32) -> *mut f32 {
+    let len = rows.rows * rule.group * state_len(rule.head_dim);
+    states.wrapping_add((part.split - part.first) as usize * len)
+}

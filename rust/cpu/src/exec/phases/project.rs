@@ -1,0 +1,157 @@
+//! From one input to rotated queries, and to K and V in the cache. Where heads are whole blocks, each worker has
+//! a share of the heads and takes them from the product to their place while they are in its cache; elsewhere
+//! the products go to registers first.
+
+use std::ops::Range;
+
+use tokenmill_model::NO_SLOT;
+
+use super::products::Operands;
+use crate::exec::walk::Step;
+use crate::lanes::elementwise::{add_bias, clamp, rotate};
+use crate::lanes::norm::{NormRow, inverse_rms, norm_row, scale_row, sum_of_squares};
+use crate::pack::ROWS;
+use crate::plan::{Finish, HeadRun, Heads, Part, Project};
+
+impl Step<'_> {
+    /// This worker's share of all heads of q, k and v.
+    pub(crate) fn project(&self, project: &Project) {
+        let share = self.worker.share(project.runs.iter().map(|run| run.heads).sum(), 1);
+        let mut before = 0;
+        for run in &project.runs {
+            let own = |head: usize| head.clamp(before, before + run.heads) - before;
+            self.project_heads(&project.heads, run, own(share.start)..own(share.end));
+            before += run.heads;
+        }
+    }
+
+    fn project_heads(&self, heads: &Heads, run: &HeadRun, own: Range<usize>) {
+        let head_dim = heads.head_dim;
+        let (rows_at_once, heads_at_once) = self.own.chunk_of(self.batch.rows(), head_dim);
+        let block = |head: usize| run.first_block + head * head_dim / ROWS;
+        for first in own.clone().step_by(heads_at_once) {
+            let some = first..own.end.min(first + heads_at_once);
+            let width = some.len() * head_dim;
+            for row in (0..self.batch.rows()).step_by(rows_at_once) {
+                let operands = Operands {
+                    matrix: run.matrix,
+                    act: run.act,
+                    rows: row..self.batch.rows().min(row + rows_at_once),
+                    blocks: block(some.start)..block(some.end),
+                };
+                let chunk = self.multiply_to_chunk(&operands, width);
+                for (i, row) in operands.rows.enumerate() {
+                    for (j, head) in some.clone().enumerate() {
+                        let x = chunk.wrapping_add(i * width + j * head_dim);
+                        // SAFETY: the chunk holds this head of this row, and is this worker's.
+                        unsafe {
+                            self.add_head_bias(heads, run.part, head, x);
+                            self.finish_head(heads, (run.part, head), row, (x, None));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// The second half of a projection whose products are in registers (biases included); workers share rows.
+    pub(crate) fn finish(&self, finish: &Finish) {
+        let heads = &finish.heads;
+        for row in self.worker.share(self.batch.rows(), 1) {
+            let parts = [(Part::Query, heads.heads), (Part::Key, heads.kv_heads), (Part::Value, heads.kv_heads)];
+            for ((part, count), reg) in parts.into_iter().zip(finish.regs) {
+                let x = self.memory.shared.regs[reg].row(row);
+                let len = count * heads.head_dim;
+                // SAFETY: the register holds all heads of this row, which is this worker's.
+                unsafe {
+                    // The clamp stands between the product and a norm, also where the norm needs all heads.
+                    self.clip(heads, x, len);
+                    let whole = norm_of(heads, part).filter(|norm| norm.is_whole);
+                    let factor = whole.map(|norm| inverse_rms(sum_of_squares(self.level, x, len), len, norm.eps));
+                    for head in 0..count {
+                        self.finish_head(heads, (part, head), row, (x.add(head * heads.head_dim), factor));
+                    }
+                }
+            }
+        }
+    }
+
+    /// # Safety
+    /// `x` holds one head of this worker's.
+    unsafe fn add_head_bias(&self, heads: &Heads, part: Part, head: usize, x: *mut f32) {
+        if let Some(bias) = heads.biases[part as usize] {
+            // SAFETY: a bias has one value per output; the rest is passed on.
+            unsafe { add_bias(self.level, x, self.model.vector(bias).add(head * heads.head_dim), heads.head_dim) };
+        }
+    }
+
+    /// # Safety
+    /// `x` holds `len` values of this worker's.
+    unsafe fn clip(&self, heads: &Heads, x: *mut f32, len: usize) {
+        if let Some(limit) = heads.clip {
+            // SAFETY: passed on.
+            unsafe { clamp(self.level, x, len, limit) };
+        }
+    }
+
+    /// Clamp, norm, rotation and the way to the register or the cache. `factor`: the inverse root mean square
+    /// of all heads, for a whole norm.
+    ///
+    /// # Safety
+    /// `x` holds one head of this worker's.
+    unsafe fn finish_head(
+        &self,
+        heads: &Heads,
+        (part, head): (Part, usize),
+        row: usize,
+        (x, factor): (*mut f32, Option<f32>),
+    ) {
+        let (dim, slot) = (heads.head_dim, self.batch.slots[row]);
+        // SAFETY: passed on; tables and weights are as long as the plan says; the slot is this row's alone
+        // (checked), and this worker alone has this head of it.
+        unsafe {
+            self.clip(heads, x, dim);
+            self.norm_head(heads, (part, head), x, factor);
+            if let (Some(rope), true) = (heads.rope, part != Part::Value) {
+                let (cos, sin) = self.bank().angles(self.model, row, rope);
+                rotate(self.level, x, cos, sin, self.model.ropes[rope].inv_freq.len());
+            }
+            let cache = &self.memory.cache;
+            match part {
+                Part::Query => {
+                    let out = self.memory.shared.regs[heads.out].row(row).add(head * dim);
+                    std::ptr::copy_nonoverlapping(x, out, dim);
+                }
+                _ if slot == NO_SLOT => {}
+                Part::Key => cache.write_k(heads.layer, head, slot as usize, x),
+                Part::Value => cache.write_v(heads.layer, head, slot as usize, x),
+            }
+        }
+    }
+
+    /// # Safety
+    /// `x` holds one head of this worker's.
+    unsafe fn norm_head(&self, heads: &Heads, (part, head): (Part, usize), x: *mut f32, factor: Option<f32>) {
+        let Some(norm) = norm_of(heads, part) else { return };
+        let weight = self.model.vector(norm.weight);
+        let len = heads.head_dim;
+        // SAFETY: passed on; a whole norm has a weight per head and element.
+        unsafe {
+            if let Some(factor) = factor {
+                scale_row(self.level, x, x, len, weight.add(head * len), factor);
+                return;
+            }
+            let bias = std::ptr::null();
+            let row = NormRow { input: x, out: x, len, weight, bias, eps: norm.eps, is_centred: false };
+            norm_row(self.level, &row);
+        }
+    }
+}
+
+fn norm_of(heads: &Heads, part: Part) -> Option<&tokenmill_model::HeadNorm> {
+    match part {
+        Part::Query => heads.norms[0].as_ref(),
+        Part::Key => heads.norms[1].as_ref(),
+        Part::Value => None,
+    }
+}

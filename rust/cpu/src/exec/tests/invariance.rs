@@ -1,0 +1,73 @@
+//! A row's logits are the same bits whatever runs beside it and however the sequence is cut: chunk, block
+//! size, threads, company; and in exact arithmetic also at every level.
+
+use tokenmill_formats::Encoding;
+use tokenmill_model::{Activations, ComputeDtype, KvFormat, Program};
+
+use super::programs::{Recipe, Source};
+use super::runner::{Schedule, sequences};
+use crate::isa::Level;
+
+fn assert_same(one: &[Vec<Vec<f32>>], other: &[Vec<Vec<f32>>], what: &str) {
+    for (sequence, (one, other)) in one.iter().zip(other).enumerate() {
+        assert_eq!(one.len(), other.len());
+        for (row, (one, other)) in one.iter().zip(other).enumerate() {
+            let is_same = one.iter().zip(other).all(|(a, b)| a.to_bits() == b.to_bits());
+            assert!(is_same, "{what}: row {row} of sequence {sequence}");
+        }
+    }
+}
+
+/// Every schedule of interest around `base`, against one chunk on one thread, alone.
+fn check(name: &str, program: &Program, source: &Source, base: &Schedule, lengths: &[usize]) {
+    let tokens = sequences(program.shape.vocab_len, lengths);
+    let alone = base.run(program, source, &tokens);
+    for chunk in [1, 2, 3, 4, 5, 7, 15, 16, 17, 33] {
+        let got = Schedule { chunk, ..base.clone() }.run(program, source, &tokens);
+        assert_same(&alone, &got, &format!("{name}, chunks of {chunk}"));
+    }
+    for threads in [1, 2, 3] {
+        for (block_size, chunk) in [(16, 1), (32, 5), (64, 40), (16, 1_000)] {
+            for is_together in [false, true] {
+                let schedule = Schedule { threads, block_size, chunk, is_together, ..base.clone() };
+                let got = schedule.run(program, source, &tokens);
+                assert_same(&alone, &got, &format!("{name}, {schedule:?}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn rows_depend_on_their_prefix_alone_in_exact_arithmetic() {
+    for (name, recipe) in Recipe::all() {
+        let (program, source) = recipe.build();
+        check(name, &program, &source, &Schedule::exact(), &[41, 18, 33]);
+    }
+}
+
+#[test]
+fn rows_depend_on_their_prefix_alone_in_every_format_at_every_level() {
+    for encoding in [Encoding::F32, Encoding::Bf16, Encoding::Q8_0, Encoding::Q4_0, Encoding::Q4_1] {
+        let (program, source) = Recipe { encoding, other_encoding: encoding, ..Recipe::llama() }.build();
+        for level in Level::available() {
+            let kv_format = if level > Level::Avx2 { KvFormat::Bf16 } else { KvFormat::F32 };
+            let (dtype, activations) = (ComputeDtype::Auto, Activations::Auto);
+            let base = Schedule { level, kv_format, dtype, activations, ..Schedule::exact() };
+            check(&format!("{encoding} at {level}"), &program, &source, &base, &[41, 18]);
+        }
+    }
+}
+
+#[test]
+fn long_contexts_are_the_same_in_parts_and_whole() {
+    for kv_format in [KvFormat::F32, KvFormat::Bf16] {
+        let (program, source) = Recipe { window: Some(300), ..Recipe::llama() }.build();
+        let base = Schedule { kv_format, ..Schedule::exact() };
+        let tokens = sequences(program.shape.vocab_len, &[620, 530]);
+        let alone = base.run(&program, &source, &tokens);
+        for (threads, chunk, is_together) in [(1, 1, false), (2, 1, false), (3, 3, true), (2, 250, true), (2, 17, false)] {
+            let schedule = Schedule { threads, chunk, is_together, block_size: 32, ..base.clone() };
+            assert_same(&alone, &schedule.run(&program, &source, &tokens), &format!("{schedule:?}"));
+        }
+    }
+}

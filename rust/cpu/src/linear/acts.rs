@@ -1,0 +1,171 @@
+//! Activations as the kernels want them: rows of f32, bf16 pairs, or int8 codes with a scale and sums per group.
+//! Owns the buffer, its strides and the preparation of rows; knows no weight. Quantisation itself: `quantise`.
+//!
+//! Invariants: a row is prepared from itself alone, so its codes never depend on its neighbours; rows are padded
+//! with zeros to whole weight lines (8 inputs), whatever was in the buffer before.
+
+use std::ops::Range;
+
+use tokenmill_model::Result;
+
+use super::quantise::{GroupMeta, narrow_row, quantise_row};
+use crate::arena::{Arena, LINE_BYTES, Region};
+use crate::isa::Level;
+
+/// What activations are made into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum ActForm {
+    /// As they are.
+    F32,
+    /// Rounded to nearest even.
+    Bf16,
+    /// Dynamic int8.
+    Int8 {
+        /// Inputs under one scale.
+        group: usize,
+        /// Inputs under one sum: the weight's group; divides `group`.
+        sums: usize,
+    },
+}
+
+impl ActForm {
+    /// Bytes of a row's values, and its group entries.
+    fn row(self, k: usize) -> (usize, usize) {
+        let padded = k.next_multiple_of(8);
+        let (bytes, metas) = match self {
+            Self::F32 => (padded * 4, 0),
+            Self::Bf16 => (padded * 2, 0),
+            Self::Int8 { sums, .. } => (padded, k.div_ceil(sums)),
+        };
+        let stride = bytes.next_multiple_of(LINE_BYTES);
+        // Rows a multiple of a page apart would all fall into one set of the first cache.
+        let skew = if stride.is_multiple_of(4096) { LINE_BYTES } else { 0 };
+        (stride + skew, metas)
+    }
+
+    fn bytes(self, rows: usize, k: usize) -> usize {
+        let (stride, metas) = self.row(k);
+        rows * (stride + metas * size_of::<GroupMeta>())
+    }
+}
+
+/// Memory for the activations of one product at a time.
+#[derive(Debug)]
+pub(crate) struct ActBuffer {
+    region: Region,
+    rows_max: usize,
+}
+
+impl ActBuffer {
+    /// Room for `rows_max` rows in any of `uses`: (form, inputs).
+    pub(crate) fn new(rows_max: usize, uses: impl IntoIterator<Item = (ActForm, usize)>) -> Result<Self> {
+        let bytes = uses.into_iter().map(|(form, k)| form.bytes(rows_max, k)).max().unwrap_or(0);
+        let arena = Arena::new(bytes.next_multiple_of(LINE_BYTES))?;
+        let mut region = arena.take(bytes)?;
+        if cfg!(debug_assertions) {
+            // All bits set is a NaN in f32 and bf16: what is read without having been prepared shows.
+            region.as_mut_slice().fill(0xFF);
+        }
+        Ok(Self { region, rows_max })
+    }
+
+    /// The buffer laid out for one form and width. What an earlier view prepared is lost.
+    pub(crate) fn view(&self, form: ActForm, k: usize) -> ActView {
+        assert!(form.bytes(self.rows_max, k) <= self.region.len(), "{form:?} x {k} was not planned");
+        let (stride, metas) = form.row(k);
+        let data = self.region.as_ptr().cast_mut();
+        ActView {
+            form,
+            k,
+            rows_max: self.rows_max,
+            data,
+            stride,
+            // SAFETY: the values of all rows and then their entries fit into the region, by the assert.
+            meta: unsafe { data.add(self.rows_max * stride) }.cast(),
+            metas,
+        }
+    }
+
+    /// Bytes held.
+    pub(crate) fn bytes(&self) -> usize {
+        self.region.len()
+    }
+}
+
+/// A buffer as one product sees it. Copies are equal; all of them die with the `ActBuffer`, which their holder
+/// keeps alive.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ActView {
+    pub(super) form: ActForm,
+    pub(super) k: usize,
+    pub(super) rows_max: usize,
+    pub(super) data: *mut u8,
+    /// Bytes between rows.
+    pub(super) stride: usize,
+    pub(super) meta: *mut GroupMeta,
+    /// Entries per row.
+    pub(super) metas: usize,
+}
+
+// SAFETY: a view is a set of addresses; `prepare_rows` and `matmul` state who may use them when.
+unsafe impl Send for ActView {}
+// SAFETY: as above.
+unsafe impl Sync for ActView {}
+
+/// Rows of f32 in memory.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RowsIn {
+    /// First element of row 0.
+    pub(crate) ptr: *const f32,
+    /// Elements between rows.
+    pub(crate) ld: usize,
+}
+
+/// Prepares `rows` of `input`, each to its own place in the view.
+///
+/// # Safety
+/// `input` has `view.k` readable elements in every one of `rows`; the view's buffer is alive; no other thread
+/// touches the same rows of the view or writes those of the input meanwhile. This machine runs `level`.
+pub(crate) unsafe fn prepare_rows(level: Level, view: &ActView, input: RowsIn, rows: Range<usize>) {
+    for row in rows {
+        // SAFETY: row `row` of the input is readable for `k` elements, by the caller.
+        let values = unsafe { std::slice::from_raw_parts(input.ptr.add(row * input.ld), view.k) };
+        // SAFETY: passed on from the caller.
+        unsafe { prepare_row(level, view, row, values) };
+    }
+}
+
+/// Prepares one row from values that are at hand, such as those a norm has just written.
+///
+/// # Safety
+/// As for `prepare_rows`, for this row.
+pub(crate) unsafe fn prepare_row(level: Level, view: &ActView, row: usize, values: &[f32]) {
+    assert!(row < view.rows_max && values.len() == view.k);
+    let k = view.k;
+    let padded = k.next_multiple_of(8);
+    // SAFETY: row < rows_max, and a row has `stride` bytes, at least those of `padded` values; lines are aligned
+    // for f32; the caller lets nobody else in.
+    let start = unsafe { view.data.add(row * view.stride) };
+    match view.form {
+        ActForm::F32 => {
+            // SAFETY: as above.
+            let out = unsafe { std::slice::from_raw_parts_mut(start.cast::<f32>(), padded) };
+            out[..k].copy_from_slice(values);
+            out[k..].fill(0.0);
+        }
+        ActForm::Bf16 => {
+            // SAFETY: as above.
+            let out = unsafe { std::slice::from_raw_parts_mut(start.cast::<u16>(), padded) };
+            narrow_row(level, values, &mut out[..k]);
+            out[k..].fill(0);
+        }
+        ActForm::Int8 { group, sums } => {
+            // SAFETY: as above.
+            let codes = unsafe { std::slice::from_raw_parts_mut(start.cast::<i8>(), padded) };
+            codes[k..].fill(0);
+            // SAFETY: entries of row `row` lie behind the values; `GroupMeta` is aligned since strides are lines.
+            let meta = unsafe { std::slice::from_raw_parts_mut(view.meta.add(row * view.metas), view.metas) };
+            quantise_row(level, values, (group, sums), &mut codes[..k], meta);
+        }
+    }
+}

@@ -1,0 +1,348 @@
+//! From a program to phases. Owns the order of things and the choice between fused and plain forms; the
+//! phases' work is in `exec`.
+//!
+//! Invariants: activations are made ready again after every write of their register; a phase that is split
+//! over outputs ends with a meeting unless the next one is joined to it; a small step's `Rows` meets where the
+//! phases after it, up to their meeting, write a register that it reads from the shared place.
+
+use std::collections::HashMap;
+
+use tokenmill_model::{Affine, Attention, Embed, Linear, Logits, Mlp, Norm, Op, Program, Qkv, Reg, Result, WeightId};
+
+use super::matrices::{ActKey, Arithmetic, MatrixTable, WeightSource};
+use super::{
+    ActId, Attend, AttendClass, Finish, Gate, Head, HeadRun, Heads, MatrixId, Part, Phase, Place, Plan, Product,
+    Project, RowOp,
+};
+use crate::attend::Rule;
+use crate::exec::{internal, unsupported};
+use crate::pack::ROWS;
+
+/// Plans a program over its weights.
+pub(crate) fn plan(program: &Program, source: &dyn WeightSource, arithmetic: Arithmetic) -> Result<Plan> {
+    let mut lowering = Lowering {
+        program,
+        matrices: MatrixTable::new(program, source, arithmetic),
+        regs: program.regs.clone(),
+        is_own: vec![false; program.regs.len()],
+        scratch_regs: HashMap::new(),
+        acts: Vec::new(),
+        act_ids: HashMap::new(),
+        is_ready: Vec::new(),
+        classes: Vec::new(),
+        attends: 0,
+        rows: Vec::new(),
+        phases: Vec::new(),
+    };
+    if !program.ropes.is_empty() {
+        lowering.rows.push(RowOp::Angles);
+    }
+    for op in &program.ops {
+        lowering.op(op)?;
+    }
+    lowering.flush();
+    let mut phases = lowering.phases;
+    set_meetings(&mut phases);
+    Ok(Plan {
+        regs: lowering.regs,
+        matrices: lowering.matrices.into_specs(),
+        acts: lowering.acts,
+        classes: lowering.classes,
+        phases,
+    })
+}
+
+struct Lowering<'a> {
+    program: &'a Program,
+    matrices: MatrixTable<'a>,
+    regs: Vec<usize>,
+    /// Per register: whether row operations wrote it last.
+    is_own: Vec<bool>,
+    /// Registers that the plan added, by purpose and width.
+    scratch_regs: HashMap<(&'static str, usize), usize>,
+    acts: Vec<MatrixId>,
+    act_ids: HashMap<(usize, ActKey, bool), ActId>,
+    /// Per activation buffer: whether it holds its register's present content.
+    is_ready: Vec<bool>,
+    classes: Vec<AttendClass>,
+    attends: usize,
+    /// Row operations that no phase holds yet.
+    rows: Vec<RowOp>,
+    phases: Vec<Phase>,
+}
+
+impl Lowering<'_> {
+    fn op(&mut self, op: &Op) -> Result<()> {
+        match op {
+            Op::Embed(embed) => self.embed(embed),
+            Op::Norm(norm) => self.norm(norm),
+            Op::Qkv(qkv) => self.qkv(qkv),
+            Op::Attention(attention) => self.attention(attention),
+            Op::Linear(linear) => self.linear(linear),
+            Op::Mlp(mlp) => self.mlp(mlp),
+            Op::Moe(_) => Err(unsupported("a mixture of experts")),
+            Op::Add(add) => {
+                let (from, to) = (self.place(add.from), self.place(add.to));
+                self.rows.push(RowOp::Add { from, to, scale: add.scale });
+                self.wrote_by_rows(add.to);
+                Ok(())
+            }
+            Op::Logits(logits) => self.logits(logits),
+        }
+    }
+
+    fn embed(&mut self, embed: &Embed) -> Result<()> {
+        for table in std::iter::once(embed.table).chain(embed.positions) {
+            self.matrices.matrix(&[table], false)?;
+        }
+        self.rows.push(RowOp::Embed(embed.clone()));
+        self.wrote_by_rows(embed.out);
+        Ok(())
+    }
+
+    fn norm(&mut self, norm: &Norm) -> Result<()> {
+        let input = self.place(norm.input);
+        self.rows.push(RowOp::Norm { norm: norm.clone(), input });
+        self.wrote_by_rows(norm.out);
+        Ok(())
+    }
+
+    fn qkv(&mut self, qkv: &Qkv) -> Result<()> {
+        let shape = self.program.shape.kv.get(qkv.layer).ok_or_else(|| internal("a layer without a cache"))?;
+        let is_whole = |norm: &Option<tokenmill_model::HeadNorm>| norm.is_some_and(|norm| norm.is_whole);
+        let heads = Heads {
+            layer: qkv.layer,
+            head_dim: shape.head_dim,
+            heads: qkv.heads,
+            kv_heads: shape.heads,
+            biases: [qkv.q.bias, qkv.k.bias, qkv.v.bias],
+            clip: qkv.clip,
+            norms: [qkv.q_norm, qkv.k_norm],
+            rope: qkv.rope,
+            out: usize::from(qkv.out.0),
+        };
+        if shape.head_dim.is_multiple_of(ROWS) && !is_whole(&qkv.q_norm) && !is_whole(&qkv.k_norm) {
+            self.project(qkv, heads)?;
+        } else {
+            self.project_in_two(qkv, heads)?;
+        }
+        self.wrote_by_outputs(usize::from(qkv.out.0));
+        Ok(())
+    }
+
+    fn project(&mut self, qkv: &Qkv, heads: Heads) -> Result<()> {
+        let weights = [qkv.q.weight, qkv.k.weight, qkv.v.weight];
+        let is_stacked = self.matrices.can_stack(&weights)?;
+        let counts = [heads.heads, heads.kv_heads, heads.kv_heads];
+        let parts = [Part::Query, Part::Key, Part::Value];
+        let mut runs = Vec::with_capacity(3);
+        let mut next_block = 0;
+        for ((weight, part), heads_of_part) in weights.into_iter().zip(parts).zip(counts) {
+            let stacked = if is_stacked { &weights[..] } else { &[weight][..] };
+            let matrix = self.matrices.matrix(stacked, false)?;
+            let act = self.ready(qkv.input, matrix);
+            let first_block = if is_stacked { next_block } else { 0 };
+            next_block += heads_of_part * heads.head_dim / ROWS;
+            runs.push(HeadRun { matrix, act, part, first_block, heads: heads_of_part });
+        }
+        self.push(Phase::Project(Project { heads, runs: [runs[0], runs[1], runs[2]] }));
+        Ok(())
+    }
+
+    fn project_in_two(&mut self, qkv: &Qkv, heads: Heads) -> Result<()> {
+        let parts = [("q", qkv.q), ("k", qkv.k), ("v", qkv.v)];
+        let mut regs = [0; 3];
+        let mut products = Vec::with_capacity(3);
+        for (i, (purpose, affine)) in parts.into_iter().enumerate() {
+            regs[i] = self.scratch_reg(purpose, self.matrices.outputs(affine.weight));
+            products.push(self.product(affine, qkv.input, regs[i], i < 2)?);
+        }
+        products.into_iter().for_each(|product| self.push(Phase::Product(product)));
+        self.push(Phase::Finish(Finish { heads, regs }));
+        Ok(())
+    }
+
+    fn attention(&mut self, attention: &Attention) -> Result<()> {
+        let shape = self.program.shape.kv.get(attention.layer).ok_or_else(|| internal("a layer without a cache"))?;
+        if shape.heads == 0 || !attention.heads.is_multiple_of(shape.heads) {
+            return Err(internal("query heads are no multiple of KV heads"));
+        }
+        let rule = Rule {
+            head_dim: shape.head_dim,
+            group: attention.heads / shape.heads,
+            scale: attention.scale,
+            soft_cap: attention.soft_cap,
+            window: attention.window,
+        };
+        let class = AttendClass { rule, kv_heads: shape.heads };
+        let known = self.classes.iter().position(|other| *other == class);
+        let class = known.unwrap_or_else(|| {
+            self.classes.push(class);
+            self.classes.len() - 1
+        });
+        let out = usize::from(attention.out.0);
+        let index = self.attends;
+        self.attends += 1;
+        let input = usize::from(attention.input.0);
+        self.push(Phase::Attend(Attend { layer: attention.layer, class, index, input, out }));
+        self.wrote_by_outputs(out);
+        Ok(())
+    }
+
+    fn linear(&mut self, linear: &Linear) -> Result<()> {
+        let out = usize::from(linear.out.0);
+        let product = self.product(linear.affine, linear.input, out, false)?;
+        self.push(Phase::Product(product));
+        self.wrote_by_outputs(out);
+        Ok(())
+    }
+
+    fn mlp(&mut self, mlp: &Mlp) -> Result<()> {
+        let inner = self.matrices.outputs(mlp.up.weight);
+        let inner_reg = self.scratch_reg("inner", inner);
+        let parts: Vec<WeightId> = mlp.gate.iter().chain([&mlp.up]).map(|affine| affine.weight).collect();
+        if self.matrices.can_stack(&parts)? {
+            let matrix = self.matrices.matrix(&parts, mlp.gate.is_some())?;
+            let act = self.ready(mlp.input, matrix);
+            self.push(Phase::Gate(Gate {
+                matrix,
+                is_gated: mlp.gate.is_some(),
+                act,
+                gate_bias: mlp.gate.and_then(|gate| gate.bias),
+                up_bias: mlp.up.bias,
+                activation: mlp.activation,
+                out: inner_reg,
+                inner,
+            }));
+            self.wrote_by_outputs(inner_reg);
+        } else {
+            self.gate_in_two(mlp, inner_reg, inner)?;
+        }
+        let out = usize::from(mlp.out.0);
+        let down = self.product(mlp.down, Reg(inner_reg as u16), out, false)?;
+        self.push(Phase::Product(down));
+        self.wrote_by_outputs(out);
+        Ok(())
+    }
+
+    /// Gate and up in encodings that no single matrix holds.
+    fn gate_in_two(&mut self, mlp: &Mlp, inner_reg: usize, inner: usize) -> Result<()> {
+        let gate_reg = self.scratch_reg("gate", inner);
+        let up_reg = self.scratch_reg("up", inner);
+        let gate = mlp.gate.ok_or_else(|| internal("one matrix does not stack with itself"))?;
+        let gate = self.product(gate, mlp.input, gate_reg, true)?;
+        let up = self.product(mlp.up, mlp.input, up_reg, false)?;
+        self.push(Phase::Product(gate));
+        self.push(Phase::Product(up));
+        self.wrote_by_outputs(gate_reg);
+        self.wrote_by_outputs(up_reg);
+        self.rows.push(RowOp::Activate {
+            gate: Place { reg: gate_reg, is_own: false },
+            up: Place { reg: up_reg, is_own: false },
+            activation: mlp.activation,
+            out: inner_reg,
+        });
+        self.wrote_by_rows(Reg(inner_reg as u16));
+        Ok(())
+    }
+
+    fn logits(&mut self, logits: &Logits) -> Result<()> {
+        if self.phases.iter().any(|phase| matches!(phase, Phase::Head(_))) {
+            return Err(unsupported("a second output head"));
+        }
+        let matrix = self.matrices.matrix(&[logits.head.weight], false)?;
+        let act = self.act(logits.input, matrix, true);
+        let from = self.place(logits.input);
+        self.rows.push(RowOp::PrepareHead { from, act });
+        self.push(Phase::Head(Head {
+            matrix,
+            act,
+            bias: logits.head.bias,
+            scale: logits.scale,
+            soft_cap: logits.soft_cap,
+        }));
+        Ok(())
+    }
+
+    fn product(&mut self, affine: Affine, input: Reg, reg: usize, is_joined: bool) -> Result<Product> {
+        let matrix = self.matrices.matrix(&[affine.weight], false)?;
+        let act = self.ready(input, matrix);
+        Ok(Product { matrix, act, reg, bias: affine.bias, is_joined })
+    }
+
+    /// The activations of a register for a matrix, made ready if they are not.
+    fn ready(&mut self, input: Reg, matrix: MatrixId) -> ActId {
+        let act = self.act(input, matrix, false);
+        if !std::mem::replace(&mut self.is_ready[act.0], true) {
+            let from = self.place(input);
+            self.rows.push(RowOp::Prepare { from, act });
+        }
+        act
+    }
+
+    fn act(&mut self, input: Reg, matrix: MatrixId, is_head: bool) -> ActId {
+        let key = (usize::from(input.0), self.matrices.act_key(matrix), is_head);
+        *self.act_ids.entry(key).or_insert_with(|| {
+            self.acts.push(matrix);
+            self.is_ready.push(false);
+            ActId(self.acts.len() - 1)
+        })
+    }
+
+    fn scratch_reg(&mut self, purpose: &'static str, width: usize) -> usize {
+        *self.scratch_regs.entry((purpose, width)).or_insert_with(|| {
+            self.regs.push(width);
+            self.is_own.push(false);
+            self.regs.len() - 1
+        })
+    }
+
+    fn place(&self, reg: Reg) -> Place {
+        let reg = usize::from(reg.0);
+        Place { reg, is_own: self.is_own[reg] }
+    }
+
+    fn wrote_by_rows(&mut self, reg: Reg) {
+        self.wrote(usize::from(reg.0), true);
+    }
+
+    fn wrote_by_outputs(&mut self, reg: usize) {
+        self.wrote(reg, false);
+    }
+
+    fn wrote(&mut self, reg: usize, is_own: bool) {
+        self.is_own[reg] = is_own;
+        for ((of, _, _), act) in &self.act_ids {
+            if *of == reg {
+                self.is_ready[act.0] = false;
+            }
+        }
+    }
+
+    fn push(&mut self, phase: Phase) {
+        self.flush();
+        self.phases.push(phase);
+    }
+
+    fn flush(&mut self) {
+        if !self.rows.is_empty() {
+            let ops = std::mem::take(&mut self.rows);
+            self.phases.push(Phase::Rows { ops, meets: false });
+        }
+    }
+}
+
+/// Where a small step's `Rows` must meet: the last invariant above.
+fn set_meetings(phases: &mut [Phase]) {
+    for i in 0..phases.len() {
+        let (before, after) = phases.split_at_mut(i + 1);
+        let Some(Phase::Rows { ops, meets }) = before.last_mut() else { continue };
+        let is_read = |reg: usize| ops.iter().any(|op| op.reads_shared(reg));
+        for phase in after {
+            *meets |= phase.output().is_some_and(is_read);
+            if !phase.is_joined() {
+                break;
+            }
+        }
+    }
+}

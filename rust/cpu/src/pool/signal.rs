@@ -1,0 +1,72 @@
+//! A counter that one thread raises and others wait for: spin, then yield, then sleep.
+//!
+//! Invariants: a waiter that saw the value it wants also sees everything written before the raise (release
+//! and acquire); a raise costs no system call unless someone sleeps. Knows nothing of jobs or barriers.
+
+use std::sync::atomic::{AtomicU32, Ordering, fence};
+
+use super::futex;
+
+/// How long a wait spins and yields before it sleeps.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// Rounds of `spin_loop`.
+    pub(super) spins: u32,
+    /// Yields after that.
+    pub(super) yields: u32,
+}
+
+/// The counter, alone on its cache lines (the prefetcher takes lines in pairs).
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(super) struct Signal {
+    value: AtomicU32,
+    sleepers: AtomicU32,
+}
+
+impl Signal {
+    /// The value.
+    pub(super) fn get(&self) -> u32 {
+        self.value.load(Ordering::Acquire)
+    }
+
+    /// Sets the value and wakes the sleepers.
+    pub(super) fn raise(&self, value: u32) {
+        self.value.store(value, Ordering::Release);
+        // A sleeper counts itself, then looks at the value; we store the value, then look at the count. With
+        // a fence between the two on each side, at least one of us sees the other.
+        fence(Ordering::SeqCst);
+        if self.sleepers.load(Ordering::Relaxed) != 0 {
+            futex::wake_all(&self.value);
+        }
+    }
+
+    /// Waits until `is_done` of the value holds.
+    pub(super) fn wait(&self, patience: Patience, is_done: impl Fn(u32) -> bool) {
+        for _ in 0..patience.spins {
+            if is_done(self.get()) {
+                return;
+            }
+            std::hint::spin_loop();
+        }
+        for _ in 0..patience.yields {
+            if is_done(self.get()) {
+                return;
+            }
+            std::thread::yield_now();
+        }
+        loop {
+            self.sleepers.fetch_add(1, Ordering::Relaxed);
+            fence(Ordering::SeqCst);
+            let value = self.get();
+            let is_over = is_done(value);
+            if !is_over {
+                futex::wait(&self.value, value);
+            }
+            self.sleepers.fetch_sub(1, Ordering::Relaxed);
+            if is_over || is_done(self.get()) {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! Log-probabilities of a step: the sampled token's entry and the best alternatives, in the total order,
+//! two tokens never sharing a rank. Raw ones come from the model's row, processed ones from what was drawn
+//! from, with -inf for what was dropped. Sums are the fixed-point ones; the logarithm is taken in f64.
+//! Reference: f64 log-softmax in the tests.
+
+use tokenmill_core::{LogprobsMode, TokenId, TokenLogprob, TokenLogprobs};
+
+use crate::row::{CHUNK, Row, scan};
+use crate::warper::order::{self, Candidate};
+use crate::warper::select::{Goal, SelectBuffers, keep_prefix};
+use crate::warper::{Scores, mass};
+
+/// Memory of reports, kept between steps.
+#[derive(Debug, Default)]
+pub(crate) struct ReportBuffers {
+    values: Vec<f32>,
+    maxima: Vec<f32>,
+    order: Vec<f32>,
+    best: Vec<Candidate>,
+    select: SelectBuffers,
+}
+
+/// What is reported of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Report {
+    /// Alternatives besides the sampled token; more than the vocabulary has: all.
+    pub(crate) alternatives: usize,
+    pub(crate) mode: LogprobsMode,
+}
+
+impl Report {
+    /// Of a greedy choice from a row.
+    pub(crate) fn of_row(
+        self,
+        row: &Row<'_>,
+        token: TokenId,
+        buffers: &mut ReportBuffers,
+    ) -> TokenLogprobs {
+        if self.is_raw() || !row.is_edited() {
+            return self.of_values(row.model(), token, buffers);
+        }
+        let mut values = std::mem::take(&mut buffers.values);
+        values.clear();
+        (0..row.maxima().len()).for_each(|index| values.extend_from_slice(row.chunk(index)));
+        let entries = self.of_values(&values, token, buffers);
+        buffers.values = values;
+        entries
+    }
+
+    /// Of a draw from scores.
+    pub(crate) fn of_scores(
+        self,
+        scores: &Scores<'_, '_>,
+        token: TokenId,
+        buffers: &mut ReportBuffers,
+    ) -> TokenLogprobs {
+        let row = scores.row();
+        if self.is_raw() {
+            return self.of_values(row.model(), token, buffers);
+        }
+        let mut values = std::mem::take(&mut buffers.values);
+        values.clear();
+        if let Some(kept) = scores.kept() {
+            values.resize(row.len(), f32::NEG_INFINITY);
+            for candidate in kept {
+                values[candidate.token as usize] = candidate.score;
+            }
+        } else {
+            for index in 0..row.maxima().len() {
+                values.extend(row.chunk(index).iter().map(|&logit| scores.score(logit)));
+            }
+        }
+        let entries = self.of_values(&values, token, buffers);
+        buffers.values = values;
+        entries
+    }
+
+    fn is_raw(self) -> bool {
+        matches!(
+            self.mode,
+            LogprobsMode::RawLogprobs | LogprobsMode::RawLogits
+        )
+    }
+
+    fn is_normalised(self) -> bool {
+        matches!(
+            self.mode,
+            LogprobsMode::RawLogprobs | LogprobsMode::ProcessedLogprobs
+        )
+    }
+
+    /// The entries of a dense row, in which at least one value is finite.
+    fn of_values(
+        self,
+        values: &[f32],
+        token: TokenId,
+        buffers: &mut ReportBuffers,
+    ) -> TokenLogprobs {
+        // The row's values were checked when it came and after every edit.
+        let _ = scan(values, &mut buffers.maxima);
+        let max = buffers
+            .maxima
+            .iter()
+            .copied()
+            .fold(f32::NEG_INFINITY, f32::max);
+        let ln_sum = self
+            .is_normalised()
+            .then(|| mass::ln(total_mass(values, &buffers.maxima, max)));
+        let report = |value: f32| match ln_sum {
+            Some(ln_sum) => (f64::from(value) - f64::from(max) - ln_sum) as f32,
+            None => value,
+        };
+        select_best(values, self.alternatives, buffers);
+        let ranked = buffers.best.iter().zip(1..);
+        let mut entries = TokenLogprobs::with_capacity(buffers.best.len() + 1);
+        entries.extend(ranked.map(|(candidate, rank)| TokenLogprob {
+            token: candidate.token,
+            logprob: report(candidate.score),
+            rank,
+        }));
+        if entries.iter().all(|entry| entry.token != token) {
+            let logprob = report(values[token as usize]);
+            entries.push(TokenLogprob {
+                token,
+                logprob,
+                rank: rank_of(values, token),
+            });
+        }
+        entries
+    }
+}
+
+fn total_mass(values: &[f32], maxima: &[f32], max: f32) -> u64 {
+    let chunks = values.chunks(CHUNK).zip(maxima);
+    chunks
+        .filter(|&(_, &maximum)| maximum - max >= mass::SCORE_MIN)
+        .map(|(chunk, _)| {
+            chunk
+                .iter()
+                .map(|&value| mass::of(value - max))
+                .sum::<u64>()
+        })
+        .sum()
+}
+
+/// 1 + the number of tokens before this one in the total order.
+fn rank_of(values: &[f32], token: TokenId) -> u32 {
+    let own = values[token as usize];
+    let (before, after) = values.split_at(token as usize);
+    let ahead_before: u32 = before.iter().map(|&value| u32::from(value >= own)).sum();
+    let ahead_after: u32 = after.iter().map(|&value| u32::from(value > own)).sum();
+    1 + ahead_before + ahead_after
+}
+
+/// Leaves the first `count` tokens of the total order, in it, in `buffers.best`.
+fn select_best(values: &[f32], count: usize, buffers: &mut ReportBuffers) {
+    let ReportBuffers {
+        maxima,
+        order,
+        best,
+        select,
+        ..
+    } = buffers;
+    best.clear();
+    if count == 0 {
+        return;
+    }
+    order.clear();
+    order.extend_from_slice(maxima);
+    // At least `count` values reach the count-th largest of the chunks' maxima.
+    let bound = if count <= order.len() {
+        *order
+            .select_nth_unstable_by(count - 1, |a, b| b.total_cmp(a))
+            .1
+    } else {
+        f32::NEG_INFINITY
+    };
+    let chunks = (0..)
+        .step_by(CHUNK)
+        .zip(values.chunks(CHUNK))
+        .zip(maxima.iter());
+    for ((first, chunk), _) in chunks.filter(|&(_, &maximum)| maximum >= bound) {
+        let candidates = (first..).zip(chunk).filter(|&(_, &score)| score >= bound);
+        best.extend(candidates.map(|(token, &score)| Candidate { token, score }));
+    }
+    keep_prefix(best, Goal::Count(count as u64), select);
+    best.sort_unstable_by(|a, b| order::compare(*a, *b));
+}

@@ -1,0 +1,269 @@
+//! One row of scores, read in chunks: the model's own values, overlaid chunk by chunk where a processor
+//! wrote, so that a few edits cost a few chunks and never a pass. Owns the check for NaN and +inf and the
+//! maximum of every chunk. Invariant after `settle`: every maximum is that of the chunk as it reads now.
+
+use tokenmill_core::TokenId;
+
+/// Tokens per chunk: sixteen noise counters of four tokens.
+pub(crate) const CHUNK: usize = 64;
+
+/// NaN or +inf where scores were expected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NotAScore;
+
+/// Memory of a row, kept between steps.
+#[derive(Debug, Default)]
+pub(crate) struct RowBuffers {
+    overlay: Vec<f32>,
+    is_touched: Vec<bool>,
+    maxima: Vec<f32>,
+}
+
+/// A row with its edits.
+#[derive(Debug)]
+pub(crate) struct Row<'a> {
+    model: &'a [f32],
+    buffers: &'a mut RowBuffers,
+    is_edited: bool,
+}
+
+impl<'a> Row<'a> {
+    /// Takes the model's logits: one pass, for the maxima and the check.
+    pub(crate) fn new(model: &'a [f32], buffers: &'a mut RowBuffers) -> Result<Self, NotAScore> {
+        let chunks = model.len().div_ceil(CHUNK);
+        scan(model, &mut buffers.maxima)?;
+        buffers.is_touched.clear();
+        buffers.is_touched.resize(chunks, false);
+        if buffers.overlay.len() < model.len() {
+            buffers.overlay.resize(model.len(), 0.0);
+        }
+        Ok(Self {
+            model,
+            buffers,
+            is_edited: false,
+        })
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.model.len()
+    }
+
+    /// The model's own values.
+    pub(crate) fn model(&self) -> &'a [f32] {
+        self.model
+    }
+
+    /// Whether any value may differ from the model's.
+    pub(crate) fn is_edited(&self) -> bool {
+        self.is_edited
+    }
+
+    pub(crate) fn maxima(&self) -> &[f32] {
+        &self.buffers.maxima
+    }
+
+    /// The values of chunk `index`; its first token is `index * CHUNK`.
+    pub(crate) fn chunk(&self, index: usize) -> &[f32] {
+        let start = index * CHUNK;
+        let end = (start + CHUNK).min(self.model.len());
+        if self.buffers.is_touched[index] {
+            &self.buffers.overlay[start..end]
+        } else {
+            &self.model[start..end]
+        }
+    }
+
+    /// Replaces one value. Maxima are stale until `settle`.
+    pub(crate) fn edit(&mut self, token: TokenId, change: impl FnOnce(f32) -> f32) {
+        let token = token as usize;
+        let index = token / CHUNK;
+        if !self.buffers.is_touched[index] {
+            let start = index * CHUNK;
+            let end = (start + CHUNK).min(self.model.len());
+            self.buffers.overlay[start..end].copy_from_slice(&self.model[start..end]);
+            self.buffers.is_touched[index] = true;
+            self.is_edited = true;
+        }
+        let slot = &mut self.buffers.overlay[token];
+        *slot = change(*slot);
+    }
+
+    /// Recomputes the maxima of the touched chunks.
+    pub(crate) fn settle(&mut self) -> Result<(), NotAScore> {
+        if !self.is_edited {
+            return Ok(());
+        }
+        let RowBuffers {
+            overlay,
+            is_touched,
+            maxima,
+        } = &mut *self.buffers;
+        let mut is_clean = true;
+        for (index, _) in is_touched
+            .iter()
+            .enumerate()
+            .filter(|(_, touched)| **touched)
+        {
+            let start = index * CHUNK;
+            let end = (start + CHUNK).min(self.model.len());
+            let (maximum, chunk_is_clean) = chunk_maximum(&overlay[start..end]);
+            maxima[index] = maximum;
+            is_clean &= chunk_is_clean;
+        }
+        if is_clean { Ok(()) } else { Err(NotAScore) }
+    }
+
+    /// Drops all edits.
+    pub(crate) fn reset(&mut self) {
+        if !self.is_edited {
+            return;
+        }
+        for index in 0..self.buffers.is_touched.len() {
+            if self.buffers.is_touched[index] {
+                self.buffers.is_touched[index] = false;
+                self.buffers.maxima[index] = chunk_maximum(self.chunk(index)).0;
+            }
+        }
+        self.is_edited = false;
+    }
+
+    /// The first token in the total order, unless all are banned.
+    pub(crate) fn argmax(&self) -> Option<(TokenId, f32)> {
+        let mut best = f32::NEG_INFINITY;
+        let mut best_chunk = None;
+        for (index, &maximum) in self.buffers.maxima.iter().enumerate() {
+            if maximum > best {
+                best = maximum;
+                best_chunk = Some(index);
+            }
+        }
+        let index = best_chunk?;
+        let offset = self.chunk(index).iter().position(|&value| value == best)?;
+        Some(((index * CHUNK + offset) as TokenId, best))
+    }
+}
+
+/// The maximum of every chunk of a row, and the check that all values are scores.
+pub(crate) fn scan(row: &[f32], maxima: &mut Vec<f32>) -> Result<(), NotAScore> {
+    maxima.clear();
+    let mut is_clean = true;
+    for chunk in row.chunks(CHUNK) {
+        let (maximum, chunk_is_clean) = chunk_maximum(chunk);
+        maxima.push(maximum);
+        is_clean &= chunk_is_clean;
+    }
+    if is_clean { Ok(()) } else { Err(NotAScore) }
+}
+
+/// Largest value of a chunk, -inf if it has none, and whether it is free of NaN and +inf.
+fn chunk_maximum(chunk: &[f32]) -> (f32, bool) {
+    const WIDTH: usize = 16;
+    let (blocks, rest) = chunk.as_chunks::<WIDTH>();
+    let mut maxima = [f32::NEG_INFINITY; WIDTH];
+    // All ones while every value is below +inf, which NaN and +inf are not.
+    let mut clean = [u32::MAX; WIDTH];
+    for block in blocks {
+        for lane in 0..WIDTH {
+            maxima[lane] = if block[lane] > maxima[lane] {
+                block[lane]
+            } else {
+                maxima[lane]
+            };
+            clean[lane] &= if block[lane] < f32::INFINITY {
+                u32::MAX
+            } else {
+                0
+            };
+        }
+    }
+    let mut maximum = f32::NEG_INFINITY;
+    let mut is_clean = clean.iter().all(|&lane| lane != 0);
+    for &value in maxima.iter().chain(rest) {
+        maximum = if value > maximum { value } else { maximum };
+        is_clean &= value < f32::INFINITY;
+    }
+    (maximum, is_clean)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn model(len: usize) -> Vec<f32> {
+        (0..len)
+            .map(|i| ((i * 7919) % 1000) as f32 / 100.0 - 5.0)
+            .collect()
+    }
+
+    fn read(row: &Row<'_>) -> Vec<f32> {
+        (0..row.maxima().len())
+            .flat_map(|index| row.chunk(index))
+            .copied()
+            .collect()
+    }
+
+    #[test]
+    fn argmax_is_the_first_of_the_largest_values() {
+        for len in [1, 5, 63, 64, 65, 1000] {
+            let values = model(len);
+            let mut buffers = RowBuffers::default();
+            let row = Row::new(&values, &mut buffers).unwrap();
+            let mut best = 0;
+            for token in 0..len {
+                if values[token] > values[best] {
+                    best = token;
+                }
+            }
+            assert_eq!(row.argmax(), Some((best as u32, values[best])));
+        }
+    }
+
+    #[test]
+    fn nan_and_plus_infinity_are_found_at_every_place() {
+        for len in [1, 64, 100] {
+            for place in 0..len {
+                for bad in [f32::NAN, -f32::NAN, f32::INFINITY] {
+                    let mut values = model(len);
+                    values[place] = bad;
+                    assert!(
+                        Row::new(&values, &mut RowBuffers::default()).is_err(),
+                        "{bad} at {place} of {len}"
+                    );
+                }
+                let mut values = model(len);
+                values[place] = f32::NEG_INFINITY;
+                assert!(Row::new(&values, &mut RowBuffers::default()).is_ok());
+            }
+        }
+    }
+
+    #[test]
+    fn edits_are_seen_and_undone_and_the_model_row_stays() {
+        let values = model(200);
+        let mut buffers = RowBuffers::default();
+        let mut row = Row::new(&values, &mut buffers).unwrap();
+        let before = row.argmax();
+        row.edit(70, |value| value + 100.0);
+        row.edit(199, |_| f32::NEG_INFINITY);
+        row.settle().unwrap();
+        assert_eq!(row.argmax(), Some((70, values[70] + 100.0)));
+        assert_eq!(read(&row)[199], f32::NEG_INFINITY);
+        assert_eq!(read(&row)[198], values[198]);
+        row.reset();
+        assert_eq!(row.argmax(), before);
+        assert_eq!(read(&row), values);
+        row.edit(3, |_| f32::INFINITY);
+        assert!(row.settle().is_err());
+    }
+
+    #[test]
+    fn a_banned_row_has_no_argmax() {
+        let values = [f32::NEG_INFINITY; 130];
+        assert_eq!(
+            Row::new(&values, &mut RowBuffers::default())
+                .unwrap()
+                .argmax(),
+            None
+        );
+    }
+}

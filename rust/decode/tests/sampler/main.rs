@@ -1,0 +1,9 @@
+//! The sampler through its public door, against slow and obvious references.
+
+mod bans;
+mod draws;
+mod fixtures;
+mod logprobs;
+mod properties;
+mod reference;
+mod rows;

@@ -1,0 +1,205 @@
+//! The engine: one value, one `step()`. A step admits what arrived, drops what was cancelled, plans, runs
+//! the backend, samples, and publishes. It owns the only mutable state; a thread or a test drives it. It
+//! reads no clock but the one it was given, starts no thread, and frees blocks nowhere else.
+
+use std::sync::Arc;
+
+use crossbeam_channel::Receiver;
+use rustc_hash::FxHashMap;
+use tokenmill_core::{FinishReason, Kind, RequestId, SequenceId};
+use tokenmill_decode::{Sampler, Scratch, Vocabulary};
+use tokenmill_model::{Backend, StepBatch};
+use tokenmill_sched::{NewSequence, Scheduler, Scope};
+
+use crate::door::{Admitted, Command, Phase, Shared};
+use crate::lexicon::Transcript;
+use crate::live::Live;
+use crate::meter::Meter;
+use crate::planted::{Faults, Planted};
+use crate::sequence::Sequence;
+use crate::stats::Stats;
+use crate::work::Outcome;
+
+/// What a step found to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Rows were run.
+    Ran,
+    /// Nothing is runnable until a command arrives.
+    Idle,
+    /// Closed, or drained: the engine is done.
+    Done,
+}
+
+/// The engine.
+pub struct Engine {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) commands: Receiver<Command>,
+    pub(crate) scheduler: Scheduler,
+    pub(crate) backend: Box<dyn Backend>,
+    pub(crate) lives: FxHashMap<RequestId, Live>,
+    pub(crate) sequences: FxHashMap<SequenceId, Sequence>,
+    pub(crate) vocabulary: Vocabulary,
+    pub(crate) next_sequence: u64,
+    pub(crate) batch: StepBatch,
+    pub(crate) scratch: Scratch,
+    pub(crate) outcomes: Vec<Outcome>,
+    pub(crate) meter: Meter,
+    /// Keys the scopes of the prefix cache.
+    pub(crate) secret: [u8; 32],
+    pub(crate) faults: Faults,
+    pub(crate) was_idle: bool,
+}
+
+impl Engine {
+    /// Does one turn.
+    pub fn step(&mut self) -> Step {
+        if !(self.was_idle && self.faults.has(Planted::LostWakeUp)) {
+            self.receive();
+        }
+        self.sweep();
+        if self.shared.phase() >= Phase::Closing {
+            self.end_all(FinishReason::Error, Some(&(Kind::Draining, "the engine is closing".into())));
+            return Step::Done;
+        }
+        let has_run = self.run_plan();
+        self.was_idle = !has_run;
+        self.publish_gauges();
+        if has_run {
+            return Step::Ran;
+        }
+        if self.shared.phase() == Phase::Draining && self.lives.is_empty() { Step::Done } else { Step::Idle }
+    }
+
+    /// Whether every request has ended.
+    pub fn is_idle(&self) -> bool {
+        self.lives.is_empty() && self.commands.is_empty()
+    }
+
+    /// Checks the books; panics if they do not balance.
+    pub fn check(&self) {
+        self.scheduler.check_full();
+    }
+
+    /// Stops the backend; every open request has ended.
+    pub(crate) fn close(&mut self) {
+        self.end_all(FinishReason::Error, Some(&(Kind::Draining, "the engine is closing".into())));
+        self.backend.close();
+    }
+
+    fn receive(&mut self) {
+        while let Ok(command) = self.commands.try_recv() {
+            self.obey(command);
+        }
+    }
+
+    pub(crate) fn obey(&mut self, command: Command) {
+        match command {
+            Command::Submit(admitted) => self.admit(*admitted),
+            Command::ResetPrefixCache => self.scheduler.reset_prefix_cache(),
+            Command::Wake => {}
+        }
+    }
+
+    fn admit(&mut self, admitted: Admitted) {
+        let Admitted { id, prompt, params, seed, output_len_max, priority, cache_salt, outbox } = admitted;
+        let live = Live { outbox, params, seed, prompt, output_len_max };
+        let sampler = match self.sampler(&live, 0) {
+            Ok(sampler) => sampler,
+            Err(error) => return live.fail(&error),
+        };
+        let sequence_id = self.next_sequence_id();
+        let new = NewSequence {
+            id: sequence_id,
+            tokens: live.prompt.to_vec(),
+            max_new: Some(output_len_max),
+            priority,
+            scope: Self::scope_of(&self.secret, cache_salt.as_deref()),
+            read_cache: !live.params.skip_reading_prefix_cache,
+        };
+        if let Err(error) = self.scheduler.add(new) {
+            return live.fail(&error);
+        }
+        let sequence = Sequence {
+            request: id,
+            index: 0,
+            sampler,
+            transcript: Transcript::new(&self.shared.lexicon, &live.params),
+            output_len: 0,
+            forks_due: live.params.n - 1,
+        };
+        self.sequences.insert(sequence_id, sequence);
+        self.lives.insert(id, live);
+    }
+
+    pub(crate) fn next_sequence_id(&mut self) -> SequenceId {
+        self.next_sequence += 1;
+        SequenceId(self.next_sequence)
+    }
+
+    pub(crate) fn sampler(&self, live: &Live, index: u32) -> tokenmill_decode::Result<Sampler> {
+        Sampler::new(&live.params, live.seed, index, &self.vocabulary, &live.prompt)
+    }
+
+    /// The cache scope of a salt: keyed, so that no caller can aim at another's.
+    pub fn scope_of(secret: &[u8; 32], salt: Option<&str>) -> Scope {
+        salt.map_or_else(Scope::default, |salt| Scope::of_salt(secret, salt.as_bytes()))
+    }
+
+    /// Plants a bug.
+    #[cfg(feature = "planted")]
+    pub fn plant(&mut self, bug: Planted) {
+        self.faults.planted = Some(bug);
+    }
+
+    /// Ends the sequences of callers who went away.
+    fn sweep(&mut self) {
+        let gone: Vec<RequestId> =
+            self.lives.iter().filter(|(_, live)| live.outbox.is_reader_gone()).map(|(id, _)| *id).collect();
+        for request in gone {
+            self.end_request(request, FinishReason::Abort, None);
+        }
+    }
+
+    /// Ends every open sample of a request and frees its blocks.
+    pub(crate) fn end_request(&mut self, request: RequestId, reason: FinishReason, error: Option<&(Kind, String)>) {
+        let Some(mut live) = self.lives.remove(&request) else { return };
+        let scheduler = &mut self.scheduler;
+        self.sequences.retain(|id, sequence| {
+            let is_ended = sequence.request == request;
+            if is_ended {
+                scheduler.finish(*id);
+            }
+            !is_ended
+        });
+        if reason == FinishReason::Error {
+            Stats::add(&self.shared.stats.requests_failed, 1);
+        }
+        live.outbox.end(reason, error);
+    }
+
+    pub(crate) fn end_all(&mut self, reason: FinishReason, error: Option<&(Kind, String)>) {
+        let all: Vec<RequestId> = self.lives.keys().copied().collect();
+        for request in all {
+            self.end_request(request, reason, error);
+        }
+    }
+
+    fn publish_gauges(&self) {
+        let figures = self.scheduler.stats();
+        let stats = &self.shared.stats;
+        Stats::set(&stats.sequences_running, figures.running as u64);
+        Stats::set(&stats.sequences_waiting, figures.waiting as u64);
+        Stats::set(&stats.blocks_used, figures.blocks_used as u64);
+        Stats::set(&stats.blocks_cached, figures.blocks_cached as u64);
+        Stats::set(&stats.blocks_free, figures.blocks_free as u64);
+        Stats::set(&stats.preemptions, figures.preemptions);
+        Stats::set(&stats.cached_tokens, figures.cache_hit_tokens);
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("lives", &self.lives.len()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,88 @@
+//! The caller's end of a request. Dropping it cancels: the engine sees that at its next plan and frees
+//! the blocks there. It holds no lock while the caller is not reading.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use crossbeam_channel::Sender;
+use tokenmill_core::{Event, RequestId, SamplingParams, TokenId};
+
+use crate::door::Command;
+use crate::mailbox::{Mailbox, Received};
+use crate::stats::Stats;
+
+/// One accepted request.
+#[derive(Debug)]
+pub struct Handle {
+    pub(crate) id: RequestId,
+    pub(crate) mailbox: Arc<Mailbox>,
+    pub(crate) commands: Sender<Command>,
+    pub(crate) prompt: Arc<[TokenId]>,
+    pub(crate) params: Arc<SamplingParams>,
+    pub(crate) seed: i64,
+    pub(crate) stats: Arc<Stats>,
+}
+
+impl Handle {
+    /// The engine's number for this request.
+    pub fn id(&self) -> RequestId {
+        self.id
+    }
+
+    /// The prompt as the model sees it.
+    pub fn prompt_tokens(&self) -> &[TokenId] {
+        &self.prompt
+    }
+
+    /// The parameters after defaults.
+    pub fn params(&self) -> &SamplingParams {
+        &self.params
+    }
+
+    /// The seed in use, drawn at submit where none was given.
+    pub fn seed(&self) -> i64 {
+        self.seed
+    }
+
+    /// Whether the engine still owes events that it has not sent.
+    pub fn is_open(&self) -> bool {
+        self.mailbox.is_open()
+    }
+
+    /// Waits for the next event, at most `timeout`.
+    pub fn receive(&self, timeout: Option<Duration>) -> Received {
+        self.mailbox.receive(timeout)
+    }
+
+    /// The next event for an async reader; `None` when every sample has ended.
+    pub fn poll_next(&self, context: &mut Context<'_>) -> Poll<Option<Event>> {
+        self.mailbox.poll(context)
+    }
+
+    /// Awaits the next event; `None` when every sample has ended.
+    pub async fn next(&self) -> Option<Event> {
+        std::future::poll_fn(|context| self.poll_next(context)).await
+    }
+}
+
+impl Iterator for Handle {
+    type Item = Event;
+
+    fn next(&mut self) -> Option<Event> {
+        match self.receive(None) {
+            Received::Event(event) => Some(event),
+            Received::Ended | Received::TimedOut => None,
+        }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.mailbox.leave();
+        self.stats.handles_open.fetch_sub(1, Ordering::Relaxed);
+        // Only a wake-up for an idle engine; the mailbox's flag is the truth, so a full queue is fine.
+        let _ = self.commands.try_send(Command::Wake);
+    }
+}

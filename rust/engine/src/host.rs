@@ -1,0 +1,89 @@
+//! An engine on its own thread. The thread sleeps when nothing is runnable, survives a request's failure,
+//! and ends loudly when an invariant breaks: every open request is told, later ones are refused.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use tokenmill_core::{FinishReason, Kind};
+
+use crate::door::{Door, Phase};
+use crate::engine::{Engine, Step};
+use crate::error::{Error, Result};
+
+/// A running engine. Dropping it closes it.
+#[derive(Debug)]
+pub struct Host {
+    door: Door,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Host {
+    /// Starts the thread.
+    pub fn start(engine: Engine, door: Door) -> Result<Self> {
+        let thread = std::thread::Builder::new()
+            .name("tokenmill-engine".into())
+            .spawn(move || serve(engine))
+            .map_err(|source| Error::Io { what: "the engine thread did not start", source })?;
+        Ok(Self { door, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// The way in.
+    pub fn door(&self) -> &Door {
+        &self.door
+    }
+
+    /// Takes no more requests and returns when the running ones have finished.
+    pub fn drain(&self) {
+        self.door.shared.advance(Phase::Draining);
+        self.join();
+    }
+
+    /// Takes no more requests, ends the running ones, and frees the model.
+    pub fn close(&self) {
+        self.door.shared.advance(Phase::Closing);
+        self.join();
+    }
+
+    fn join(&self) {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            // `serve` catches panics; there is nothing to learn from the result.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn serve(mut engine: Engine) {
+    loop {
+        match catch_unwind(AssertUnwindSafe(|| engine.step())) {
+            Ok(Step::Ran) => {}
+            Ok(Step::Idle) => match engine.commands.recv() {
+                Ok(command) => engine.obey(command),
+                Err(_) => break,
+            },
+            Ok(Step::Done) => break,
+            Err(_) => {
+                die(&mut engine);
+                break;
+            }
+        }
+    }
+    // The books may be broken; telling the callers does not need them.
+    let _ = catch_unwind(AssertUnwindSafe(|| engine.close()));
+    engine.shared.advance(Phase::Closed);
+}
+
+fn die(engine: &mut Engine) {
+    engine.shared.advance(Phase::Dead);
+    let error = (Kind::Internal, "the engine stopped: an invariant broke".to_string());
+    for (_, mut live) in engine.lives.drain() {
+        live.outbox.end(FinishReason::Error, Some(&error));
+    }
+}

@@ -1,0 +1,160 @@
+//! The memory ledger: every byte the engine will hold is a line here, priced from the program before
+//! anything is allocated. It turns the memory options into the plan for the backend and the scheduler.
+
+use tokenmill_core::option::{ActivationsChoice, DtypeChoice, EngineOptions, KvCacheDtypeChoice};
+use tokenmill_model::{Activations, ComputeDtype, KvFormat, MemoryPlan, Program};
+
+use crate::error::{Error, Result};
+
+/// Tokens of one step where the option is not set (spec: a decode never waits longer than one such step).
+const TOKENS_PER_STEP: usize = 512;
+/// Sequences running at once where the option is not set.
+const SEQUENCES_MAX: usize = 64;
+/// Requests that may wait beyond those running, where the option is not set.
+const WAITING_MAX: usize = 256;
+/// Largest KV pool taken without being asked for.
+const KV_AUTO_MAX_BYTES: u64 = 2 << 30;
+
+/// One line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// What is held.
+    pub what: &'static str,
+    /// How many bytes.
+    pub bytes: u64,
+}
+
+/// The whole plan of an engine's memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ledger {
+    /// What the backend may use.
+    pub plan: MemoryPlan,
+    /// Sequences running at once.
+    pub sequences_max: usize,
+    /// Requests running or waiting.
+    pub requests_max: usize,
+    /// Bytes of one token's K and V over all layers.
+    pub kv_token_bytes: u64,
+    /// The lines, largest uses first.
+    pub lines: Vec<Line>,
+    /// What the reader should know (a lowered context).
+    pub notes: Vec<String>,
+}
+
+impl Ledger {
+    /// Prices `program` under `options`; `weight_bytes` is the size of its weights in the file.
+    pub fn new(program: &Program, weight_bytes: u64, options: &EngineOptions) -> Result<Self> {
+        let kv_format = kv_format(options);
+        let block_size = options.block_size as usize;
+        let kv_token_bytes: u64 = program.shape.kv.iter().map(|kv| kv_bytes(kv.heads * kv.head_dim, kv_format)).sum();
+        let kv_token_bytes = kv_token_bytes.max(1);
+        let block_bytes = kv_token_bytes * block_size as u64;
+        let sequences_max = options.max_num_seqs.map_or(SEQUENCES_MAX, |count| count as usize);
+        let rows_max = options.max_num_batched_tokens.map_or(TOKENS_PER_STEP, |count| count as usize);
+        let rows_max = rows_max.max(sequences_max);
+        let pool_bytes = options.kv_cache_memory_bytes.unwrap_or_else(kv_auto_bytes);
+        let blocks = usize::try_from(pool_bytes / block_bytes).unwrap_or(usize::MAX).min(MAX_BLOCKS);
+        if blocks < 2 {
+            let smallest = block_bytes * 2;
+            return Err(Error::Memory { param: "kv_cache_memory_bytes", smallest, got: pool_bytes });
+        }
+        let (context_len, notes) = context(program, options, blocks * block_size)?;
+        let plan = MemoryPlan {
+            blocks,
+            block_size,
+            rows_max,
+            logits_rows_max: sequences_max,
+            context_len,
+            kv_format,
+            dtype: dtype(options),
+            activations: activations(options),
+            threads: threads(options),
+        };
+        let activations = program.regs.iter().sum::<usize>() as u64 * rows_max as u64 * 4;
+        let logits = program.shape.vocab_len as u64 * sequences_max as u64 * 4;
+        let lines = vec![
+            Line { what: "weights", bytes: weight_bytes },
+            Line { what: "kv cache", bytes: blocks as u64 * block_bytes },
+            Line { what: "activations", bytes: activations },
+            Line { what: "logits", bytes: logits },
+        ];
+        let requests_max =
+            options.max_num_queued_reqs.map_or(sequences_max + WAITING_MAX, |count| count as usize);
+        Ok(Self { plan, sequences_max, requests_max, kv_token_bytes, lines, notes })
+    }
+
+    /// All lines together.
+    pub fn total_bytes(&self) -> u64 {
+        self.lines.iter().map(|line| line.bytes).sum()
+    }
+}
+
+/// Block ids are 32 bits and `slots` addresses every token of the pool in 32 bits too.
+const MAX_BLOCKS: usize = 1 << 24;
+
+fn kv_bytes(width: usize, format: KvFormat) -> u64 {
+    2 * width as u64 * format.element_bytes() as u64
+}
+
+fn dtype(options: &EngineOptions) -> ComputeDtype {
+    match options.dtype {
+        DtypeChoice::Auto => ComputeDtype::Auto,
+        DtypeChoice::Float32 => ComputeDtype::Float32,
+        DtypeChoice::Bfloat16 => ComputeDtype::Bfloat16,
+    }
+}
+
+fn activations(options: &EngineOptions) -> Activations {
+    match options.activations {
+        ActivationsChoice::Auto => Activations::Auto,
+        ActivationsChoice::Exact => Activations::Exact,
+        ActivationsChoice::Int8 => Activations::Int8,
+    }
+}
+
+fn kv_format(options: &EngineOptions) -> KvFormat {
+    match options.kv_cache_dtype {
+        KvCacheDtypeChoice::Float32 => KvFormat::F32,
+        KvCacheDtypeChoice::Bfloat16 => KvFormat::Bf16,
+        // Asking for float32 everywhere else means it here too.
+        KvCacheDtypeChoice::Auto if dtype(options) == ComputeDtype::Float32 => KvFormat::F32,
+        KvCacheDtypeChoice::Auto => KvFormat::Bf16,
+    }
+}
+
+fn threads(options: &EngineOptions) -> usize {
+    options.threads.map_or_else(
+        || std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        |threads| threads as usize,
+    )
+}
+
+/// The context: the model's, or the option's, lowered to what one sequence finds in the pool.
+fn context(program: &Program, options: &EngineOptions, pool_tokens: usize) -> Result<(usize, Vec<String>)> {
+    let model = program.shape.context_len;
+    let asked = match options.max_model_len {
+        Some(len) if len as usize > model => {
+            return Err(Error::Option(tokenmill_core::Error::BadValue {
+                name: "max_model_len".into(),
+                expected: format!("at most the model's context of {model} tokens"),
+                got: len.to_string(),
+            }));
+        }
+        Some(len) => len as usize,
+        None => model,
+    };
+    if asked <= pool_tokens {
+        return Ok((asked, Vec::new()));
+    }
+    let note = format!("max_model_len is lowered from {asked} to {pool_tokens} tokens: that is the whole KV pool");
+    Ok((pool_tokens, vec![note]))
+}
+
+/// A quarter of the memory that is available now, at most `KV_AUTO_MAX_BYTES`.
+fn kv_auto_bytes() -> u64 {
+    let available = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
+        let line = text.lines().find(|line| line.starts_with("MemAvailable:"))?;
+        line.split_whitespace().nth(1)?.parse::<u64>().ok()
+    });
+    available.map_or(KV_AUTO_MAX_BYTES / 2, |kib| (kib * 1024 / 4).min(KV_AUTO_MAX_BYTES))
+}

@@ -1,0 +1,145 @@
+//! A model's tokenizer and chat template, and one sequence's text. Without the feature `text`, or for a
+//! model without a tokenizer, requests carry token ids and outputs have no text.
+
+use tokenmill_core::{SamplingParams, TokenId};
+
+use crate::error::{Error, Result};
+
+/// Tokenizer and template of the loaded model.
+#[derive(Debug, Default)]
+pub struct Lexicon {
+    #[cfg(feature = "text")]
+    pub(crate) tokenizer: Option<std::sync::Arc<tokenmill_text::Tokenizer>>,
+    #[cfg(feature = "text")]
+    pub(crate) template: Option<tokenmill_text::ChatTemplate>,
+}
+
+#[cfg(feature = "text")]
+mod with_text {
+    use std::sync::Arc;
+
+    use tokenmill_text::{Encode, Message, RenderOptions, TextStream, Tokenizer};
+
+    use super::{Error, Lexicon, Result, SamplingParams, TokenId};
+
+    impl Lexicon {
+        fn tokenizer(&self) -> Result<&Arc<Tokenizer>> {
+            self.tokenizer.as_ref().ok_or_else(|| Error::Unsupported {
+                what: "text",
+                reason: "the model was loaded without a tokenizer; pass token ids".into(),
+            })
+        }
+
+        /// Whether text can be encoded and decoded.
+        pub fn has_tokenizer(&self) -> bool {
+            self.tokenizer.is_some()
+        }
+
+        /// Whether conversations can be rendered.
+        pub fn has_template(&self) -> bool {
+            self.template.is_some()
+        }
+
+        /// Whether the model's tokenizer puts its begin token before a text.
+        pub fn adds_bos(&self) -> bool {
+            self.tokenizer.as_ref().is_some_and(|tokenizer| tokenizer.add_bos_default())
+        }
+
+        /// Text to ids. `allow_control`: control tokens written in the text become control tokens.
+        pub fn encode(&self, text: &str, add_bos: bool, allow_control: bool) -> Result<Vec<TokenId>> {
+            Ok(self.tokenizer()?.encode(text, Encode { add_bos, allow_control })?)
+        }
+
+        /// Ids to text.
+        pub fn decode(&self, tokens: &[TokenId], skip_special: bool) -> Result<String> {
+            Ok(tokenmill_text::decode(self.tokenizer()?, tokens, skip_special))
+        }
+
+        /// A conversation to text, by the model's template.
+        pub fn render(&self, messages: &[Message], options: &RenderOptions) -> Result<String> {
+            let template = self.template.as_ref().ok_or_else(|| Error::Unsupported {
+                what: "chat",
+                reason: "the model has no chat template".into(),
+            })?;
+            Ok(template.render(messages, options)?)
+        }
+    }
+
+    /// The text of one sample as it grows.
+    #[derive(Debug)]
+    pub(crate) struct Transcript(Option<(Arc<Tokenizer>, TextStream)>);
+
+    impl Transcript {
+        pub fn new(lexicon: &Lexicon, params: &SamplingParams) -> Self {
+            let Some(tokenizer) = lexicon.tokenizer.as_ref().filter(|_| params.detokenize) else {
+                return Self(None);
+            };
+            let stream = TextStream::new(
+                &params.stop,
+                params.include_stop_str_in_output,
+                params.skip_special_tokens,
+                params.min_tokens as usize,
+            );
+            Self(Some((tokenizer.clone(), stream)))
+        }
+
+        /// Adds a token: newly final text, and the stop string that this token completed.
+        pub fn push(&mut self, token: TokenId) -> (String, Option<usize>) {
+            let Some((tokenizer, stream)) = &mut self.0 else { return (String::new(), None) };
+            let progress = stream.push(tokenizer, token);
+            (progress.text, progress.stopped)
+        }
+
+        /// The text that was held back.
+        pub fn finish(&mut self) -> String {
+            self.0.as_mut().map(|(_, stream)| stream.finish()).unwrap_or_default()
+        }
+    }
+}
+
+#[cfg(feature = "text")]
+pub(crate) use with_text::Transcript;
+
+#[cfg(not(feature = "text"))]
+mod without_text {
+    use super::{Error, Lexicon, Result, SamplingParams, TokenId};
+
+    impl Lexicon {
+        /// Never, without the feature `text`.
+        pub fn has_tokenizer(&self) -> bool {
+            false
+        }
+
+        /// Never, without the feature `text`.
+        pub fn adds_bos(&self) -> bool {
+            false
+        }
+
+        /// Refused: this build has no tokenizers.
+        pub fn encode(&self, _text: &str, _add_bos: bool, _allow_control: bool) -> Result<Vec<TokenId>> {
+            Err(Error::Unsupported { what: "text", reason: "built without the feature text".into() })
+        }
+    }
+
+    #[derive(Debug)]
+    pub(crate) struct Transcript;
+
+    impl Transcript {
+        pub fn new(_lexicon: &Lexicon, _params: &SamplingParams) -> Self {
+            Self
+        }
+
+        #[expect(clippy::unused_self, reason = "the same face as with text")]
+        pub fn push(&mut self, _token: TokenId) -> (String, Option<usize>) {
+            (String::new(), None)
+        }
+
+        #[expect(clippy::unused_self, reason = "the same face as with text")]
+        pub fn finish(&mut self) -> String {
+            String::new()
+        }
+    }
+}
+
+#[cfg(not(feature = "text"))]
+pub(crate) use without_text::Transcript;

@@ -1,0 +1,132 @@
+//! From a path to a running engine: open, build the program, price the memory, then pack the weights and
+//! build the tokenizer side by side. It is the only place that knows every part.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64};
+
+use rustc_hash::FxHashMap;
+use tokenmill_core::Limits;
+use tokenmill_core::option::EngineOptions;
+use tokenmill_decode::{Scratch, Vocabulary};
+use tokenmill_formats::Checkpoint;
+use tokenmill_model::cost::WeightBytes;
+use tokenmill_model::{Backend, KvFormat, Program, StepBatch, Weights};
+use tokenmill_sched::{SchedConfig, Scheduler};
+
+use crate::choice::{backend, sched_config};
+use crate::door::{Capacity, Door, Shared};
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+use crate::host::Host;
+use crate::info::Info;
+use crate::ledger::Ledger;
+use crate::meter::{Clock, Meter, monotonic};
+use crate::planted::Faults;
+use crate::stats::Stats;
+use crate::voice::Voice;
+
+/// Loads a model and starts its engine.
+///
+/// `path` is a GGUF file, a safetensors file or a folder.
+pub fn load(path: &Path, options: &EngineOptions) -> Result<(Host, Info)> {
+    let checkpoint = Checkpoint::open(path)?;
+    let program = tokenmill_model::build(&checkpoint)?;
+    let weights = Weights::new(&program, &checkpoint)?;
+    let ledger = Ledger::new(&program, checkpoint.weight_bytes(), options)?;
+    let mut backend = backend(options)?;
+    let (packed, voice) = std::thread::scope(|scope| {
+        let voice = scope.spawn(|| Voice::read(&checkpoint, options));
+        let packed = backend.load(&program, &weights, &ledger.plan);
+        (packed, voice.join())
+    });
+    packed?;
+    let mut voice = voice.map_err(|_| Error::Internal { what: "reading the tokenizer panicked".into() })??;
+    voice.check(program.shape.vocab_len)?;
+    let mut info = Info::new(&checkpoint, &program)?;
+    info.add_plan(&ledger, &backend.caps(), &voice);
+    let (engine, door) = assemble(Parts {
+        weight_bytes: WeightBytes::of(&weights)?,
+        kv_format: ledger.plan.kv_format,
+        sched: sched_config(&ledger, options)?,
+        requests_max: ledger.requests_max,
+        seed: options.seed,
+        limits: options.limits(),
+        clock: monotonic(),
+        program,
+        backend,
+        voice,
+    })?;
+    Ok((Host::start(engine, door)?, info))
+}
+
+/// What an engine is made of. Tests bring their own backend, secret and clock.
+pub struct Parts {
+    /// The model.
+    pub program: Program,
+    /// Bytes of its weights, for the figures.
+    pub weight_bytes: WeightBytes,
+    /// KV storage, for the figures.
+    pub kv_format: KvFormat,
+    /// A loaded backend.
+    pub backend: Box<dyn Backend>,
+    /// Budgets and pool, as the backend was loaded; its secret also keys the cache scopes.
+    pub sched: SchedConfig,
+    /// Requests running or waiting.
+    pub requests_max: usize,
+    /// Key of the seeds of requests that give none; `None`: the system's randomness.
+    pub seed: Option<i64>,
+    /// Tokenizer, template, end tokens, defaults.
+    pub voice: Voice,
+    /// Bounds for requests.
+    pub limits: Limits,
+    /// Time for the figures.
+    pub clock: Clock,
+}
+
+/// Joins the parts: an engine to be stepped by hand or by a `Host`, and its door.
+pub fn assemble(parts: Parts) -> Result<(Engine, Door)> {
+    let Parts { program, weight_bytes, kv_format, backend, sched, voice, limits, clock, .. } = parts;
+    let capacity = Capacity {
+        context_len: sched.context_len.min((sched.blocks - sched.block_reserve) * sched.block_size),
+        blocks: sched.blocks - sched.block_reserve,
+        block_size: sched.block_size,
+        vocab_len: program.shape.vocab_len,
+        requests_max: parts.requests_max,
+    };
+    let secret = sched.secret;
+    let scheduler = Scheduler::new(sched)?;
+    // Room for every seat and some wake-ups: a send never blocks for long.
+    let (sender, commands) = crossbeam_channel::bounded(parts.requests_max + 64);
+    let Voice { lexicon, eos, defaults, .. } = voice;
+    let vocabulary = Vocabulary::new(program.shape.vocab_len, eos)?;
+    let shared = Arc::new(Shared {
+        commands: sender,
+        stats: Arc::new(Stats::default()),
+        lexicon: Arc::new(lexicon),
+        capacity,
+        limits,
+        seed: parts.seed,
+        defaults,
+        phase: AtomicU8::new(0),
+        next_id: AtomicU64::new(1),
+    });
+    let engine = Engine {
+        shared: shared.clone(),
+        commands,
+        scheduler,
+        backend,
+        lives: FxHashMap::default(),
+        sequences: FxHashMap::default(),
+        vocabulary,
+        next_sequence: 0,
+        batch: StepBatch::default(),
+        scratch: Scratch::default(),
+        outcomes: Vec::new(),
+        meter: Meter::new(program, weight_bytes, kv_format, clock),
+        secret,
+        faults: Faults::default(),
+        was_idle: false,
+    };
+    Ok((engine, Door { shared }))
+}

@@ -1,0 +1,72 @@
+//! The engine's end of a request: sends events and makes sure that every sample ends exactly once. Dropping
+//! it ends the samples still open, so a request lost on the way (a closing engine, a full shutdown) never
+//! leaves its caller waiting. It also holds the request's seat.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokenmill_core::event::Finish;
+use tokenmill_core::{Event, FinishReason, Kind};
+
+use crate::mailbox::Mailbox;
+use crate::stats::Stats;
+
+/// Sends to one caller.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    mailbox: Arc<Mailbox>,
+    open: Vec<bool>,
+    stats: Arc<Stats>,
+}
+
+impl Outbox {
+    /// For `samples` samples; takes over the seat that `stats.requests_live` counts.
+    pub fn new(mailbox: Arc<Mailbox>, samples: u32, stats: Arc<Stats>) -> Self {
+        Self { mailbox, open: vec![true; samples as usize], stats }
+    }
+
+    /// Whether the caller went away.
+    pub fn is_reader_gone(&self) -> bool {
+        self.mailbox.is_reader_gone()
+    }
+
+    /// Whether every sample has ended.
+    pub fn is_done(&self) -> bool {
+        !self.open.contains(&true)
+    }
+
+    /// Sends an event of an open sample.
+    pub fn send(&mut self, event: Event) {
+        let index = event.index as usize;
+        assert!(self.open[index], "an event after the end of sample {index}");
+        if event.finish.is_some() {
+            self.open[index] = false;
+        }
+        self.mailbox.send(event);
+    }
+
+    /// Ends every open sample.
+    pub fn end(&mut self, reason: FinishReason, error: Option<&(Kind, String)>) {
+        for index in 0..self.open.len() {
+            if self.open[index] {
+                let finish =
+                    Finish { reason, stop: None, error: error.cloned(), cached_tokens: 0, preemptions: 0 };
+                self.send(Event {
+                    index: index as u32,
+                    tokens: Vec::new(),
+                    text: String::new(),
+                    logprobs: Vec::new(),
+                    finish: Some(finish),
+                });
+            }
+        }
+    }
+}
+
+impl Drop for Outbox {
+    fn drop(&mut self) {
+        self.end(FinishReason::Error, Some(&(Kind::Draining, "the engine is closing".into())));
+        self.stats.requests_live.fetch_sub(1, Ordering::AcqRel);
+        Stats::add(&self.stats.requests_ended, 1);
+    }
+}

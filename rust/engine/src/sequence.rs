@@ -1,0 +1,66 @@
+//! One sample of a request while it grows: its sampler state and text, moved whole. It decides when the
+//! sample ends; it knows no block.
+
+use tokenmill_core::event::Finish;
+use tokenmill_core::{Event, FinishReason, RequestId, StopReason, TokenId};
+use tokenmill_decode::{Choice, Sampler};
+
+use crate::lexicon::Transcript;
+use crate::live::Live;
+use crate::planted::{Faults, Planted};
+
+/// A growing sample.
+#[derive(Debug)]
+pub(crate) struct Sequence {
+    pub request: RequestId,
+    /// Which of the request's samples.
+    pub index: u32,
+    pub sampler: Sampler,
+    pub transcript: Transcript,
+    /// Tokens generated so far.
+    pub output_len: usize,
+    /// Samples that fork off at the first token; 0 once they did.
+    pub forks_due: u32,
+}
+
+impl Sequence {
+    /// Commits a sampled token: advances the sampler and the text, and says what to tell the caller. The
+    /// event carries a finish without figures; the engine adds them.
+    pub fn commit(&mut self, choice: Choice, live: &Live, eos: &[TokenId], faults: Faults) -> Event {
+        let token = choice.token;
+        self.output_len += 1;
+        if !(faults.has(Planted::StaleMask) && self.output_len.is_multiple_of(5)) {
+            self.sampler.advance(token);
+        }
+        let params = &live.params;
+        let is_eos = !params.ignore_eos && eos.contains(&token);
+        let is_stop_id = params.stop_token_ids.contains(&token);
+        let is_hidden = (is_eos || is_stop_id) && !params.include_stop_str_in_output;
+        let (mut text, stopped) =
+            if is_hidden { (String::new(), None) } else { self.transcript.push(token) };
+        let end = if is_eos {
+            Some((FinishReason::Stop, None))
+        } else if is_stop_id {
+            Some((FinishReason::Stop, Some(StopReason::Token(token))))
+        } else if let Some(index) = stopped {
+            Some((FinishReason::Stop, Some(StopReason::Text(params.stop[index].clone()))))
+        } else if self.output_len >= live.output_len_max {
+            Some((FinishReason::Length, None))
+        } else {
+            None
+        };
+        if end.is_some() {
+            text.push_str(&self.transcript.finish());
+        }
+        let finish = end.map(|(reason, stop)| Finish { reason, stop, error: None, cached_tokens: 0, preemptions: 0 });
+        let logprobs = choice.logprobs.into_iter().collect();
+        let mut tokens = vec![token];
+        if finish.is_some() && faults.has(Planted::DropLastToken) {
+            tokens.clear();
+        }
+        if self.output_len.is_multiple_of(7) && faults.has(Planted::RepeatToken) {
+            tokens.push(token);
+        }
+        Event { index: self.index, tokens, text, logprobs, finish }
+    }
+}

@@ -1,0 +1,80 @@
+//! Live figures of one engine: plain atomics, written by the engine thread, read by anyone. Phases are
+//! wall time of the engine thread; bytes and FLOPs are counted from the program, not estimated.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! figures {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+        /// The figures. Counters only grow; gauges say so.
+        #[derive(Debug, Default)]
+        pub struct Stats { $($(#[$doc])* pub $name: AtomicU64,)* }
+
+        impl Stats {
+            /// Every figure with its name, in the order of the struct.
+            pub fn snapshot(&self) -> Vec<(&'static str, u64)> {
+                vec![$((stringify!($name), self.$name.load(Ordering::Relaxed)),)*]
+            }
+        }
+    };
+}
+
+figures! {
+    /// Steps run.
+    steps,
+    /// Rows computed.
+    rows,
+    /// Tokens sampled.
+    tokens,
+    /// Requests accepted.
+    requests_accepted,
+    /// Requests refused because the queue was full.
+    requests_refused,
+    /// Requests ended, for any reason.
+    requests_ended,
+    /// Requests ended by an error of their own.
+    requests_failed,
+    /// Gauge: requests accepted and not ended.
+    requests_live,
+    /// Gauge: handles not dropped.
+    handles_open,
+    /// Gauge: sequences running.
+    sequences_running,
+    /// Gauge: sequences waiting.
+    sequences_waiting,
+    /// Gauge: blocks in use.
+    blocks_used,
+    /// Gauge: blocks that hold a cached prefix nobody uses.
+    blocks_cached,
+    /// Gauge: free blocks.
+    blocks_free,
+    /// Prompt tokens found in the prefix cache.
+    cached_tokens,
+    /// Sequences preempted.
+    preemptions,
+    /// Steps that failed and were run again sequence by sequence.
+    steps_isolated,
+    /// Nanoseconds planning.
+    plan_ns,
+    /// Nanoseconds in the backend.
+    model_ns,
+    /// Nanoseconds sampling.
+    sample_ns,
+    /// Nanoseconds publishing.
+    publish_ns,
+    /// Floating-point operations, counted from the program (a multiply-add is two).
+    flops,
+    /// Bytes of weights read.
+    weight_bytes,
+    /// Bytes of KV read and written.
+    kv_bytes,
+}
+
+impl Stats {
+    pub(crate) fn add(figure: &AtomicU64, by: u64) {
+        figure.fetch_add(by, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set(figure: &AtomicU64, to: u64) {
+        figure.store(to, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,249 @@
+//! The middle of a step: plan to batch, batch to logits, logits to tokens, tokens to the scheduler and the
+//! callers. When a step fails it is run again sequence by sequence: rows do not depend on their company,
+//! so the innocent lose nothing and the guilty one is found.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use tokenmill_core::{Event, HasKind, Kind, SequenceId};
+use tokenmill_decode::{Choice, Sampler, Scratch, Vocabulary};
+use tokenmill_model::{BlockCopy, Span, StepBatch};
+use tokenmill_sched::Plan;
+
+use crate::engine::Engine;
+use crate::live::Live;
+use crate::meter::Part;
+use crate::sequence::Sequence;
+use crate::stats::Stats;
+
+/// What a step found out about one sequence.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// Its next token.
+    Token(SequenceId, Choice),
+    /// Its next token, and the first tokens of the samples that fork off here.
+    Forked(SequenceId, Choice, Vec<(u32, Sampler, Choice)>),
+    /// It failed; nothing it computed in this step counts.
+    Failed(SequenceId, Kind, String),
+}
+
+type Failure = (Kind, String);
+
+impl Engine {
+    /// Plans and runs a step; false if there was nothing to run.
+    pub(crate) fn run_plan(&mut self) -> bool {
+        self.meter.start();
+        self.scheduler.plan();
+        self.meter.end(Part::Plan, &self.shared.stats);
+        if self.scheduler.planned().is_empty() {
+            return false;
+        }
+        self.outcomes.clear();
+        self.copy_blocks();
+        let spans = self.scheduler.planned().spans.len();
+        if self.execute(0, spans).is_err() {
+            Stats::add(&self.shared.stats.steps_isolated, 1);
+            self.outcomes.clear();
+            self.isolate(spans);
+        }
+        self.settle();
+        true
+    }
+
+    fn copy_blocks(&mut self) {
+        let plan = self.scheduler.planned();
+        if plan.copies.is_empty() {
+            return;
+        }
+        let copies: Vec<BlockCopy> = plan
+            .copies
+            .iter()
+            .map(|copy| BlockCopy {
+                from: copy.from,
+                to: copy.to,
+                from_slot: copy.from_slot,
+                to_slot: copy.to_slot,
+                len: copy.len,
+            })
+            .collect();
+        if let Err(error) = self.backend.copy_blocks(&copies) {
+            panic!("the backend could not copy blocks: {error}");
+        }
+    }
+
+    /// Runs every span of the plan alone.
+    fn isolate(&mut self, spans: usize) {
+        for span in 0..spans {
+            if let Err((kind, message)) = self.execute(span, span + 1) {
+                let id = self.scheduler.planned().spans[span].id;
+                self.outcomes.push(Outcome::Failed(id, kind, message));
+            }
+        }
+    }
+
+    /// Runs spans `from..to` of the plan and samples their tokens.
+    fn execute(&mut self, from: usize, to: usize) -> Result<(), Failure> {
+        self.meter.start();
+        fill(&mut self.batch, self.scheduler.planned(), from, to);
+        let ran = catch_unwind(AssertUnwindSafe(|| self.backend.run(&self.batch)));
+        let ticket = match ran {
+            Ok(Ok(ticket)) => ticket,
+            Ok(Err(error)) => return Err((error.kind(), error.to_string())),
+            Err(_) => return Err((Kind::Internal, "the backend panicked on this request".into())),
+        };
+        self.meter.end(Part::Model, &self.shared.stats);
+        self.meter.count(&self.batch, &self.shared.stats);
+        let rows = self.batch.logits_rows.len();
+        let first = first_sample(self.scheduler.planned(), from);
+        for index in 0..rows {
+            let id = self.scheduler.planned().sampled[first + index];
+            let logits = self.backend.logits(ticket, index).map_err(|error| (error.kind(), error.to_string()))?;
+            let Some(sequence) = self.sequences.get_mut(&id) else { continue };
+            let Some(live) = self.lives.get(&sequence.request) else { continue };
+            let (vocabulary, scratch) = (&self.vocabulary, &mut self.scratch);
+            let drawn = catch_unwind(AssertUnwindSafe(|| draw(id, sequence, live, logits, vocabulary, scratch)));
+            let failed = |kind, message: String| Outcome::Failed(id, kind, message);
+            self.outcomes.push(match drawn {
+                Ok(Ok(outcome)) => outcome,
+                Ok(Err(error)) => failed(error.kind(), error.to_string()),
+                Err(_) => failed(Kind::Internal, "sampling panicked on this request".into()),
+            });
+        }
+        self.meter.end(Part::Sample, &self.shared.stats);
+        Ok(())
+    }
+
+    /// Tells the scheduler and the callers what the step found out.
+    fn settle(&mut self) {
+        self.meter.start();
+        let outcomes = std::mem::take(&mut self.outcomes);
+        // Failed sequences leave before the commit: what they computed must not be published.
+        for outcome in &outcomes {
+            if let Outcome::Failed(id, kind, message) = outcome
+                && let Some(sequence) = self.sequences.get(id)
+            {
+                let request = sequence.request;
+                self.end_request(request, tokenmill_core::FinishReason::Error, Some(&(*kind, message.clone())));
+            }
+        }
+        self.scheduler.commit();
+        let mut outcomes = outcomes;
+        for outcome in outcomes.drain(..) {
+            match outcome {
+                Outcome::Token(id, choice) => self.settle_token(id, choice),
+                Outcome::Forked(id, choice, children) => {
+                    for (index, sampler, choice) in children {
+                        self.settle_fork(id, index, sampler, choice);
+                    }
+                    self.settle_token(id, choice);
+                }
+                Outcome::Failed(..) => {}
+            }
+        }
+        self.outcomes = outcomes;
+        self.scheduler.check();
+        Stats::add(&self.shared.stats.steps, 1);
+        self.meter.end(Part::Publish, &self.shared.stats);
+    }
+
+    fn settle_token(&mut self, id: SequenceId, choice: Choice) {
+        let Some(sequence) = self.sequences.get_mut(&id) else { return };
+        let Some(live) = self.lives.get_mut(&sequence.request) else { return };
+        sequence.forks_due = 0;
+        let token = choice.token;
+        let mut event = sequence.commit(choice, live, self.vocabulary.eos(), self.faults);
+        Stats::add(&self.shared.stats.tokens, 1);
+        let request = sequence.request;
+        if event.finish.is_some() {
+            self.add_figures(id, &mut event);
+            self.scheduler.finish(id);
+            self.sequences.remove(&id);
+        } else {
+            self.scheduler.append(id, token);
+        }
+        self.send(request, event);
+    }
+
+    fn settle_fork(&mut self, parent: SequenceId, index: u32, sampler: Sampler, choice: Choice) {
+        let Some(from) = self.sequences.get(&parent) else { return };
+        let request = from.request;
+        let Some(live) = self.lives.get(&request) else { return };
+        let transcript = crate::lexicon::Transcript::new(&self.shared.lexicon, &live.params);
+        let mut child = Sequence { request, index, sampler, transcript, output_len: 0, forks_due: 0 };
+        let token = choice.token;
+        let mut event = child.commit(choice, live, self.vocabulary.eos(), self.faults);
+        Stats::add(&self.shared.stats.tokens, 1);
+        if event.finish.is_some() {
+            self.add_figures(parent, &mut event);
+        } else {
+            let id = self.next_sequence_id();
+            let forked = self.scheduler.fork(parent, id, token);
+            forked.expect("a sequence that was just sampled can be forked");
+            self.sequences.insert(id, child);
+        }
+        self.send(request, event);
+    }
+
+    fn add_figures(&self, id: SequenceId, event: &mut Event) {
+        if let Some(finish) = &mut event.finish {
+            finish.cached_tokens = self.scheduler.cached_tokens(id).unwrap_or(0) as u32;
+            finish.preemptions = self.scheduler.preemptions(id).unwrap_or(0);
+        }
+    }
+
+    fn send(&mut self, request: tokenmill_core::RequestId, event: Event) {
+        let Some(live) = self.lives.get_mut(&request) else { return };
+        live.outbox.send(event);
+        if live.outbox.is_done() {
+            self.lives.remove(&request);
+        }
+    }
+}
+
+/// Samples a sequence's token, and the first tokens of the samples that fork off here.
+fn draw(
+    id: SequenceId,
+    sequence: &mut Sequence,
+    live: &Live,
+    logits: &[f32],
+    vocabulary: &Vocabulary,
+    scratch: &mut Scratch,
+) -> tokenmill_decode::Result<Outcome> {
+    let choice = sequence.sampler.sample(logits, scratch)?;
+    if sequence.forks_due == 0 {
+        return Ok(Outcome::Token(id, choice));
+    }
+    let mut children = Vec::with_capacity(sequence.forks_due as usize);
+    for index in 1..=sequence.forks_due {
+        let sampler = Sampler::new(&live.params, live.seed, index, vocabulary, &live.prompt)?;
+        let choice = sampler.sample(logits, scratch)?;
+        children.push((index, sampler, choice));
+    }
+    Ok(Outcome::Forked(id, choice, children))
+}
+
+/// Index in `sampled` of the first sequence of span `span` or later that samples.
+fn first_sample(plan: &Plan, span: usize) -> usize {
+    let row = plan.spans[span].row;
+    plan.logits_rows.partition_point(|&sampled| sampled < row)
+}
+
+/// Copies spans `from..to` of a plan into a batch whose rows start at 0.
+fn fill(batch: &mut StepBatch, plan: &Plan, from: usize, to: usize) {
+    batch.clear();
+    let (first, last) = (&plan.spans[from], &plan.spans[to - 1]);
+    let rows = first.row as usize..(last.row + last.rows) as usize;
+    let tables = first.table as usize..(last.table + last.table_len) as usize;
+    batch.tokens.extend_from_slice(&plan.tokens[rows.clone()]);
+    batch.positions.extend_from_slice(&plan.positions[rows.clone()]);
+    batch.slots.extend_from_slice(&plan.slots[rows.clone()]);
+    batch.tables.extend_from_slice(&plan.tables[tables.clone()]);
+    batch.spans.extend(plan.spans[from..to].iter().map(|span| Span {
+        row: span.row - first.row,
+        rows: span.rows,
+        table: span.table - first.table,
+        table_len: span.table_len,
+        scope: span.scope,
+    }));
+    let wanted = plan.logits_rows.iter().filter(|row| rows.contains(&(**row as usize)));
+    batch.logits_rows.extend(wanted.map(|row| row - first.row));
+}

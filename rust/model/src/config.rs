@@ -1,0 +1,443 @@
+//! The sizes of a model, read from config.json or GGUF metadata and checked. Every value is hostile: it is
+//! bounded before anything is multiplied or allocated, and an error names the key in the file. It knows
+//! the architecture table, but writes no program. Keys that would change the computation in a way we do
+//! not do are refused by name; `auto_map` (code beside the weights) is never followed: a known
+//! architecture runs natively, an unknown one is refused.
+
+use std::ops::RangeInclusive;
+
+use tokenmill_formats::{Checkpoint, Config, gguf};
+
+use crate::architecture::{
+    Architecture, Bias, GGUF, HUGGING_FACE, KNOWN, TensorNames, WindowRule, keys, known_names,
+};
+use crate::error::{Error, Result};
+use crate::fields::{Fields, Key, Value, quote};
+use crate::program::Activation;
+use crate::rope::{RopeConfig, read_rope};
+
+const LAYERS: RangeInclusive<usize> = 1..=4096;
+const HEADS: RangeInclusive<usize> = 1..=65_536;
+const HEAD_DIM: RangeInclusive<usize> = 2..=65_536;
+const WIDTH: RangeInclusive<usize> = 1..=(1 << 24);
+const VOCAB: RangeInclusive<usize> = 1..=(1 << 24);
+const CONTEXT: RangeInclusive<usize> = 1..=(1 << 30);
+/// Zero would divide by zero on a zero row; one is far above any model's.
+const NORM_EPS: RangeInclusive<f64> = 1e-30..=1.0;
+/// What transformers assumes where config.json is silent.
+const NORM_EPS_DEFAULT: f64 = 1e-6;
+/// First layer with a window in Qwen configs that do not say.
+const WINDOW_LAYERS_DEFAULT: usize = 28;
+
+/// A model's sizes and switches, the same for every kind of file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelConfig {
+    /// Its row of the table.
+    pub architecture: &'static Architecture,
+    /// Whether the file is GGUF, which decides tensor names and row order.
+    pub is_gguf: bool,
+    /// Rows of the embedding and of the head.
+    pub vocab_len: usize,
+    /// Width of the residual stream.
+    pub hidden: usize,
+    /// Longest context the model was made for, in tokens.
+    pub context_len: usize,
+    /// Sizes of each layer; all alike except in pruned models.
+    pub layers: Vec<LayerConfig>,
+    /// Epsilon of every norm.
+    pub norm_eps: f32,
+    /// Non-linearity of the MLP.
+    pub activation: Activation,
+    /// The rotation.
+    pub rope: RopeConfig,
+    /// Whether the head is the embedding.
+    pub is_tied: bool,
+    /// Whether q, k and v have biases.
+    pub has_qkv_bias: bool,
+    /// Whether attention's output projection has a bias.
+    pub has_out_bias: bool,
+    /// Whether the MLP has biases.
+    pub has_mlp_bias: bool,
+}
+
+/// Sizes of one layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LayerConfig {
+    /// Query heads.
+    pub heads: usize,
+    /// Key and value heads; divides `heads`.
+    pub kv_heads: usize,
+    /// Elements per head, even.
+    pub head_dim: usize,
+    /// Width of the MLP.
+    pub inner: usize,
+    /// Tokens that the layer sees; `None`: all.
+    pub window: Option<usize>,
+}
+
+impl ModelConfig {
+    /// Reads and checks the configuration of a checkpoint.
+    pub fn read(checkpoint: &Checkpoint) -> Result<Self> {
+        let (architecture, fields) = identify(checkpoint.config())?;
+        Reader {
+            architecture,
+            fields,
+            checkpoint,
+        }
+        .read()
+    }
+
+    /// The names of its tensors.
+    pub fn names(&self) -> &'static TensorNames {
+        names(self.is_gguf)
+    }
+}
+
+fn names(is_gguf: bool) -> &'static TensorNames {
+    if is_gguf { &GGUF } else { &HUGGING_FACE }
+}
+
+/// Finds the architecture by what the file calls itself.
+fn identify(config: &Config) -> Result<(&'static Architecture, Fields<'_>)> {
+    match config {
+        Config::Gguf(metadata) => {
+            let name = match metadata.get("general.architecture") {
+                Some(gguf::Value::String(name)) => name,
+                _ => "(none)",
+            };
+            let found = KNOWN.iter().find(|row| row.gguf_names.contains(&name));
+            Ok((
+                found.ok_or_else(|| unknown(name))?,
+                Fields::gguf(metadata, name),
+            ))
+        }
+        Config::Json { config, .. } => {
+            let fields = Fields::json(config);
+            let (name, found) = if let Some(class) = first_class(&fields)? {
+                let found = KNOWN.iter().find(|row| row.classes.contains(&class));
+                (class, found)
+            } else {
+                let kind = fields.text(Key::new("model_type", ""))?.unwrap_or("(none)");
+                let found = KNOWN.iter().find(|row| row.model_types.contains(&kind));
+                (kind, found)
+            };
+            Ok((found.ok_or_else(|| unknown(name))?, fields))
+        }
+    }
+}
+
+/// The first entry of `architectures`.
+fn first_class<'a>(fields: &Fields<'a>) -> Result<Option<&'a str>> {
+    let key = Key::new("architectures", "");
+    match fields.value(key) {
+        None => Ok(None),
+        Some(Value::List(list)) => match list.first() {
+            None => Ok(None),
+            Some(Value::Text(class)) => Ok(Some(class)),
+            Some(_) => Err(fields.error(key, "a list of strings", "another type")),
+        },
+        Some(other) => Err(fields.error(key, "a list of strings", &other.to_string())),
+    }
+}
+
+fn unknown(name: &str) -> Error {
+    Error::UnknownArchitecture {
+        name: quote(name),
+        known: known_names(),
+    }
+}
+
+/// An error for something that the file asks for and we do not do.
+pub(crate) fn unsupported(what: String) -> Error {
+    Error::Unsupported {
+        what,
+        by: "tokenmill".to_owned(),
+    }
+}
+
+struct Reader<'a> {
+    architecture: &'static Architecture,
+    fields: Fields<'a>,
+    checkpoint: &'a Checkpoint,
+}
+
+impl Reader<'_> {
+    fn read(&self) -> Result<ModelConfig> {
+        self.refuse_what_we_do_not_do()?;
+        let fields = &self.fields;
+        let hidden = self.required(keys::HIDDEN, WIDTH)?;
+        let context_len = self.required(keys::CONTEXT, CONTEXT)?;
+        let layers = self.layers(hidden)?;
+        let head_dim = layers.first().map_or(0, |layer| layer.head_dim);
+        self.check_rotated_width(head_dim)?;
+        let norm_eps = match fields.number(keys::NORM_EPS, NORM_EPS)? {
+            None if fields.is_gguf() => return Err(fields.missing(keys::NORM_EPS)),
+            eps => eps.unwrap_or(NORM_EPS_DEFAULT),
+        };
+        Ok(ModelConfig {
+            architecture: self.architecture,
+            is_gguf: fields.is_gguf(),
+            vocab_len: self.vocab_len()?,
+            hidden,
+            context_len,
+            layers,
+            norm_eps: norm_eps as f32,
+            activation: self.activation()?,
+            rope: read_rope(fields, context_len)?,
+            is_tied: self.is_tied()?,
+            has_qkv_bias: self.has_bias(self.architecture.qkv_bias, self.names().q)?,
+            has_out_bias: self.has_bias(self.architecture.out_bias, self.names().out)?,
+            has_mlp_bias: self.has_bias(self.architecture.mlp_bias, self.names().up)?,
+        })
+    }
+
+    fn names(&self) -> &'static TensorNames {
+        names(self.fields.is_gguf())
+    }
+
+    fn has_tensor(&self, name: &str) -> bool {
+        self.checkpoint.tensor(name).is_some()
+    }
+
+    fn required(&self, key: Key, bounds: RangeInclusive<usize>) -> Result<usize> {
+        self.fields
+            .count(key, bounds)?
+            .ok_or_else(|| self.fields.missing(key))
+    }
+
+    /// Keys that change the computation in ways that no program of ours has yet.
+    fn refuse_what_we_do_not_do(&self) -> Result<()> {
+        let fields = &self.fields;
+        let architecture = self.architecture.name;
+        if let Some(scheme) = fields.object("quantization_config")? {
+            let method = scheme.text(Key::new("quant_method", ""))?;
+            let method = quote(method.unwrap_or("of no name"));
+            return Err(unsupported(format!("quantization_config {method}")));
+        }
+        if let Some(ours) = fields.object("tokenmill")?
+            && ours.value(Key::new("sparsity", "")).is_some()
+        {
+            return Err(unsupported("tokenmill.sparsity".to_owned()));
+        }
+        if fields.is_gguf() {
+            let experts = Key::new("", "expert_count");
+            if fields.count(experts, 0..=65_536)?.unwrap_or(0) > 0 {
+                let what = format!("{} above 0 in {architecture}", fields.name(experts));
+                return Err(unsupported(what));
+            }
+            let causal = Key::new("", "attention.causal");
+            if fields.flag(causal)? == Some(false) {
+                return Err(unsupported(format!("{} = false", fields.name(causal))));
+            }
+        }
+        Ok(())
+    }
+
+    /// The embedding's rows, which the configuration may repeat but not contradict.
+    fn vocab_len(&self) -> Result<usize> {
+        let stated = self.fields.count(keys::VOCAB, VOCAB)?;
+        if stated.is_none() && !self.fields.is_gguf() {
+            return Err(self.fields.missing(keys::VOCAB));
+        }
+        let name = format!("{}.weight", self.names().embed);
+        let rows = self
+            .checkpoint
+            .tensor(&name)
+            .and_then(|info| info.shape.first().copied());
+        match (stated, rows) {
+            (Some(stated), Some(rows)) if stated != rows => {
+                let expected = format!("the {rows} rows of {name}");
+                Err(self
+                    .fields
+                    .error(keys::VOCAB, &expected, &stated.to_string()))
+            }
+            (Some(stated), _) => Ok(stated),
+            (None, Some(rows)) if VOCAB.contains(&rows) => Ok(rows),
+            (None, _) => Err(Error::Tensors {
+                architecture: self.architecture.name.to_owned(),
+                problems: format!("missing {name}"),
+            }),
+        }
+    }
+
+    fn layers(&self, hidden: usize) -> Result<Vec<LayerConfig>> {
+        let fields = &self.fields;
+        let len = self.required(keys::LAYERS, LAYERS)?;
+        let Some(heads) = fields.counts(keys::HEADS, len, HEADS)? else {
+            return Err(fields.missing(keys::HEADS));
+        };
+        let kv_heads = fields.counts(keys::KV_HEADS, len, HEADS)?;
+        let kv_heads = kv_heads.unwrap_or_else(|| heads.clone());
+        let Some(inner) = fields.counts(keys::INNER, len, WIDTH)? else {
+            return Err(fields.missing(keys::INNER));
+        };
+        let head_dim = self.head_dim(hidden, heads.first().copied().unwrap_or(1))?;
+        let windows = self.windows(len)?;
+        let mut layers: Vec<LayerConfig> = (0..len)
+            .map(|index| LayerConfig {
+                heads: heads[index],
+                kv_heads: kv_heads[index],
+                head_dim,
+                inner: inner[index],
+                window: windows[index],
+            })
+            .collect();
+        self.override_pruned(&mut layers)?;
+        match layers
+            .iter()
+            .find(|layer| !layer.heads.is_multiple_of(layer.kv_heads))
+        {
+            Some(layer) => {
+                let expected = format!("a divisor of the {} query heads", layer.heads);
+                Err(fields.error(keys::KV_HEADS, &expected, &layer.kv_heads.to_string()))
+            }
+            None => Ok(layers),
+        }
+    }
+
+    fn head_dim(&self, hidden: usize, heads: usize) -> Result<usize> {
+        let fields = &self.fields;
+        let stated = fields.count(keys::HEAD_DIM, HEAD_DIM)?;
+        let default = self
+            .architecture
+            .head_dim_default
+            .filter(|_| !fields.is_gguf());
+        let head_dim = match stated.or(default) {
+            Some(head_dim) => head_dim,
+            None if hidden.is_multiple_of(heads) => hidden / heads,
+            None => {
+                let expected = format!("a multiple of the {heads} query heads");
+                return Err(fields.error(keys::HIDDEN, &expected, &hidden.to_string()));
+            }
+        };
+        if !head_dim.is_multiple_of(2) || !HEAD_DIM.contains(&head_dim) {
+            let expected = "an even number of elements (the rotation pairs them)";
+            return Err(fields.error(keys::HEAD_DIM, expected, &head_dim.to_string()));
+        }
+        Ok(head_dim)
+    }
+
+    /// Only heads that rotate whole, with values as wide as keys.
+    fn check_rotated_width(&self, head_dim: usize) -> Result<()> {
+        let fields = &self.fields;
+        for name in ["rope.dimension_count", "attention.value_length"] {
+            let key = Key::new("", name);
+            if !fields.is_gguf() {
+                break;
+            }
+            let width = fields.count(key, 0..=65_536)?.unwrap_or(head_dim);
+            if width != head_dim {
+                let what = format!("{} = {width} with heads of {head_dim}", fields.name(key));
+                return Err(unsupported(what));
+            }
+        }
+        Ok(())
+    }
+
+    /// Sizes of single layers of a pruned model (`tokenmill.layers`).
+    fn override_pruned(&self, layers: &mut [LayerConfig]) -> Result<()> {
+        let Some(ours) = self.fields.object("tokenmill")? else {
+            return Ok(());
+        };
+        let Some(rows) = ours.objects("layers", layers.len())? else {
+            return Ok(());
+        };
+        for (layer, row) in layers.iter_mut().zip(rows) {
+            layer.heads = row.count(keys::HEADS, HEADS)?.unwrap_or(layer.heads);
+            layer.kv_heads = row.count(keys::KV_HEADS, HEADS)?.unwrap_or(layer.kv_heads);
+            layer.inner = row.count(keys::INNER, WIDTH)?.unwrap_or(layer.inner);
+        }
+        Ok(())
+    }
+
+    fn windows(&self, len: usize) -> Result<Vec<Option<usize>>> {
+        match self.architecture.window {
+            WindowRule::Uniform { default } => {
+                let default = default.filter(|_| !self.fields.is_gguf() && !self.has_null_window());
+                let window = self.fields.count(keys::WINDOW, CONTEXT)?.or(default);
+                Ok(vec![window; len])
+            }
+            WindowRule::UpperLayers => self.upper_windows(len),
+        }
+    }
+
+    /// A `null` says "none" where an absent key means the architecture's default.
+    fn has_null_window(&self) -> bool {
+        self.fields.has_null(keys::WINDOW)
+    }
+
+    fn upper_windows(&self, len: usize) -> Result<Vec<Option<usize>>> {
+        let fields = &self.fields;
+        if fields.is_gguf() {
+            return match fields.value(keys::WINDOW) {
+                None => Ok(vec![None; len]),
+                Some(_) => Err(unsupported(fields.name(keys::WINDOW))),
+            };
+        }
+        if fields.flag(Key::new("use_sliding_window", ""))? != Some(true) {
+            return Ok(vec![None; len]);
+        }
+        let window = fields.count(keys::WINDOW, CONTEXT)?;
+        let first = fields.count(Key::new("max_window_layers", ""), 0..=4096)?;
+        let first = first.unwrap_or(WINDOW_LAYERS_DEFAULT);
+        let key = Key::new("layer_types", "");
+        let Some(kinds) = fields.value(key) else {
+            return Ok((0..len)
+                .map(|index| window.filter(|_| index >= first))
+                .collect());
+        };
+        let Value::List(kinds) = kinds else {
+            return Err(fields.error(key, "a list of strings", &kinds.to_string()));
+        };
+        if kinds.len() != len {
+            let expected = format!("a list of {len} strings");
+            return Err(fields.error(key, &expected, &format!("a list of {}", kinds.len())));
+        }
+        kinds
+            .iter()
+            .map(|kind| match kind {
+                Value::Text("full_attention") => Ok(None),
+                Value::Text("sliding_attention") => Ok(window),
+                other => Err(unsupported(format!(
+                    "layer_types {}",
+                    quote(&other.to_string())
+                ))),
+            })
+            .collect()
+    }
+
+    fn activation(&self) -> Result<Activation> {
+        let name = self.fields.text(Key::new("hidden_act", ""))?;
+        match name {
+            _ if self.fields.is_gguf() => Ok(Activation::Silu),
+            None | Some("silu" | "swish") => Ok(Activation::Silu),
+            Some("gelu") => Ok(Activation::Gelu),
+            Some("gelu_new" | "gelu_pytorch_tanh") => Ok(Activation::GeluTanh),
+            Some("relu") => Ok(Activation::Relu),
+            Some(other) => Err(unsupported(format!("hidden_act {}", quote(other)))),
+        }
+    }
+
+    /// Tied where the flag says so, and where there is neither a flag nor a head.
+    fn is_tied(&self) -> Result<bool> {
+        let flag = if self.fields.is_gguf() {
+            None
+        } else {
+            self.fields.flag(Key::new("tie_word_embeddings", ""))?
+        };
+        let head = format!("{}.weight", self.names().head);
+        Ok(flag.unwrap_or_else(|| !self.has_tensor(&head)))
+    }
+
+    fn has_bias(&self, bias: Bias, tensor: &str) -> Result<bool> {
+        match bias {
+            Bias::Never => Ok(false),
+            Bias::Always => Ok(true),
+            Bias::Flag(_) if self.fields.is_gguf() => {
+                let layer = self.names().layer.replace("{}", "0");
+                Ok(self.has_tensor(&format!("{layer}{tensor}.bias")))
+            }
+            Bias::Flag(flag) => Ok(self.fields.flag(Key::new(flag, ""))?.unwrap_or(false)),
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! The engine for Python. Loading, encoding and waiting run without the GIL. A process that forked refuses
+//! to use its parent's engine, whose threads it does not have.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList, PyString};
+use tokenmill::{EngineOptions, Host, Prompt, Request};
+
+use crate::convert::{from_value, to_tokens, to_values};
+use crate::errors::{convert, raise};
+use crate::handle::Handle;
+
+/// The process that created the first engine; 0: none yet.
+static OWNER: AtomicU32 = AtomicU32::new(0);
+
+/// An error in a forked child of the process that owns the engines.
+pub(crate) fn refuse_in_child() -> PyResult<()> {
+    let owner = OWNER.load(Ordering::Relaxed);
+    if owner != 0 && owner != std::process::id() {
+        return Err(PyRuntimeError::new_err("this process was forked from the one that loaded the engine; load it here"));
+    }
+    Ok(())
+}
+
+/// A loaded model.
+#[pyclass(frozen, module = "tokenmill._tokenmill")]
+pub(crate) struct Engine {
+    host: Host,
+    info: tokenmill::Info,
+}
+
+#[pymethods]
+impl Engine {
+    #[new]
+    fn new(py: Python<'_>, path: PathBuf, options: &Bound<'_, PyDict>) -> PyResult<Self> {
+        let options = EngineOptions::from_values(&to_values(options)?).map_err(|error| convert(py, &error))?;
+        OWNER.store(std::process::id(), Ordering::Relaxed);
+        let loaded = py.detach(|| tokenmill::load(&path, &options));
+        let (host, info) = loaded.map_err(|error| convert(py, &error))?;
+        Ok(Self { host, info })
+    }
+
+    /// Queues a request.
+    #[pyo3(signature = (prompt, sampling, priority=0, cache_salt=None, rendered=false))]
+    fn submit(
+        &self,
+        py: Python<'_>,
+        prompt: &Bound<'_, PyAny>,
+        sampling: &Bound<'_, PyDict>,
+        priority: i32,
+        cache_salt: Option<String>,
+        rendered: bool,
+    ) -> PyResult<Handle> {
+        refuse_in_child()?;
+        let values = to_values(sampling)?;
+        let prompt = to_prompt(prompt, rendered)?;
+        let door = self.host.door();
+        let submitted = py.detach(|| {
+            let params = door.params(&values)?;
+            door.submit(Request { prompt, params, priority, cache_salt })
+        });
+        Handle::new(py, submitted.map_err(|error| convert(py, &error))?)
+    }
+
+    /// A conversation as the model's template writes it.
+    #[pyo3(signature = (messages, add_generation_prompt=true))]
+    fn render(&self, py: Python<'_>, messages: &Bound<'_, PyList>, add_generation_prompt: bool) -> PyResult<String> {
+        refuse_in_child()?;
+        let limit = tokenmill::Limits::default().messages_max;
+        if messages.is_empty() || messages.len() > limit {
+            let message = format!("messages must hold 1 to {limit} messages, got {}", messages.len());
+            return Err(raise(py, tokenmill::Kind::InvalidRequest, message, Some("messages")));
+        }
+        let messages = messages.iter().map(|message| to_message(&message)).collect::<PyResult<Vec<_>>>()?;
+        let options = tokenmill::RenderOptions { add_generation_prompt, ..Default::default() };
+        let door = self.host.door();
+        py.detach(|| door.lexicon().render(&messages, &options)).map_err(|error| convert(py, &error))
+    }
+
+    /// Text to ids.
+    #[pyo3(signature = (text, add_bos=true, allow_control=false))]
+    fn encode(&self, py: Python<'_>, text: &str, add_bos: bool, allow_control: bool) -> PyResult<Vec<u32>> {
+        refuse_in_child()?;
+        let lexicon = self.host.door().lexicon();
+        let add_bos = add_bos && lexicon.adds_bos();
+        py.detach(|| lexicon.encode(text, add_bos, allow_control)).map_err(|error| convert(py, &error))
+    }
+
+    /// Ids to text.
+    #[pyo3(signature = (ids, skip_special_tokens=true))]
+    fn decode(&self, py: Python<'_>, ids: &Bound<'_, PyAny>, skip_special_tokens: bool) -> PyResult<String> {
+        refuse_in_child()?;
+        let ids = to_tokens(ids)?;
+        let lexicon = self.host.door().lexicon();
+        py.detach(|| lexicon.decode(&ids, skip_special_tokens)).map_err(|error| convert(py, &error))
+    }
+
+    /// What was loaded, and the memory plan.
+    fn info<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        from_value(py, &self.info.to_value())
+    }
+
+    /// Live figures.
+    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let dict = PyDict::new(py);
+        for (name, figure) in self.host.door().stats().snapshot() {
+            dict.set_item(name, figure)?;
+        }
+        Ok(dict)
+    }
+
+    /// Forgets every cached prefix that nobody uses.
+    fn reset_prefix_cache(&self, py: Python<'_>) -> PyResult<()> {
+        refuse_in_child()?;
+        self.host.door().reset_prefix_cache().map_err(|error| convert(py, &error))
+    }
+
+    /// Ends every request and frees the model. Later calls raise DrainingError.
+    fn close(&self, py: Python<'_>) {
+        if refuse_in_child().is_ok() {
+            py.detach(|| self.host.close());
+        }
+    }
+}
+
+/// What a model file holds, from its headers alone.
+#[pyfunction]
+pub(crate) fn inspect(py: Python<'_>, path: PathBuf) -> PyResult<Bound<'_, PyAny>> {
+    let info = py.detach(|| tokenmill::inspect(&path)).map_err(|error| convert(py, &error))?;
+    from_value(py, &info.to_value())
+}
+
+fn to_prompt(prompt: &Bound<'_, PyAny>, rendered: bool) -> PyResult<Prompt> {
+    if prompt.is_instance_of::<PyString>() {
+        let text: String = prompt.extract()?;
+        return Ok(if rendered { Prompt::Rendered(text) } else { Prompt::Text(text) });
+    }
+    if prompt.is_none() || prompt.is_instance_of::<PyBytes>() || prompt.is_instance_of::<PyDict>() {
+        let kind = prompt.get_type().name()?;
+        return Err(PyTypeError::new_err(format!("prompt must be a string or a list of token ids, got {kind}")));
+    }
+    if !prompt.hasattr("__iter__")? {
+        let kind = prompt.get_type().name()?;
+        return Err(PyTypeError::new_err(format!("prompt must be a string or a list of token ids, got {kind}")));
+    }
+    Ok(Prompt::Tokens(to_tokens(prompt)?))
+}
+
+fn to_message(message: &Bound<'_, PyAny>) -> PyResult<tokenmill::Message> {
+    let dict = message.cast::<PyDict>().map_err(|_| PyTypeError::new_err("a message must be a dict"))?;
+    let text = |key: &str| -> PyResult<String> {
+        let value = dict.get_item(key)?;
+        let value = value.ok_or_else(|| PyTypeError::new_err(format!("a message must have the key {key}")))?;
+        value.extract().map_err(|_| PyTypeError::new_err(format!("{key} of a message must be a string")))
+    };
+    for key in dict.keys() {
+        let key: String = key.extract().map_err(|_| PyTypeError::new_err("the keys of a message must be strings"))?;
+        if !matches!(key.as_str(), "role" | "content" | "name") {
+            return Err(PyTypeError::new_err(format!("a message has no key {key}; known are role, content and name")));
+        }
+    }
+    Ok(tokenmill::Message::new(text("role")?, text("content")?))
+}

@@ -1,0 +1,161 @@
+//! One sequence as the scheduler sees it: its tokens, how many of them are computed, and its block table.
+//! Knows no sampler and no text. known = `tokens.len()`, missing = known - computed.
+
+mod arena;
+mod queue;
+
+use tokenmill_core::{BlockId, SequenceId, TokenId};
+
+pub(crate) use arena::{Arena, SeqIx};
+pub(crate) use queue::{Place, Queue};
+
+use crate::blocks::{Blocks, Content, Key, KeyMaker, ROOT, Scope};
+
+/// A sequence as the engine hands it in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewSequence {
+    /// Its id, used for nothing else while it lives.
+    pub id: SequenceId,
+    /// The prompt, at least one token.
+    pub tokens: Vec<TokenId>,
+    /// Most tokens of output; absent: the rest of the context.
+    pub max_new: Option<usize>,
+    /// Smaller is more important. Read under `Policy::Priority` only.
+    pub priority: i32,
+    /// Whose cached blocks it may read, and who may read its own.
+    pub scope: Scope,
+    /// False for what needs more than KV (prompt log-probs, hidden states): it publishes, but computes all.
+    pub read_cache: bool,
+}
+
+/// The state of a sequence.
+#[derive(Clone, Default)]
+pub(crate) struct Sequence {
+    pub(crate) id: SequenceIdOrNone,
+    pub(crate) tokens: Vec<TokenId>,
+    pub(crate) prompt_len: usize,
+    /// Most tokens it may ever have, so most blocks too.
+    pub(crate) limit_len: usize,
+    /// Tokens whose KV is written, from position 0.
+    pub(crate) computed: usize,
+    /// Rows in the plan under way.
+    pub(crate) scheduled: usize,
+    /// Tokens before this were found in the cache: their rows read and do not write.
+    pub(crate) read_only: usize,
+    /// Tokens found in the cache at its first admission.
+    pub(crate) cached: usize,
+    pub(crate) table: Vec<BlockId>,
+    /// Keys of its leading full blocks, as far as they were asked for.
+    pub(crate) keys: Vec<Key>,
+    /// Leading blocks that were offered to the cache, or came from it.
+    pub(crate) published: usize,
+    /// An equal block was published first, so a block of this table stayed private.
+    pub(crate) has_duplicates: bool,
+    /// Its last block was copied for the plan under way.
+    pub(crate) is_copied: bool,
+    pub(crate) scope: Scope,
+    pub(crate) read_cache: bool,
+    pub(crate) priority: i32,
+    pub(crate) place: Place,
+    pub(crate) forks: u32,
+    pub(crate) preemptions: u32,
+    /// Later sequences that were admitted ahead of it.
+    pub(crate) bypassed: u32,
+    pub(crate) is_running: bool,
+    pub(crate) is_paused: bool,
+    pub(crate) is_cancelled: bool,
+    pub(crate) is_protected: bool,
+    /// It had blocks before, so it comes back only with room for one more step.
+    pub(crate) was_resident: bool,
+}
+
+/// The id of a live sequence; a vacant place of the arena has none.
+pub(crate) type SequenceIdOrNone = Option<SequenceId>;
+
+impl Sequence {
+    pub(crate) fn id(&self) -> SequenceId {
+        self.id.expect("a vacant place of the arena was used")
+    }
+
+    pub(crate) fn known(&self) -> usize {
+        self.tokens.len()
+    }
+
+    pub(crate) fn missing(&self) -> usize {
+        self.known() - self.computed
+    }
+
+    /// Rows it could run now. A token at the end of the context is known but never computed.
+    pub(crate) fn runnable(&self, context_len: usize) -> usize {
+        if self.is_paused || self.is_cancelled {
+            return 0;
+        }
+        self.known().min(context_len).saturating_sub(self.computed)
+    }
+
+    /// Forgets residence: the table must be empty already.
+    pub(crate) fn leave(&mut self) {
+        assert!(
+            self.table.is_empty(),
+            "a sequence left its seat with blocks"
+        );
+        self.computed = 0;
+        self.scheduled = 0;
+        self.read_only = 0;
+        self.published = 0;
+        self.has_duplicates = false;
+        self.is_copied = false;
+        self.is_running = false;
+        self.was_resident = true;
+    }
+
+    /// Key of full block `index`; blocks are asked for in order.
+    pub(crate) fn key(&mut self, index: usize, maker: &mut KeyMaker, blocks: &Blocks) -> Key {
+        if index == self.keys.len() {
+            let parent = index
+                .checked_sub(1)
+                .map_or(ROOT, |parent| self.keys[parent]);
+            let tokens = blocks.tokens_of(&self.tokens, index);
+            self.keys.push(maker.key(&parent, &self.scope, tokens));
+        }
+        self.keys[index]
+    }
+
+    /// Collects the longest chain of cached blocks from token 0.
+    pub(crate) fn find_prefix(
+        &mut self,
+        maker: &mut KeyMaker,
+        blocks: &mut Blocks,
+        found: &mut Vec<BlockId>,
+    ) {
+        for index in 0..self.known() / blocks.block_size {
+            let key = self.key(index, maker, blocks);
+            let tokens = blocks.tokens_of(&self.tokens, index);
+            match blocks.prefix.find(&key, &self.scope, tokens) {
+                Some(block) => found.push(block),
+                None => break,
+            }
+        }
+    }
+
+    /// Offers every block that `filled` tokens fill to the cache.
+    pub(crate) fn publish(&mut self, filled: usize, maker: &mut KeyMaker, blocks: &mut Blocks) {
+        while (self.published + 1) * blocks.block_size <= filled {
+            let index = self.published;
+            let key = self.key(index, maker, blocks);
+            let parent = index
+                .checked_sub(1)
+                .map_or(ROOT, |parent| self.keys[parent]);
+            let tokens = blocks.tokens_of(&self.tokens, index);
+            let content = Content {
+                key: &key,
+                parent: &parent,
+                scope: &self.scope,
+                tokens,
+            };
+            let is_first = blocks.prefix.publish(self.table[index], &content);
+            self.has_duplicates |= !is_first;
+            self.published += 1;
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! How a step ends. Only here do tokens become computed and full blocks enter the cache: a block is
+//! published after the step that wrote its last slot, never before.
+
+use crate::scheduler::Scheduler;
+
+impl Scheduler {
+    /// The step ran: its rows are computed. Follows a plan that was not empty.
+    pub fn commit(&mut self) {
+        assert!(self.in_flight, "a step was committed that was not planned");
+        self.in_flight = false;
+        for &ix in &self.order {
+            let sequence = &mut self.arena[ix];
+            let scheduled = std::mem::take(&mut sequence.scheduled);
+            if sequence.is_cancelled {
+                // Ended while its step was in flight, perhaps because its rows failed: they do not count.
+                continue;
+            }
+            sequence.computed += scheduled;
+            sequence.is_copied = false;
+            if self.config.prefix_caching {
+                let filled = sequence.computed;
+                sequence.publish(filled, &mut self.key_maker, &mut self.blocks);
+            }
+        }
+        self.order.clear();
+    }
+
+    /// The step failed: none of its rows count. Its admissions and preemptions stand. A block copied for
+    /// it may hold anything, so it is dropped and its tokens are computed again.
+    pub fn abort_step(&mut self) {
+        assert!(self.in_flight, "a step was aborted that was not planned");
+        self.in_flight = false;
+        for at in 0..self.order.len() {
+            let ix = self.order[at];
+            let block_size = self.blocks.block_size;
+            let sequence = &mut self.arena[ix];
+            sequence.scheduled = 0;
+            if std::mem::take(&mut sequence.is_copied) {
+                let kept = sequence.computed / block_size;
+                sequence.computed = kept * block_size;
+                for block in sequence.table.drain(kept..) {
+                    self.blocks.release(block);
+                    self.entries -= 1;
+                }
+            }
+        }
+        self.order.clear();
+    }
+}

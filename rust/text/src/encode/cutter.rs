@@ -1,0 +1,253 @@
+//! Added tokens: strings that are cut out of a text whole, before anything else looks at it. Leftmost
+//! first, then longest, as in `tokenizers` and llama.cpp. A byte trie finds them; its walk is bounded by
+//! the longest token, which the loaders bound.
+
+use std::collections::HashMap;
+
+/// A token that is cut out whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AddedToken {
+    /// What is put in its place.
+    pub(crate) id: u32,
+    /// What is looked for.
+    pub(crate) content: String,
+    /// Cut out of trusted text only.
+    pub(crate) is_control: bool,
+    /// Only between characters that are not letters, digits or underscores.
+    pub(crate) single_word: bool,
+    /// Takes the white space before it along.
+    pub(crate) lstrip: bool,
+    /// Takes the white space after it along.
+    pub(crate) rstrip: bool,
+}
+
+impl AddedToken {
+    /// Cut out wherever it stands.
+    pub(crate) fn plain(id: u32, content: &str, is_control: bool) -> Self {
+        Self {
+            id,
+            content: content.to_owned(),
+            is_control,
+            single_word: false,
+            lstrip: false,
+            rstrip: false,
+        }
+    }
+}
+
+/// A stretch of the text: an added token, or what lies between two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Piece<'a> {
+    /// An added token's id.
+    Token(u32),
+    /// Text, not empty.
+    Text(&'a str),
+}
+
+/// Finds added tokens.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Cutter {
+    tokens: Vec<AddedToken>,
+    /// (node, byte) to node; node 0 is the root.
+    edges: HashMap<(u32, u8), u32>,
+    /// Token ending at each node.
+    ends: Vec<Option<u32>>,
+    /// Bytes that begin a token: most texts are skipped by this alone.
+    begins: Vec<bool>,
+}
+
+impl Cutter {
+    /// Contents are not empty; of equal ones the last counts.
+    pub(crate) fn new(tokens: Vec<AddedToken>) -> Self {
+        let mut cutter = Self {
+            tokens: Vec::new(),
+            edges: HashMap::new(),
+            ends: vec![None],
+            begins: vec![false; 256],
+        };
+        for (index, token) in (0u32..).zip(&tokens) {
+            cutter.insert(token.content.as_bytes(), index);
+        }
+        cutter.tokens = tokens;
+        cutter
+    }
+
+    fn insert(&mut self, content: &[u8], index: u32) {
+        let mut node = 0;
+        for &byte in content {
+            let fresh = u32::try_from(self.ends.len()).expect("added tokens are bounded");
+            node = *self.edges.entry((node, byte)).or_insert(fresh);
+            if node == fresh {
+                self.ends.push(None);
+            }
+        }
+        if let Some(&first) = content.first() {
+            self.begins[first as usize] = true;
+            self.ends[node as usize] = Some(index);
+        }
+    }
+
+    /// The text as added tokens and what lies between them.
+    ///
+    /// Tokens are found without regard to the white space that others take along, as in `tokenizers`: one
+    /// that begins in space already taken still counts, and the text goes on after it.
+    pub(crate) fn cut<'a>(&self, text: &'a str, allow_control: bool) -> Vec<Piece<'a>> {
+        let mut pieces = Vec::new();
+        let mut begin = 0;
+        let mut at = 0;
+        while at < text.len() {
+            let Some((token, end)) = self.longest_at(text, at, allow_control) else {
+                at += 1;
+                continue;
+            };
+            let found = at;
+            at = end;
+            if token.single_word && (ends_in_word(&text[..found]) || begins_with_word(&text[end..]))
+            {
+                continue;
+            }
+            let before = if begin < found {
+                &text[begin..found]
+            } else {
+                ""
+            };
+            let before = if token.lstrip {
+                before.trim_end()
+            } else {
+                before
+            };
+            if !before.is_empty() {
+                pieces.push(Piece::Text(before));
+            }
+            pieces.push(Piece::Token(token.id));
+            let rest = &text[end..];
+            begin = if token.rstrip {
+                text.len() - rest.trim_start().len()
+            } else {
+                end
+            };
+        }
+        if begin < text.len() {
+            pieces.push(Piece::Text(&text[begin..]));
+        }
+        pieces
+    }
+
+    /// The longest allowed token that begins at byte `at`, and its end.
+    fn longest_at(
+        &self,
+        text: &str,
+        at: usize,
+        allow_control: bool,
+    ) -> Option<(&AddedToken, usize)> {
+        let bytes = &text.as_bytes()[at..];
+        let first = *bytes.first()? as usize;
+        if !self.begins.get(first).is_some_and(|&begins| begins) {
+            return None;
+        }
+        let mut longest = None;
+        let mut node = 0;
+        for (length, &byte) in (1..).zip(bytes) {
+            let Some(&next) = self.edges.get(&(node, byte)) else {
+                break;
+            };
+            node = next;
+            let token = self.ends[node as usize].map(|index| &self.tokens[index as usize]);
+            if let Some(token) = token.filter(|token| allow_control || !token.is_control) {
+                longest = Some((token, at + length));
+            }
+        }
+        longest
+    }
+}
+
+fn ends_in_word(text: &str) -> bool {
+    text.chars().next_back().is_some_and(is_word)
+}
+
+fn begins_with_word(text: &str) -> bool {
+    text.chars().next().is_some_and(is_word)
+}
+
+/// A character of a word. Combining marks count as the regex class `\w` counts them where they are
+/// alphabetic; the rest of them never decides about a token of any known model.
+fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{AddedToken, Cutter, Piece};
+
+    fn token(id: u32, content: &str, is_control: bool) -> AddedToken {
+        AddedToken::plain(id, content, is_control)
+    }
+
+    #[test]
+    fn the_leftmost_then_the_longest_token_is_cut() {
+        let cutter = Cutter::new(vec![
+            token(1, "ab", false),
+            token(2, "abc", false),
+            token(3, "bcd", false),
+        ]);
+        let pieces = cutter.cut("xabcdab", true);
+        assert_eq!(
+            pieces,
+            [
+                Piece::Text("x"),
+                Piece::Token(2),
+                Piece::Text("d"),
+                Piece::Token(1)
+            ]
+        );
+    }
+
+    #[test]
+    fn untrusted_text_keeps_control_tokens_as_text_and_finds_what_they_hide() {
+        let cutter = Cutter::new(vec![token(1, "<|end|>", true), token(2, "<|", false)]);
+        assert_eq!(cutter.cut("<|end|>", true), [Piece::Token(1)]);
+        assert_eq!(
+            cutter.cut("<|end|>", false),
+            [Piece::Token(2), Piece::Text("end|>")]
+        );
+    }
+
+    #[test]
+    fn strips_take_white_space_but_not_what_a_neighbour_took() {
+        let mut left = token(1, "<a>", false);
+        left.lstrip = true;
+        let mut right = token(2, "<b>", false);
+        right.rstrip = true;
+        let cutter = Cutter::new(vec![left, right]);
+        assert_eq!(
+            cutter.cut("x <a>", true),
+            [Piece::Text("x"), Piece::Token(1)]
+        );
+        assert_eq!(
+            cutter.cut("<b>  <a> y", true),
+            [Piece::Token(2), Piece::Token(1), Piece::Text(" y")]
+        );
+    }
+
+    #[test]
+    fn a_single_word_token_is_not_cut_out_of_a_word() {
+        let mut word = token(1, "is", false);
+        word.single_word = true;
+        let cutter = Cutter::new(vec![word]);
+        assert_eq!(
+            cutter.cut("this is", true),
+            [Piece::Text("this "), Piece::Token(1)]
+        );
+    }
+
+    #[test]
+    fn multi_byte_text_is_cut_at_characters() {
+        let cutter = Cutter::new(vec![token(1, "é", false), token(2, "▁▁", false)]);
+        assert_eq!(
+            cutter.cut("aéè", true),
+            [Piece::Text("a"), Piece::Token(1), Piece::Text("è")]
+        );
+        assert_eq!(cutter.cut("▁▁▁", true), [Piece::Token(2), Piece::Text("▁")]);
+        assert!(cutter.cut("", true).is_empty());
+    }
+}

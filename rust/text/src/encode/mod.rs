@@ -1,0 +1,116 @@
+//! From text to ids: cut out the added tokens, normalise what lies between, split it into words, merge
+//! each word. The merges are the `tokenizers` crate's; the stages around them are ours, on plain `&str`,
+//! because the crate's keep sixteen bytes of alignment per byte of text and end a split silently where
+//! its pattern gives up. A control token never comes out of the merges: it is not in their vocabulary.
+
+mod cutter;
+mod normalizer;
+mod splitter;
+
+pub(crate) use cutter::{AddedToken, Cutter};
+pub(crate) use normalizer::{NormalStep, Normalizer};
+pub(crate) use splitter::{
+    Behavior, Deadline, GPT2_PATTERN, KNOWN_NAMES, NamedSplitter, PrependScheme, Splitter, Step,
+    compile,
+};
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use tokenizers::Model;
+use tokenizers::models::bpe::BPE;
+
+use crate::error::{Error, Result};
+use cutter::Piece;
+
+/// Longest text of one encode: what the longest rendered conversation may have.
+pub(crate) const ENCODE_LEN_MAX_BYTES: usize = 8 << 20;
+
+/// The stages of one tokenizer.
+pub(crate) struct Pipeline {
+    /// Added tokens that are matched in the text as it is.
+    pub(crate) raw: Cutter,
+    /// Added tokens that are matched in the normalised text.
+    pub(crate) normalized: Cutter,
+    /// Applied to what lies between added tokens.
+    pub(crate) normalizer: Normalizer,
+    /// Makes words.
+    pub(crate) splitter: Splitter,
+    /// Makes ids.
+    pub(crate) model: BPE,
+}
+
+impl Pipeline {
+    /// The ids of `text`. Control tokens in it are cut out only if `allow_control`.
+    pub(crate) fn encode(&self, text: &str, allow_control: bool, ids: &mut Vec<u32>) -> Result<()> {
+        if text.len() > ENCODE_LEN_MAX_BYTES {
+            return Err(Error::TextTooLong {
+                len_bytes: text.len(),
+                max_bytes: ENCODE_LEN_MAX_BYTES,
+            });
+        }
+        // The library panics on some inputs that its own patterns cannot handle. Nothing of ours is left
+        // half-changed by that: `self` is only read, and the ids are dropped by the caller on an error.
+        catch_unwind(AssertUnwindSafe(|| {
+            self.encode_pieces(text, allow_control, ids)
+        }))
+        .unwrap_or(Err(Error::EncodeFailed))
+    }
+
+    fn encode_pieces(&self, text: &str, allow_control: bool, ids: &mut Vec<u32>) -> Result<()> {
+        let mut run = Run {
+            pipeline: self,
+            allow_control,
+            deadline: Deadline::start(),
+            is_first: true,
+            ids,
+        };
+        for piece in self.raw.cut(text, allow_control) {
+            match piece {
+                Piece::Token(id) => run.push(id),
+                Piece::Text(between) => run.encode_normalized(&self.normalizer.apply(between))?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One encode under way.
+struct Run<'a> {
+    pipeline: &'a Pipeline,
+    allow_control: bool,
+    deadline: Deadline,
+    /// Whether the text begins here.
+    is_first: bool,
+    ids: &'a mut Vec<u32>,
+}
+
+impl Run<'_> {
+    fn push(&mut self, id: u32) {
+        self.ids.push(id);
+        self.is_first = false;
+    }
+
+    fn encode_normalized(&mut self, text: &str) -> Result<()> {
+        for piece in self.pipeline.normalized.cut(text, self.allow_control) {
+            match piece {
+                Piece::Token(id) => self.push(id),
+                Piece::Text(between) => {
+                    let (model, ids) = (&self.pipeline.model, &mut *self.ids);
+                    let mut encode_word = |word: &str| {
+                        let tokens = model.tokenize(word).map_err(|_| Error::EncodeFailed)?;
+                        ids.extend(tokens.iter().map(|token| token.id));
+                        Ok(())
+                    };
+                    self.pipeline.splitter.split(
+                        between,
+                        self.is_first,
+                        self.deadline,
+                        &mut encode_word,
+                    )?;
+                    self.is_first = false;
+                }
+            }
+        }
+        Ok(())
+    }
+}

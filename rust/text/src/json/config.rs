@@ -1,0 +1,56 @@
+//! The few fields of `tokenizer_config.json` that change ids or text. It is a bag of settings for Python
+//! classes; everything else in it is theirs.
+
+use serde_json::Value;
+
+use crate::error::{Error, Result};
+
+/// Tokens with a role, and whether the first is added.
+#[derive(Default)]
+pub(super) struct Config {
+    pub(super) bos: Option<String>,
+    pub(super) eos: Option<String>,
+    pub(super) add_bos: Option<bool>,
+}
+
+fn bad(key: &str, problem: &str) -> Error {
+    Error::BadFile {
+        file: "tokenizer_config.json",
+        place: key.to_owned(),
+        problem: problem.to_owned(),
+    }
+}
+
+impl Config {
+    pub(super) fn parse(config: Option<&Value>) -> Result<Self> {
+        let Some(config) = config else {
+            return Ok(Self::default());
+        };
+        if !config.is_object() {
+            return Err(bad("the file", "expected an object"));
+        }
+        let add_bos = match config.get("add_bos_token") {
+            None | Some(Value::Null) => None,
+            Some(Value::Bool(add_bos)) => Some(*add_bos),
+            Some(_) => return Err(bad("add_bos_token", "expected true or false")),
+        };
+        Ok(Self {
+            bos: token(config, "bos_token")?,
+            eos: token(config, "eos_token")?,
+            add_bos,
+        })
+    }
+}
+
+/// A token written as a string or as an object with `content`.
+fn token(config: &Value, key: &str) -> Result<Option<String>> {
+    let token = match config.get(key) {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::Object(object)) => object.get("content"),
+        Some(other) => Some(other),
+    };
+    match token.and_then(Value::as_str) {
+        Some(text) if !text.is_empty() => Ok(Some(text.to_owned())),
+        _ => Err(bad(key, "expected a token that is not empty")),
+    }
+}

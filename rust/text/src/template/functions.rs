@@ -1,0 +1,142 @@
+//! The functions and filters that transformers adds to Jinja, and the lists of the filters and tests
+//! that exist at all: templates that name others are refused when they are loaded.
+
+use minijinja::{Environment, Error, ErrorKind, State, Value};
+
+use super::date::Date;
+use super::{RAISED_MARK, TemplateResult, tojson};
+
+/// Most characters of a template's own error text.
+pub(super) const RAISED_CHARS_MAX: usize = 200;
+
+/// The variable that carries the date; no template can spell it.
+pub(super) const DATE_NAME: &str = "\u{0}date";
+
+/// Filters that a template may use: those of the engine and `tojson`.
+pub(super) const FILTERS: [&str; 49] = [
+    "abs",
+    "attr",
+    "batch",
+    "bool",
+    "capitalize",
+    "chain",
+    "count",
+    "d",
+    "default",
+    "dictsort",
+    "e",
+    "escape",
+    "first",
+    "float",
+    "format",
+    "groupby",
+    "indent",
+    "int",
+    "items",
+    "join",
+    "last",
+    "length",
+    "lines",
+    "list",
+    "lower",
+    "map",
+    "max",
+    "min",
+    "pprint",
+    "reject",
+    "rejectattr",
+    "replace",
+    "reverse",
+    "round",
+    "safe",
+    "select",
+    "selectattr",
+    "slice",
+    "sort",
+    "split",
+    "string",
+    "sum",
+    "title",
+    "tojson",
+    "trim",
+    "unique",
+    "upper",
+    "zip",
+    "urlencode",
+];
+
+/// Tests that a template may use.
+pub(super) const TESTS: [&str; 32] = [
+    "boolean",
+    "defined",
+    "divisibleby",
+    "endingwith",
+    "eq",
+    "equalto",
+    "escaped",
+    "even",
+    "false",
+    "filter",
+    "float",
+    "ge",
+    "greaterthan",
+    "gt",
+    "in",
+    "int",
+    "integer",
+    "iterable",
+    "le",
+    "lessthan",
+    "lower",
+    "lt",
+    "mapping",
+    "ne",
+    "none",
+    "number",
+    "odd",
+    "safe",
+    "sameas",
+    "sequence",
+    "startingwith",
+    "string",
+];
+
+/// Adds ours and takes away what shows the engine's insides.
+pub(super) fn register(environment: &mut Environment<'static>) {
+    environment.remove_global("debug");
+    environment.add_filter("tojson", tojson::filter);
+    environment.add_function("raise_exception", raise_exception);
+    environment.add_function("strftime_now", strftime_now);
+}
+
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "the engine hands arguments over by value"
+)]
+fn raise_exception(message: Value) -> TemplateResult {
+    Err(Error::new(
+        ErrorKind::InvalidOperation,
+        format!("{RAISED_MARK}{message}"),
+    ))
+}
+
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "the engine hands arguments over by value"
+)]
+fn strftime_now(state: &State, format: String) -> TemplateResult<String> {
+    let seconds = state.lookup(DATE_NAME).and_then(|value| value.as_i64());
+    let date = seconds.map(Date::from_unix_seconds);
+    let date = date.ok_or_else(|| {
+        Error::new(
+            ErrorKind::InvalidOperation,
+            "strftime_now: no date was given",
+        )
+    })?;
+    date.format(&format).ok_or_else(|| {
+        Error::new(
+            ErrorKind::InvalidOperation,
+            "strftime_now: the format has an unknown code",
+        )
+    })
+}

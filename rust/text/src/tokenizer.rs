@@ -1,0 +1,244 @@
+//! The tokenizer of one model: text to ids by the pipeline, ids to bytes by the table, and the tokens
+//! with a role. Made once from a GGUF vocabulary or a `tokenizer.json`, then only read.
+
+use std::collections::HashMap;
+
+use tokenizers::Model;
+
+use crate::alphabet::{AlphabetTable, bytes_of};
+use crate::bpe::MergeModel;
+use crate::detokenizer::Beginning;
+use crate::encode::{AddedToken, Cutter, KNOWN_NAMES, NamedSplitter, Normalizer, Pipeline};
+use crate::error::{Error, Result, quote};
+use crate::table::TokenTable;
+use crate::vocabulary::{GgufVocabulary, TokenKind, split_merge};
+
+/// How to encode a text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Encode {
+    /// Whether to put the beginning token first.
+    pub add_bos: bool,
+    /// Whether control tokens in the text are control tokens: true for the operator's own text only.
+    pub allow_control: bool,
+}
+
+/// A tokenizer.
+pub struct Tokenizer {
+    pub(crate) pipeline: Pipeline,
+    pub(crate) table: TokenTable,
+    /// Added tokens as the file spells them.
+    pub(crate) added_ids: HashMap<String, u32>,
+    pub(crate) bos: Option<u32>,
+    /// Without repetition, in the order end of text, turn, message.
+    pub(crate) eos: Vec<u32>,
+    pub(crate) adds_bos: bool,
+    /// What is dropped at the very beginning of a text.
+    pub(crate) beginning: Beginning,
+    /// Whether each byte of a broken code point is replaced alone.
+    pub(crate) replaces_each_byte: bool,
+}
+
+impl std::fmt::Debug for Tokenizer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tokenizer")
+            .field("vocab_len", &self.vocab_len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Tokenizer {
+    /// Out of the metadata of a GGUF file.
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "the caller has no use for the vocabulary afterwards"
+    )]
+    pub fn from_gguf(v: GgufVocabulary) -> Result<Self> {
+        if v.model != "gpt2" {
+            return Err(Error::Unsupported {
+                what: format!("tokenizer.ggml.model {:?}", quote(&v.model)),
+                expected: "gpt2 (byte-level BPE)".to_owned(),
+            });
+        }
+        let pre = v.pre.as_deref().unwrap_or_default();
+        let named = NamedSplitter::named(pre).ok_or_else(|| Error::Unsupported {
+            what: format!("tokenizer.ggml.pre {:?}", quote(pre)),
+            expected: KNOWN_NAMES.to_owned(),
+        })?;
+        v.check()?;
+        let tokens = GgufTokens::sort(&v)?;
+        let model = tokens
+            .model
+            .build(|builder| builder.ignore_merges(named.takes_whole_words));
+        let mut eos = Vec::new();
+        for id in [v.eos, v.eot, v.eom].into_iter().flatten() {
+            if !eos.contains(&id) {
+                eos.push(id);
+            }
+        }
+        let added_ids = tokens
+            .added
+            .iter()
+            .map(|token| (token.content.clone(), token.id))
+            .collect();
+        Ok(Self {
+            pipeline: Pipeline {
+                raw: Cutter::new(tokens.added),
+                normalized: Cutter::new(Vec::new()),
+                normalizer: Normalizer::default(),
+                splitter: named.splitter,
+                model: model.map_err(bad_merges)?,
+            },
+            table: tokens.table,
+            added_ids,
+            bos: v.bos,
+            eos,
+            adds_bos: v.add_bos.unwrap_or(named.adds_bos),
+            beginning: Beginning::Whole,
+            replaces_each_byte: false,
+        })
+    }
+
+    /// The ids of `text`.
+    pub fn encode(&self, text: &str, how: Encode) -> Result<Vec<u32>> {
+        let mut ids = Vec::new();
+        if how.add_bos {
+            ids.extend(self.bos);
+        }
+        self.pipeline.encode(text, how.allow_control, &mut ids)?;
+        Ok(ids)
+    }
+
+    /// One more than the largest id.
+    pub fn vocab_len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// The bytes that `id` stands for in text; `None` where no token has this id.
+    pub fn token_bytes(&self, id: u32) -> Option<&[u8]> {
+        self.table.bytes(id)
+    }
+
+    /// `id` as a person may read it: its text with broken code points replaced.
+    pub fn token_text(&self, id: u32) -> Option<String> {
+        self.table
+            .bytes(id)
+            .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+    }
+
+    /// How the model's file spells `id` (byte alphabet, `▁` or `<0x0A>`).
+    pub fn token_name(&self, id: u32) -> Option<&str> {
+        self.table.name(id)
+    }
+
+    /// Whether `id` is a control token.
+    pub fn is_control(&self, id: u32) -> bool {
+        self.table.is_control(id)
+    }
+
+    /// The id of a token as the model's file spells it.
+    pub fn id_of(&self, token: &str) -> Option<u32> {
+        self.added_ids
+            .get(token)
+            .copied()
+            .or_else(|| self.pipeline.model.token_to_id(token))
+    }
+
+    /// The token that begins a text.
+    pub fn bos(&self) -> Option<u32> {
+        self.bos
+    }
+
+    /// The tokens that end a text, a turn or a message, without repetition.
+    pub fn eos(&self) -> &[u32] {
+        &self.eos
+    }
+
+    /// Whether plain text gets the beginning token unless the caller says otherwise.
+    pub fn add_bos_default(&self) -> bool {
+        self.adds_bos
+    }
+
+    /// The beginning token as templates name it; empty without one.
+    pub fn bos_text(&self) -> &str {
+        self.bos
+            .and_then(|id| self.table.name(id))
+            .unwrap_or_default()
+    }
+
+    /// The end token as templates name it; empty without one.
+    pub fn eos_text(&self) -> &str {
+        self.eos
+            .first()
+            .and_then(|&id| self.table.name(id))
+            .unwrap_or_default()
+    }
+
+    pub(crate) fn beginning(&self) -> Beginning {
+        self.beginning
+    }
+
+    pub(crate) fn replaces_each_byte(&self) -> bool {
+        self.replaces_each_byte
+    }
+}
+
+/// The tokens of a GGUF vocabulary, sorted by what they are for.
+#[derive(Default)]
+struct GgufTokens {
+    added: Vec<AddedToken>,
+    table: TokenTable,
+    model: MergeModel,
+}
+
+impl GgufTokens {
+    fn sort(v: &GgufVocabulary) -> Result<Self> {
+        let alphabet = AlphabetTable::new();
+        let mut sorted = Self::default();
+        for (id, token) in (0u32..).zip(&v.tokens) {
+            let kind = v.kind(id)?;
+            let is_control = kind == TokenKind::Control;
+            // A token that is cut out whole is spelled as text, not in the byte alphabet.
+            let is_added = is_control || kind == TokenKind::UserDefined;
+            let spelled = if is_added {
+                None
+            } else {
+                bytes_of(token, &alphabet)
+            };
+            sorted.table.push(
+                token,
+                spelled.as_deref().unwrap_or(token.as_bytes()),
+                is_control,
+            );
+            if is_added && !token.is_empty() {
+                sorted.added.push(AddedToken::plain(id, token, is_control));
+            }
+            let is_new = if is_control {
+                sorted.model.add_control(token.clone())
+            } else {
+                sorted.model.add_token(token.clone(), id)
+            };
+            if !is_new {
+                let problem = format!("token {id}, {:?}, stands there twice", quote(token));
+                return Err(Error::BadVocabulary {
+                    key: "tokenizer.ggml.tokens",
+                    problem,
+                });
+            }
+        }
+        for (rank, merge) in v.merges.iter().enumerate() {
+            let merged = split_merge(merge).ok_or_else(|| "it has no blank inside".to_owned());
+            let added = merged.and_then(|(a, b)| sorted.model.add_merge(a, b));
+            added.map_err(|problem| {
+                bad_merges(format!("merge {rank}, {:?}: {problem}", quote(merge)))
+            })?;
+        }
+        Ok(sorted)
+    }
+}
+
+fn bad_merges(problem: String) -> Error {
+    Error::BadVocabulary {
+        key: "tokenizer.ggml.merges",
+        problem,
+    }
+}

@@ -1,0 +1,152 @@
+//! The vocabulary as a GGUF file states it, and the checks of its lengths and ids. Nothing here encodes.
+
+use crate::error::{Error, Result};
+
+/// Most tokens of a vocabulary, as in the sampler's sums.
+pub(crate) const VOCAB_LEN_MAX: usize = 1 << 20;
+
+/// Most merges: each makes a token, and a token may be made in several ways.
+const MERGES_LEN_MAX: usize = 1 << 22;
+
+/// Longest token, in bytes.
+pub(crate) const TOKEN_LEN_MAX_BYTES: usize = 64 << 10;
+
+/// The metadata `tokenizer.ggml.*` of a GGUF file, as read.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GgufVocabulary {
+    /// `model`: `gpt2` is byte-level BPE.
+    pub model: String,
+    /// `pre`: the name of the splitter.
+    pub pre: Option<String>,
+    /// `tokens`, in the order of their ids.
+    pub tokens: Vec<String>,
+    /// `token_type`: 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte. Empty: all normal.
+    pub token_types: Vec<i32>,
+    /// `merges`, "a b" in rank order.
+    pub merges: Vec<String>,
+    /// `scores`, one per token, or empty.
+    pub scores: Vec<f32>,
+    /// `bos_token_id`.
+    pub bos: Option<u32>,
+    /// `eos_token_id`.
+    pub eos: Option<u32>,
+    /// `eot_token_id`.
+    pub eot: Option<u32>,
+    /// `eom_token_id`.
+    pub eom: Option<u32>,
+    /// `unknown_token_id`.
+    pub unk: Option<u32>,
+    /// `padding_token_id`.
+    pub pad: Option<u32>,
+    /// `add_bos_token`.
+    pub add_bos: Option<bool>,
+    /// `add_eos_token`.
+    pub add_eos: Option<bool>,
+}
+
+/// What a token is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TokenKind {
+    /// Made by merges.
+    Normal,
+    /// Cut out of trusted text only, and left out of text with `skip_special`.
+    Control,
+    /// Cut out of every text.
+    UserDefined,
+    /// One byte, spelled `<0xNN>`.
+    Byte,
+}
+
+fn bad(key: &'static str, problem: String) -> Error {
+    Error::BadVocabulary { key, problem }
+}
+
+impl GgufVocabulary {
+    /// Checks lengths and ids; tokens and merges are checked where they are used.
+    pub(crate) fn check(&self) -> Result<()> {
+        let len = self.tokens.len();
+        if len == 0 || len > VOCAB_LEN_MAX {
+            return Err(bad(
+                "tokenizer.ggml.tokens",
+                format!("expected 1 to {VOCAB_LEN_MAX} tokens, got {len}"),
+            ));
+        }
+        if let Some(id) = self
+            .tokens
+            .iter()
+            .position(|token| token.len() > TOKEN_LEN_MAX_BYTES)
+        {
+            let problem = format!("token {id} has more than {TOKEN_LEN_MAX_BYTES} bytes");
+            return Err(bad("tokenizer.ggml.tokens", problem));
+        }
+        self.check_lengths()?;
+        self.check_ids()
+    }
+
+    fn check_lengths(&self) -> Result<()> {
+        let len = self.tokens.len();
+        let lists = [
+            ("tokenizer.ggml.token_type", self.token_types.len()),
+            ("tokenizer.ggml.scores", self.scores.len()),
+        ];
+        for (key, got) in lists {
+            if got != 0 && got != len {
+                return Err(bad(
+                    key,
+                    format!("expected {len} entries, one per token, got {got}"),
+                ));
+            }
+        }
+        if self.merges.len() > MERGES_LEN_MAX {
+            let problem = format!(
+                "at most {MERGES_LEN_MAX} merges are allowed, got {}",
+                self.merges.len()
+            );
+            return Err(bad("tokenizer.ggml.merges", problem));
+        }
+        Ok(())
+    }
+
+    fn check_ids(&self) -> Result<()> {
+        let named = [
+            ("tokenizer.ggml.bos_token_id", self.bos),
+            ("tokenizer.ggml.eos_token_id", self.eos),
+            ("tokenizer.ggml.eot_token_id", self.eot),
+            ("tokenizer.ggml.eom_token_id", self.eom),
+            ("tokenizer.ggml.unknown_token_id", self.unk),
+            ("tokenizer.ggml.padding_token_id", self.pad),
+        ];
+        for (key, id) in named {
+            if let Some(id) = id
+                && id as usize >= self.tokens.len()
+            {
+                return Err(bad(
+                    key,
+                    format!("expected an id below {}, got {id}", self.tokens.len()),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// What token `id` is for. Unknown and unused tokens are control tokens: neither is ever text.
+    pub(crate) fn kind(&self, id: u32) -> Result<TokenKind> {
+        match self.token_types.get(id as usize) {
+            None | Some(1) => Ok(TokenKind::Normal),
+            Some(2 | 3 | 5) => Ok(TokenKind::Control),
+            Some(4) => Ok(TokenKind::UserDefined),
+            Some(6) => Ok(TokenKind::Byte),
+            Some(other) => {
+                let problem = format!("expected 1 to 6 for token {id}, got {other}");
+                Err(bad("tokenizer.ggml.token_type", problem))
+            }
+        }
+    }
+}
+
+/// Cuts "a b" at the first blank after its first character.
+pub(crate) fn split_merge(merge: &str) -> Option<(&str, &str)> {
+    let first = merge.chars().next()?.len_utf8();
+    let blank = first + merge.get(first..)?.find(' ')?;
+    Some((merge.get(..blank)?, merge.get(blank + 1..)?))
+}

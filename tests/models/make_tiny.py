@@ -1,0 +1,245 @@
+"""Makes random tiny checkpoints of every known architecture, and what transformers computes with them.
+
+    python tests/models/make_tiny.py DIR
+
+writes for each case DIR/<case>/model/ (safetensors as transformers saves it), DIR/<case>/model.gguf where
+GGUF knows the architecture, and DIR/<case>/expected.json: prompts, the logits of every position, and the
+greedy continuation, in float32 and without a cache. The weights are random but seeded, and large enough
+that positions, windows, biases and norms show in the logits. Nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import gguf
+import numpy as np
+import torch
+import transformers
+
+VOCAB = 96
+HIDDEN = 64
+PROMPT_LENS = (1, 7, 24, 50)
+GREEDY_LEN = 16
+SIZES = {
+    "vocab_size": VOCAB,
+    "hidden_size": HIDDEN,
+    "intermediate_size": 128,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 256,
+    "initializer_range": 0.15,
+    "bos_token_id": None,
+    "eos_token_id": None,
+    "pad_token_id": None,
+}
+LLAMA3_ROPE = {
+    "rope_type": "llama3",
+    "rope_theta": 10000.0,
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 64,
+}
+YARN_ROPE = {
+    "rope_type": "yarn",
+    "rope_theta": 10000.0,
+    "factor": 4.0,
+    "original_max_position_embeddings": 64,
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One checkpoint: the transformers classes, what differs from SIZES, and how GGUF stores it."""
+
+    name: str
+    family: str
+    options: dict[str, Any] = field(default_factory=dict)
+    gguf_arch: str | None = None
+    gguf_type: gguf.GGMLQuantizationType = gguf.GGMLQuantizationType.F32
+    dtype: torch.dtype = torch.float32
+
+
+CASES = (
+    Case("llama", "Llama", {}, "llama"),
+    Case("llama-tied", "Llama", {"tie_word_embeddings": True, "num_key_value_heads": 4}, "llama"),
+    Case(
+        "llama-bias",
+        "Llama",
+        {"attention_bias": True, "mlp_bias": True, "head_dim": 24, "rope_theta": 500.0},
+        "llama",
+    ),
+    Case("llama3-rope", "Llama", {"rope_parameters": LLAMA3_ROPE}, "llama"),
+    Case("llama-linear-rope", "Llama", {"rope_parameters": YARN_ROPE | {"rope_type": "linear"}}, "llama"),
+    Case("llama-yarn-rope", "Llama", {"rope_parameters": YARN_ROPE}, "llama"),
+    Case("llama-q4_1", "Llama", {}, "llama", gguf.GGMLQuantizationType.Q4_1),
+    Case("llama-q8_0", "Llama", {}, "llama", gguf.GGMLQuantizationType.Q8_0),
+    Case("llama-f16", "Llama", {}, "llama", gguf.GGMLQuantizationType.F16, torch.float16),
+    Case("mistral-window", "Mistral", {"sliding_window": 8}),
+    Case("mistral", "Mistral", {"sliding_window": None}, "llama"),
+    Case("qwen2", "Qwen2", {}, "qwen2"),
+    Case(
+        "qwen2-window",
+        "Qwen2",
+        {"use_sliding_window": True, "sliding_window": 8, "max_window_layers": 1},
+    ),
+    Case("qwen3", "Qwen3", {"head_dim": 32}, "qwen3"),
+    Case("qwen3-bias", "Qwen3", {"head_dim": 16, "attention_bias": True}),
+    Case("qwen3-bf16", "Qwen3", {"head_dim": 32}, "qwen3", dtype=torch.bfloat16),
+)
+
+GGUF_NAMES = (
+    ("model.embed_tokens", "token_embd"),
+    ("model.layers.", "blk."),
+    ("model.norm", "output_norm"),
+    ("lm_head", "output"),
+    ("input_layernorm", "attn_norm"),
+    ("post_attention_layernorm", "ffn_norm"),
+    ("self_attn.q_proj", "attn_q"),
+    ("self_attn.k_proj", "attn_k"),
+    ("self_attn.v_proj", "attn_v"),
+    ("self_attn.o_proj", "attn_output"),
+    ("self_attn.q_norm", "attn_q_norm"),
+    ("self_attn.k_norm", "attn_k_norm"),
+    ("mlp.gate_proj", "ffn_gate"),
+    ("mlp.up_proj", "ffn_up"),
+    ("mlp.down_proj", "ffn_down"),
+)
+
+
+def make_model(case: Case, seed: int) -> transformers.PreTrainedModel:
+    """A model with random weights, norms and biases included."""
+    config_class = getattr(transformers, f"{case.family}Config")
+    model_class = getattr(transformers, f"{case.family}ForCausalLM")
+    torch.manual_seed(seed)
+    config = config_class(**(SIZES | case.options), attn_implementation="eager")
+    model = model_class(config).eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith("bias"):
+                parameter.normal_(0.0, 0.5)
+            elif "norm" in name:
+                parameter.uniform_(0.5, 1.5)
+            if case.dtype != torch.float32:
+                parameter.copy_(parameter.to(case.dtype).float())
+            if is_quantised(case) and parameter.dim() == 2:
+                parameter.copy_(torch.from_numpy(through_blocks(parameter.numpy(), case.gguf_type)))
+    return model
+
+
+def is_quantised(case: Case) -> bool:
+    """Whether the GGUF file holds blocks; the safetensors file then holds what the blocks say."""
+    return case.gguf_type in (gguf.GGMLQuantizationType.Q4_1, gguf.GGMLQuantizationType.Q8_0)
+
+
+def through_blocks(weight: np.ndarray, kind: gguf.GGMLQuantizationType) -> np.ndarray:
+    """Quantised and dequantised."""
+    return gguf.quants.dequantize(gguf.quants.quantize(weight, kind), kind)
+
+
+def pair_rows(weight: np.ndarray, heads: int) -> np.ndarray:
+    """llama.cpp's row order of q and k: row i of each half of a head beside the other."""
+    head_dim = weight.shape[0] // heads
+    halves = weight.reshape(heads, 2, head_dim // 2, -1)
+    return halves.swapaxes(1, 2).reshape(weight.shape)
+
+
+def rope_factors(rope: dict[str, Any], head_dim: int) -> np.ndarray:
+    """What llama.cpp divides the plain frequencies by."""
+    factors = []
+    context = rope["original_max_position_embeddings"]
+    low, high = rope["low_freq_factor"], rope["high_freq_factor"]
+    for index in range(0, head_dim, 2):
+        wavelength = 2 * math.pi * rope["rope_theta"] ** (index / head_dim)
+        kept = (context / wavelength - low) / (high - low)
+        kept = min(max(kept, 0.0), 1.0)
+        factors.append(1.0 / ((1.0 - kept) / rope["factor"] + kept))
+    return np.array(factors, dtype=np.float32)
+
+
+def write_gguf(case: Case, model: transformers.PreTrainedModel, path: Path) -> None:
+    """The model as llama.cpp's converter would write it."""
+    config = model.config
+    head_dim = getattr(config, "head_dim", None) or HIDDEN // config.num_attention_heads
+    rope = config.rope_parameters
+    writer = gguf.GGUFWriter(path, case.gguf_arch)
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_key_length(head_dim)
+    writer.add_value_length(head_dim)
+    writer.add_rope_dimension_count(head_dim)
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_rope_freq_base(rope["rope_theta"])
+    if rope["rope_type"] in ("linear", "yarn"):
+        writer.add_rope_scaling_type(gguf.RopeScalingType(rope["rope_type"]))
+        writer.add_rope_scaling_factor(rope["factor"])
+        writer.add_rope_scaling_orig_ctx_len(rope["original_max_position_embeddings"])
+    if rope["rope_type"] == "llama3":
+        writer.add_tensor("rope_freqs.weight", rope_factors(rope, head_dim))
+    for name, parameter in model.state_dict().items():
+        if config.tie_word_embeddings and name == "lm_head.weight":
+            continue
+        weight = parameter.float().numpy()
+        if case.gguf_arch == "llama" and "q_proj" in name:
+            weight = pair_rows(weight, config.num_attention_heads)
+        if case.gguf_arch == "llama" and "k_proj" in name:
+            weight = pair_rows(weight, config.num_key_value_heads)
+        for ours, theirs in GGUF_NAMES:
+            name = name.replace(ours, theirs)
+        kind = case.gguf_type if weight.ndim == 2 else gguf.GGMLQuantizationType.F32
+        data = gguf.quants.quantize(np.ascontiguousarray(weight), kind)
+        writer.add_tensor(name, data, raw_dtype=kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def expect(model: transformers.PreTrainedModel, seed: int) -> list[dict[str, Any]]:
+    """Prompts with the logits of every position and the greedy continuation."""
+    generator = np.random.default_rng(seed)
+    rows = []
+    with torch.no_grad():
+        for length in PROMPT_LENS:
+            tokens = generator.integers(0, VOCAB, length).tolist()
+            logits = model(torch.tensor([tokens]), use_cache=False).logits[0]
+            known = list(tokens)
+            for _ in range(GREEDY_LEN):
+                last = model(torch.tensor([known]), use_cache=False).logits[0, -1]
+                known.append(int(last.argmax()))
+            rows.append({"tokens": tokens, "logits": logits.tolist(), "greedy": known[length:]})
+    return rows
+
+
+def make(case: Case, folder: Path, seed: int) -> None:
+    """Everything of one case."""
+    folder.mkdir(parents=True, exist_ok=True)
+    model = make_model(case, seed)
+    expected = expect(model, seed)
+    if case.gguf_arch is not None:
+        write_gguf(case, model, folder / "model.gguf")
+    model.to(case.dtype).save_pretrained(folder / "model")
+    (folder / "expected.json").write_text(json.dumps(expected))
+
+
+def main() -> None:
+    """Makes all cases."""
+    if len(sys.argv) != 2:
+        sys.exit("usage: make_tiny.py DIR")
+    for seed, case in enumerate(CASES):
+        make(case, Path(sys.argv[1]) / case.name, seed)
+
+
+if __name__ == "__main__":
+    main()

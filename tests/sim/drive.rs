@@ -1,0 +1,275 @@
+//! Drives the real engine and scheduler through a trace, one step at a time, on one thread, and compares
+//! every output with the oracle. A failure is a sentence; the seed reproduces it.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokenmill_core::{Event, FinishReason, Limits, Prompt, Request};
+use tokenmill_engine::{Door, Engine, Handle, Parts, Received, Step, Voice, assemble};
+use tokenmill_formats::{Checkpoint, Config};
+use tokenmill_model::cost::WeightBytes;
+use tokenmill_model::{Activations, Backend, ComputeDtype, KvFormat, MemoryPlan, Weights};
+use tokenmill_sim::{SimBackend, Violations, program};
+
+use crate::oracle::{Answer, Question, answer};
+use crate::trace::{Arrival, EOS, Trace, VOCAB};
+
+/// What a sample has said so far.
+#[derive(Default)]
+struct Heard {
+    tokens: Vec<u32>,
+    logprobs: usize,
+    reason: Option<FinishReason>,
+    error: String,
+}
+
+struct Caller<'a> {
+    arrival: &'a Arrival,
+    handle: Option<Handle>,
+    heard: Vec<Heard>,
+    left: bool,
+    output_len_max: usize,
+}
+
+/// Figures of a run.
+#[derive(Debug, Default)]
+pub struct Report {
+    pub requests: usize,
+    pub refused: usize,
+    pub tokens: usize,
+    pub preemptions: u64,
+    pub cached_tokens: u64,
+    pub isolated: u64,
+}
+
+/// Runs a trace; the error says what broke.
+pub fn drive(trace: &Trace, steps: usize, plant: impl Fn(&mut Engine)) -> Result<Report, String> {
+    let violations = Violations::default();
+    let run = catch_unwind(AssertUnwindSafe(|| {
+        let (mut engine, door) = engine(trace, &violations);
+        plant(&mut engine);
+        play(trace, steps, &mut engine, &door)
+    }));
+    if let Some(violation) = violations.lock().expect("no panic while held").first() {
+        return Err(format!("the backend saw: {violation}"));
+    }
+    match run {
+        Ok(report) => report,
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().cloned();
+            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+            Err(format!("a panic: {}", text.unwrap_or_default()))
+        }
+    }
+}
+
+fn engine(trace: &Trace, violations: &Violations) -> (Engine, Door) {
+    let sched = trace.sched.clone();
+    let program = program(VOCAB as usize, sched.context_len);
+    let config = Config::Json { config: serde_json::Map::new(), generation: None };
+    let checkpoint = Checkpoint::from_memory(config, Vec::new()).expect("an empty checkpoint");
+    let weights = Weights::new(&program, &checkpoint).expect("no weights");
+    let plan = MemoryPlan {
+        blocks: sched.blocks,
+        block_size: sched.block_size,
+        rows_max: sched.tokens_per_step,
+        logits_rows_max: sched.logits_rows_max,
+        context_len: sched.context_len,
+        kv_format: KvFormat::F32,
+        dtype: ComputeDtype::Float32,
+        activations: Activations::Exact,
+        threads: 1,
+    };
+    let mut backend = SimBackend::new(trace.triggers.clone(), Arc::clone(violations));
+    backend.load(&program, &weights, &plan).expect("loads");
+    assemble(Parts {
+        weight_bytes: WeightBytes::of(&weights).expect("no weights"),
+        program,
+        kv_format: KvFormat::F32,
+        backend: Box::new(backend),
+        sched,
+        requests_max: trace.requests_max,
+        seed: None,
+        voice: Voice { eos: vec![EOS], ..Voice::default() },
+        // A short queue of events, so that coalescing is part of every trace.
+        limits: Limits { stream_events_max: 4, ..Limits::default() },
+        clock: Arc::new(|| 0),
+    })
+    .expect("assembles")
+}
+
+fn play(trace: &Trace, steps: usize, engine: &mut Engine, door: &Door) -> Result<Report, String> {
+    let mut callers: Vec<Caller<'_>> = Vec::new();
+    let mut report = Report::default();
+    let mut arrivals = trace.arrivals.iter().peekable();
+    // Long enough for everything to end; more is a livelock.
+    let bound = steps + 400 * trace.arrivals.len() * 50;
+    for now in 0..bound {
+        while let Some(arrival) = arrivals.next_if(|arrival| arrival.step <= now) {
+            submit(door, arrival, &mut callers, &mut report, trace.drains_at.is_some_and(|at| at < now))?;
+        }
+        if trace.resets.contains(&now) {
+            // Refused only while draining.
+            let _ = door.reset_prefix_cache();
+        }
+        if trace.drains_at == Some(now) {
+            door.drain();
+        }
+        let step = engine.step();
+        engine.check();
+        if step != Step::Ran && (!engine.is_idle() || callers.iter().any(Caller::is_waiting)) {
+            return Err(format!("step {now} was idle while a request was open"));
+        }
+        listen(&mut callers, now, &mut report)?;
+        let is_over = arrivals.peek().is_none() && callers.iter().all(|caller| caller.handle.is_none());
+        if is_over {
+            // One more plan frees what the last callers left.
+            engine.step();
+            engine.check();
+            return finish(trace, engine, door, callers, report);
+        }
+    }
+    Err(format!("requests were still open after {bound} steps"))
+}
+
+impl Caller<'_> {
+    /// Whether the engine owes it something it has not sent.
+    fn is_waiting(&self) -> bool {
+        self.handle.as_ref().is_some_and(Handle::is_open)
+    }
+}
+
+fn submit<'a>(
+    door: &Door,
+    arrival: &'a Arrival,
+    callers: &mut Vec<Caller<'a>>,
+    report: &mut Report,
+    is_draining: bool,
+) -> Result<(), String> {
+    report.requests += 1;
+    let capacity = door.capacity();
+    let asked = arrival.params.max_tokens.map_or(1, |tokens| tokens as usize);
+    let fits = arrival.prompt.len() + asked <= capacity.context_len;
+    let request = Request {
+        prompt: Prompt::Tokens(arrival.prompt.clone()),
+        params: arrival.params.clone(),
+        priority: arrival.priority,
+        cache_salt: arrival.salt.clone(),
+    };
+    match door.submit(request) {
+        Ok(handle) if fits && !is_draining => {
+            let room = capacity.context_len - arrival.prompt.len();
+            let output_len_max = arrival.params.max_tokens.map_or(room, |tokens| tokens as usize);
+            let heard = (0..arrival.params.n).map(|_| Heard::default()).collect();
+            callers.push(Caller { arrival, handle: Some(handle), heard, left: false, output_len_max });
+            Ok(())
+        }
+        Ok(_) => Err("a request that cannot run was accepted".into()),
+        Err(_) if !fits || is_draining => {
+            report.refused += 1;
+            Ok(())
+        }
+        Err(tokenmill_engine::Error::Overloaded { .. }) => {
+            report.refused += 1;
+            Ok(())
+        }
+        Err(error) => Err(format!("a request that fits was refused: {error}")),
+    }
+}
+
+fn listen(callers: &mut [Caller<'_>], now: usize, report: &mut Report) -> Result<(), String> {
+    for caller in callers {
+        let Some(handle) = &caller.handle else { continue };
+        if now % caller.arrival.reads_every == 0 {
+            loop {
+                match handle.receive(Some(Duration::ZERO)) {
+                    Received::Event(event) => hear(&mut caller.heard, event, report)?,
+                    Received::TimedOut => break,
+                    Received::Ended => {
+                        caller.handle = None;
+                        break;
+                    }
+                }
+            }
+        }
+        if caller.arrival.leaves.is_some_and(|leaves| leaves <= now) && caller.handle.take().is_some() {
+            caller.left = true;
+        }
+    }
+    Ok(())
+}
+
+fn hear(heard: &mut [Heard], event: Event, report: &mut Report) -> Result<(), String> {
+    let sample = heard.get_mut(event.index as usize).ok_or("an event of a sample that was not asked for")?;
+    if sample.reason.is_some() {
+        return Err(format!("sample {} spoke after its end", event.index));
+    }
+    report.tokens += event.tokens.len();
+    sample.logprobs += event.logprobs.len();
+    sample.tokens.extend(event.tokens);
+    if let Some(finish) = event.finish {
+        sample.reason = Some(finish.reason);
+        sample.error = finish.error.map(|(_, message)| message).unwrap_or_default();
+    }
+    Ok(())
+}
+
+fn finish(
+    trace: &Trace,
+    engine: &Engine,
+    door: &Door,
+    callers: Vec<Caller<'_>>,
+    mut report: Report,
+) -> Result<Report, String> {
+    for (number, caller) in callers.iter().enumerate() {
+        verify(trace, caller).map_err(|what| format!("request {number}: {what}"))?;
+    }
+    let figures: BTreeMap<_, _> = door.stats().snapshot().into_iter().collect();
+    if !engine.is_idle() || figures["requests_live"] != 0 || figures["handles_open"] != 0 {
+        return Err(format!("the engine still holds requests: {figures:?}"));
+    }
+    if figures["requests_accepted"] != figures["requests_ended"] {
+        return Err(format!("accepted and ended differ: {figures:?}"));
+    }
+    if figures["blocks_used"] != 0 {
+        return Err(format!("{} blocks are in use by nobody", figures["blocks_used"]));
+    }
+    report.preemptions = figures["preemptions"];
+    report.cached_tokens = figures["cached_tokens"];
+    report.isolated = figures["steps_isolated"];
+    Ok(report)
+}
+
+fn verify(trace: &Trace, caller: &Caller<'_>) -> Result<(), String> {
+    let arrival = caller.arrival;
+    let scope = Engine::scope_of(&trace.sched.secret, arrival.salt.as_deref()).as_u64();
+    let question = Question {
+        prompt: &arrival.prompt,
+        params: &arrival.params,
+        scope,
+        output_len_max: caller.output_len_max,
+        triggers: &trace.triggers,
+    };
+    let answers: Vec<Answer> = (0..arrival.params.n).map(|index| answer(&question, index)).collect();
+    let fails = answers.iter().any(|answer| answer.reason == FinishReason::Error);
+    for (index, (heard, answer)) in caller.heard.iter().zip(&answers).enumerate() {
+        let is_cut = caller.left || (fails && heard.reason == Some(FinishReason::Error));
+        let is_right = if is_cut {
+            answer.tokens.starts_with(&heard.tokens)
+        } else {
+            heard.tokens == answer.tokens && heard.reason == Some(answer.reason)
+        };
+        if !is_right {
+            return Err(format!(
+                "sample {index} said {:?} ({:?} {}), the oracle {:?} ({:?})",
+                heard.tokens, heard.reason, heard.error, answer.tokens, answer.reason
+            ));
+        }
+        if arrival.params.logprobs.is_some() && heard.logprobs != heard.tokens.len() {
+            return Err(format!("sample {index} has {} log-probs for {} tokens", heard.logprobs, heard.tokens.len()));
+        }
+    }
+    Ok(())
+}
