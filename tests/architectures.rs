@@ -13,7 +13,7 @@ use tokenmill_reference::ReferenceBackend;
 #[path = "conformance/driver.rs"]
 mod driver;
 
-use driver::{Piece, Rig, blocks, distance, exact_plan, greedy};
+use driver::{Piece, Rig, blocks, distance, exact_plan};
 
 /// Share of a row's range by which logits may differ from transformers'.
 const TOLERANCE: f32 = 1e-4;
@@ -26,7 +26,18 @@ fn reference() -> Box<dyn Backend> {
 }
 
 fn cpu() -> Box<dyn Backend> {
-    Box::new(CpuBackend::new())
+    Box::new(CpuBackend::new().expect("a level that exists"))
+}
+
+/// Index of the largest logit; of equals, the first.
+fn greedy(logits: &[f32]) -> TokenId {
+    let mut best = 0;
+    for (index, logit) in logits.iter().enumerate() {
+        if *logit > logits[best] {
+            best = index;
+        }
+    }
+    best as TokenId
 }
 
 /// What an environment variable names, or a word about its absence.
@@ -53,18 +64,26 @@ fn expected(case: &Path) -> Vec<Expected> {
     let text = std::fs::read_to_string(case.join("expected.json")).expect("make_tiny.py wrote it");
     let rows: Vec<serde_json::Value> = serde_json::from_str(&text).expect("JSON");
     fn numbers(value: &serde_json::Value) -> impl Iterator<Item = f64> {
-        value.as_array().expect("a list").iter().map(|item| item.as_f64().expect("a number"))
+        value
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|item| item.as_f64().expect("a number"))
     }
     rows.iter()
         .map(|row| Expected {
-            tokens: numbers(&row["tokens"]).map(|token| token as TokenId).collect(),
+            tokens: numbers(&row["tokens"])
+                .map(|token| token as TokenId)
+                .collect(),
             logits: row["logits"]
                 .as_array()
                 .expect("a list")
                 .iter()
                 .map(|logits| numbers(logits).map(|logit| logit as f32).collect())
                 .collect(),
-            greedy: numbers(&row["greedy"]).map(|token| token as TokenId).collect(),
+            greedy: numbers(&row["greedy"])
+                .map(|token| token as TokenId)
+                .collect(),
         })
         .collect()
 }
@@ -74,19 +93,24 @@ fn check_file(make: Make, file: &Path, rows: &[Expected]) -> Result<f32, String>
     let name = file.display();
     let checkpoint = Checkpoint::open(file).map_err(|error| format!("{name}: {error}"))?;
     let program = build(&checkpoint).map_err(|error| format!("{name}: {error}"))?;
-    let weights = Weights::new(&program, &checkpoint).map_err(|error| format!("{name}: {error}"))?;
+    let weights =
+        Weights::new(&program, &checkpoint).map_err(|error| format!("{name}: {error}"))?;
     let table = blocks(0, 5);
     let mut rig = Rig::load(make(), &weights, exact_plan(&program, 5, BLOCK_SIZE))
         .map_err(|error| format!("{name}: {error}"))?;
     let mut worst = 0.0_f32;
     for row in rows {
         for chunk in [row.tokens.len(), 3, 1] {
-            let got = rig.run_alone(&row.tokens, &table, chunk).map_err(|error| error.to_string())?;
+            let got = rig
+                .run_alone(&row.tokens, &table, chunk)
+                .map_err(|error| error.to_string())?;
             for (position, (expected, got)) in row.logits.iter().zip(&got).enumerate() {
                 let distance = distance(expected, got);
                 worst = worst.max(distance);
                 if distance.is_nan() || distance > TOLERANCE {
-                    return Err(format!("{name}: chunk {chunk}, position {position}: {distance:e}"));
+                    return Err(format!(
+                        "{name}: chunk {chunk}, position {position}: {distance:e}"
+                    ));
                 }
             }
         }
@@ -95,7 +119,10 @@ fn check_file(make: Make, file: &Path, rows: &[Expected]) -> Result<f32, String>
         for &expected in &row.greedy {
             let token = greedy(&last);
             if token != expected {
-                return Err(format!("{name}: greedy {token} at {}, not {expected}", known.len()));
+                return Err(format!(
+                    "{name}: greedy {token} at {}, not {expected}",
+                    known.len()
+                ));
             }
             known.push(token);
             let piece = Piece {
@@ -105,7 +132,11 @@ fn check_file(make: Make, file: &Path, rows: &[Expected]) -> Result<f32, String>
                 to: known.len(),
                 is_read_only: false,
             };
-            last = rig.step(&[piece]).map_err(|error| error.to_string())?.remove(0).remove(0);
+            last = rig
+                .step(&[piece])
+                .map_err(|error| error.to_string())?
+                .remove(0)
+                .remove(0);
         }
     }
     Ok(worst)
@@ -132,8 +163,14 @@ fn check_all(name: &str, make: Make) {
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
-    assert!(files >= 16, "{} holds {files} checkpoints", folder.display());
-    say(&format!("{name}: {files} checkpoints, largest distance {worst:e}"));
+    assert!(
+        files >= 16,
+        "{} holds {files} checkpoints",
+        folder.display()
+    );
+    say(&format!(
+        "{name}: {files} checkpoints, largest distance {worst:e}"
+    ));
 }
 
 #[test]
@@ -150,7 +187,8 @@ fn cpu_gives_the_logits_and_tokens_of_transformers() {
 /// included.
 const FRANCE: [TokenId; 37] = [
     1, 9690, 198, 2683, 359, 253, 5356, 5646, 11173, 3365, 3511, 308, 34519, 28, 7018, 411, 407,
-    19712, 8182, 2, 198, 1, 4093, 198, 1780, 314, 260, 3575, 282, 4649, 47, 2, 198, 1, 520, 9531, 198,
+    19712, 8182, 2, 198, 1, 4093, 198, 1780, 314, 260, 3575, 282, 4649, 47, 2, 198, 1, 520, 9531,
+    198,
 ];
 /// Greedy continuation and largest logits of the last prompt row, from transformers in float32.
 const FRANCE_GREEDY: [TokenId; 8] = [504, 3575, 282, 4649, 314, 7042, 30, 2];
@@ -166,10 +204,17 @@ fn check_default_model(make: Make) {
     let mut rig = Rig::load(make(), &weights, exact_plan(&program, 4, BLOCK_SIZE)).expect("loads");
     let table = blocks(0, 4);
     let mut known = FRANCE.to_vec();
-    let mut last = rig.run_alone(&known, &table, 64).expect("runs").pop().expect("a row");
+    let mut last = rig
+        .run_alone(&known, &table, 64)
+        .expect("runs")
+        .pop()
+        .expect("a row");
     for (token, logit) in FRANCE_LOGITS {
         let got = last[token];
-        assert!((got - logit).abs() < 1e-3, "token {token}: {got}, expected {logit}");
+        assert!(
+            (got - logit).abs() < 1e-3,
+            "token {token}: {got}, expected {logit}"
+        );
     }
     for expected in FRANCE_GREEDY {
         let token = greedy(&last);

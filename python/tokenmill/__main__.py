@@ -1,5 +1,8 @@
 """`python -m tokenmill` is the command `tokenmill`."""
 
-from tokenmill.cli import main
+try:
+    from tokenmill.cli import main
+except KeyboardInterrupt:
+    raise SystemExit(130) from None
 
 raise SystemExit(main())

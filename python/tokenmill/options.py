@@ -135,14 +135,9 @@ def _parse_bool(text: str) -> bool:
     raise ValueError(text)
 
 
-def _parse_strings(text: str) -> list[str]:
-    """One string, or a JSON list of strings."""
-    if not text.startswith("["):
-        return [text]
-    values = json.loads(text)
-    if not all(isinstance(value, str) for value in values):
-        raise ValueError(text)
-    return list(values)
+def _parse_string(text: str) -> list[str]:
+    """One string as it is; a list is written by repeating the flag."""
+    return [text]
 
 
 def _parse_integers(text: str) -> list[int]:
@@ -167,7 +162,7 @@ _PARSERS: Mapping[str, Any] = {
     "bool": _parse_bool,
     "str": str,
     "choice": str,
-    "str_list": _parse_strings,
+    "str_list": _parse_string,
     "int_list": _parse_integers,
     "bias": _parse_bias,
 }
@@ -177,7 +172,7 @@ _EXPECTED: Mapping[str, str] = {
     "bool": "true or false",
     "str": "text",
     "choice": "one of its names",
-    "str_list": "text or a JSON list of texts",
+    "str_list": "text",
     "int_list": "integers separated by commas",
     "bias": "pairs ID:BIAS separated by commas",
 }

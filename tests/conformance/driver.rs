@@ -143,14 +143,3 @@ pub fn distance(expected: &[f32], got: &[f32]) -> f32 {
         .fold(0.0, f32::max);
     worst / (high - low)
 }
-
-/// Index of the largest logit; of equals, the first.
-pub fn greedy(logits: &[f32]) -> TokenId {
-    let mut best = 0;
-    for (index, logit) in logits.iter().enumerate() {
-        if *logit > logits[best] {
-            best = index;
-        }
-    }
-    best as TokenId
-}

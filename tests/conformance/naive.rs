@@ -129,10 +129,15 @@ impl Naive<'_> {
 
     fn qkv(&mut self, op: &Qkv) {
         let head_dim = self.program.shape.kv[op.layer].head_dim;
-        let mut parts = [&op.q, &op.k, &op.v].map(|affine| self.product(affine, self.get(op.input)));
+        let mut parts =
+            [&op.q, &op.k, &op.v].map(|affine| self.product(affine, self.get(op.input)));
         if let Some(clip) = op.clip {
             let clip = f64::from(clip);
-            parts.iter_mut().flatten().flatten().for_each(|x| *x = x.clamp(-clip, clip));
+            parts
+                .iter_mut()
+                .flatten()
+                .flatten()
+                .for_each(|x| *x = x.clamp(-clip, clip));
         }
         let [mut q, mut k, v] = parts;
         for (rows, norm) in [(&mut q, &op.q_norm), (&mut k, &op.k_norm)] {
@@ -195,7 +200,14 @@ impl Naive<'_> {
                 let weights = softmax(&visible.iter().map(score).collect::<Vec<_>>());
                 for element in column.clone() {
                     let value = |at: &usize| values[*at][element];
-                    row.push(visible.iter().map(value).zip(&weights).map(|(v, w)| v * w).sum());
+                    row.push(
+                        visible
+                            .iter()
+                            .map(value)
+                            .zip(&weights)
+                            .map(|(v, w)| v * w)
+                            .sum(),
+                    );
                 }
             }
             rows.push(row);
@@ -265,7 +277,9 @@ fn normalise(kind: NormKind, values: &mut [f64], eps: f64) {
         NormKind::Layer => values.iter().sum::<f64>() / count,
     };
     let variance = values.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / count;
-    values.iter_mut().for_each(|x| *x = (*x - mean) / (variance + eps).sqrt());
+    values
+        .iter_mut()
+        .for_each(|x| *x = (*x - mean) / (variance + eps).sqrt());
 }
 
 fn activate(activation: Activation, x: f64) -> f64 {

@@ -26,7 +26,9 @@ impl Random {
 
     /// About normal, standard deviation `scale`.
     pub fn normal(&mut self, scale: f32) -> f32 {
-        let sum: f32 = (0..12).map(|_| (self.bits() >> 40) as f32 / (1_u64 << 24) as f32).sum();
+        let sum: f32 = (0..12)
+            .map(|_| (self.bits() >> 40) as f32 / (1_u64 << 24) as f32)
+            .sum();
         (sum - 6.0) * scale
     }
 

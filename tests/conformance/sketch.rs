@@ -226,8 +226,7 @@ impl<'a> Pen<'a> {
             } else {
                 self.matrix(VOCAB, sketch.hidden)
             },
-            bias: (sketch.has_biases && !sketch.is_tied)
-                .then(|| self.floats(&[VOCAB], 0.0, 0.5)),
+            bias: (sketch.has_biases && !sketch.is_tied).then(|| self.floats(&[VOCAB], 0.0, 0.5)),
         };
         self.program.ops.push(Op::Logits(Logits {
             head,
@@ -320,7 +319,8 @@ impl<'a> Pen<'a> {
         let sketch = self.sketch;
         let low = 0.5 - sketch.norm_offset;
         let weight = self.floats(&[sketch.hidden], low, low + 1.0);
-        let bias = (sketch.norm == NormKind::Layer).then(|| self.floats(&[sketch.hidden], 0.0, 0.3));
+        let bias =
+            (sketch.norm == NormKind::Layer).then(|| self.floats(&[sketch.hidden], 0.0, 0.3));
         self.program.ops.push(Op::Norm(Norm {
             kind: sketch.norm,
             weight,
@@ -362,7 +362,9 @@ impl<'a> Pen<'a> {
         let scale = 1.5 / (inputs as f32).sqrt();
         let bytes = if encoding.is_quantised() {
             let blocks = outputs * inputs / encoding.block_len();
-            (0..blocks).flat_map(|_| self.block(encoding, scale)).collect()
+            (0..blocks)
+                .flat_map(|_| self.block(encoding, scale))
+                .collect()
         } else {
             (0..outputs * inputs)
                 .flat_map(|_| number(encoding, self.random.normal(scale)))

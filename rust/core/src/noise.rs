@@ -37,6 +37,7 @@ pub enum Purpose {
 }
 
 /// Philox4x32-10: four random words of a counter under a key.
+#[inline(always)]
 pub const fn philox4x32(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
     let [mut c0, mut c1, mut c2, mut c3] = counter;
     let [mut k0, mut k1] = key;
@@ -79,6 +80,7 @@ impl Noise {
     }
 
     /// The four words of counter `group`: those of tokens `4 * group` to `4 * group + 3`.
+    #[inline(always)]
     pub const fn group(&self, group: u32) -> [u32; 4] {
         philox4x32([group, self.position, self.sample, self.purpose], self.key)
     }
@@ -90,26 +92,18 @@ impl Noise {
 
     /// The words of [`LANES`] successive groups: `result[i][lane]` belongs to token
     /// `4 * (first_group + lane) + i`. The same words as [`Noise::group`], computed side by side.
+    // One lane after the other in the text: the compiler puts them side by side, counters in registers.
+    #[inline(always)]
     pub fn lanes(&self, first_group: u32) -> [[u32; LANES]; 4] {
-        let mut c0: [u32; LANES] =
-            std::array::from_fn(|lane| first_group.wrapping_add(lane as u32));
-        let mut c1 = [self.position; LANES];
-        let mut c2 = [self.sample; LANES];
-        let mut c3 = [self.purpose; LANES];
-        let [mut k0, mut k1] = self.key;
-        for _ in 0..ROUNDS {
-            for lane in 0..LANES {
-                let left = MULTIPLIERS[0] as u64 * c0[lane] as u64;
-                let right = MULTIPLIERS[1] as u64 * c2[lane] as u64;
-                c0[lane] = (right >> 32) as u32 ^ c1[lane] ^ k0;
-                c2[lane] = (left >> 32) as u32 ^ c3[lane] ^ k1;
-                c1[lane] = right as u32;
-                c3[lane] = left as u32;
-            }
-            k0 = k0.wrapping_add(WEYL[0]);
-            k1 = k1.wrapping_add(WEYL[1]);
+        let mut words = [[0; LANES]; 4];
+        for lane in 0..LANES {
+            let [w0, w1, w2, w3] = self.group(first_group.wrapping_add(lane as u32));
+            words[0][lane] = w0;
+            words[1][lane] = w1;
+            words[2][lane] = w2;
+            words[3][lane] = w3;
         }
-        [c0, c1, c2, c3]
+        words
     }
 }
 

@@ -19,14 +19,15 @@ pub(crate) const LINE_BYTES: usize = 64;
 /// A reservation, filled from its start.
 #[derive(Debug)]
 pub(crate) struct Arena {
-    map: Map,
+    /// Held for its `Drop`.
+    _map: Map,
     /// First byte inside the map that lies on a huge page's border.
     base: NonNull<u8>,
     capacity: usize,
     next: AtomicUsize,
 }
 
-// SAFETY: `base` points into `map`, which lives as long as the arena; bytes are reached through regions
+// SAFETY: `base` points into `_map`, which lives as long as the arena; bytes are reached through regions
 // only, and no two regions overlap.
 unsafe impl Send for Arena {}
 // SAFETY: as above; `next` is atomic.
@@ -38,14 +39,14 @@ impl Arena {
         let needed = capacity.checked_add(HUGE_PAGE_BYTES);
         let map = needed.and_then(Map::new).ok_or_else(|| Error::Memory {
             what: "packed weights".to_owned(),
-            needed_bytes: capacity as _,
+            needed_bytes: capacity as u64,
         })?;
         let skip = map.start.as_ptr().align_offset(HUGE_PAGE_BYTES);
         // SAFETY: `skip` < HUGE_PAGE_BYTES, and the map is that much longer than `capacity`.
         let base = unsafe { map.start.add(skip) };
         advise_huge_pages(base, capacity);
         Ok(Arc::new(Self {
-            map,
+            _map: map,
             base,
             capacity,
             next: AtomicUsize::new(0),
@@ -58,29 +59,20 @@ impl Arena {
         let taken = rounded.and_then(|rounded| {
             self.next
                 .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |next| {
-                    next.checked_add(rounded).filter(|end| *end <= self.capacity)
+                    next.checked_add(rounded)
+                        .filter(|end| *end <= self.capacity)
                 })
                 .ok()
         });
         let start = taken.ok_or_else(|| Error::Memory {
             what: "packed weights beyond their reservation".to_owned(),
-            needed_bytes: len as _,
+            needed_bytes: len as u64,
         })?;
         Ok(Region {
             arena: Arc::clone(self),
             start,
             len,
         })
-    }
-
-    /// Bytes handed out so far.
-    pub(crate) fn used_bytes(&self) -> usize {
-        self.next.load(Ordering::Relaxed)
-    }
-
-    /// Bytes mapped, alignment included.
-    pub(crate) fn mapped_bytes(&self) -> usize {
-        self.map.len
     }
 }
 
@@ -205,14 +197,12 @@ mod tests {
         assert!(second.as_slice().iter().all(|byte| *byte == 0));
         assert_eq!(second.as_ptr().align_offset(LINE_BYTES), 0);
         assert_eq!(first.as_ptr().align_offset(2 << 20), 0);
-        assert_eq!(arena.used_bytes(), 3 * LINE_BYTES);
         assert!(arena.take(1).is_err());
     }
 
     #[test]
     fn a_region_outlives_the_handle_of_its_arena() {
         let arena = Arena::new(1 << 20).unwrap();
-        assert!(arena.mapped_bytes() > 1 << 20);
         let mut region = arena.take(1 << 20).unwrap();
         drop(arena);
         region.as_mut_slice()[(1 << 20) - 1] = 7;

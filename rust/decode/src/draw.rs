@@ -45,19 +45,36 @@ pub(crate) fn draw(scores: &Scores<'_, '_>, noise: &Noise) -> TokenId {
     leader.token
 }
 
+/// Survivors of one chunk share a call of the noise, unless they are so few that single words cost less.
 fn meet_list(kept: &[Candidate], noise: &Noise, leader: &mut Leader) {
-    let mut group = u32::MAX;
-    let mut words = [0; 4];
-    for candidate in kept {
-        if leader.is_out_of_reach(candidate.score) {
+    const WORDS_MAX: usize = 3;
+    let chunk_of = |candidate: &Candidate| candidate.token as usize / CHUNK;
+    for group in kept.chunk_by(|a, b| chunk_of(a) == chunk_of(b)) {
+        let score_max = group
+            .iter()
+            .map(|candidate| candidate.score)
+            .fold(f32::NEG_INFINITY, f32::max);
+        if leader.is_out_of_reach(score_max) {
             continue;
         }
-        if candidate.token >> 2 != group {
-            group = candidate.token >> 2;
-            words = noise.group(group);
+        let meet = |candidate: &Candidate, word: u32, leader: &mut Leader| {
+            leader.meet(candidate.token, candidate.score + gumbel(word));
+        };
+        if group.len() <= WORDS_MAX {
+            group
+                .iter()
+                .for_each(|candidate| meet(candidate, noise.word(candidate.token), leader));
+            continue;
         }
-        let word = words[(candidate.token & 3) as usize];
-        leader.meet(candidate.token, candidate.score + gumbel(word));
+        let limit = word_limit(score_max - leader.value);
+        let words = noise.lanes((chunk_of(&group[0]) * LANES) as u32);
+        for candidate in group {
+            let offset = candidate.token as usize % CHUNK;
+            let word = words[offset % 4][offset / 4];
+            if word <= limit {
+                meet(candidate, word, leader);
+            }
+        }
     }
 }
 
@@ -104,4 +121,44 @@ fn smallest(words: &[[u32; LANES]; 4]) -> u32 {
         }
     }
     least.into_iter().fold(u32::MAX, u32::min)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_values_go_to_the_lower_id_in_either_order() {
+        let mut leader = Leader {
+            token: 5,
+            value: 1.0,
+        };
+        leader.meet(7, 1.0);
+        assert_eq!(leader.token, 5);
+        leader.meet(3, 1.0);
+        assert_eq!(leader.token, 3);
+        assert!(
+            !leader.is_out_of_reach(1.0 - GUMBEL_MAX),
+            "a tie is within reach"
+        );
+    }
+
+    #[test]
+    fn no_word_above_the_limit_can_win() {
+        for step in 0..3_000_u32 {
+            let deficit = step as f32 * -0.0101;
+            let limit = word_limit(deficit);
+            for word in [
+                limit.saturating_add(1),
+                limit.saturating_add(1_000),
+                u32::MAX,
+            ] {
+                assert!(
+                    word <= limit || gumbel(word) + deficit < 0.0,
+                    "{deficit} {word}"
+                );
+            }
+        }
+        assert_eq!(word_limit(0.0), u32::MAX);
+    }
 }

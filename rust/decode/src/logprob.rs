@@ -8,7 +8,7 @@ use tokenmill_core::{LogprobsMode, TokenId, TokenLogprob, TokenLogprobs};
 use crate::row::{CHUNK, Row, scan};
 use crate::warper::order::{self, Candidate};
 use crate::warper::select::{Goal, SelectBuffers, keep_prefix};
-use crate::warper::{Scores, mass};
+use crate::warper::{Scores, kth_largest, mass};
 
 /// Memory of reports, kept between steps.
 #[derive(Debug, Default)]
@@ -131,16 +131,15 @@ impl Report {
 }
 
 fn total_mass(values: &[f32], maxima: &[f32], max: f32) -> u64 {
-    let chunks = values.chunks(CHUNK).zip(maxima);
-    chunks
-        .filter(|&(_, &maximum)| maximum - max >= mass::SCORE_MIN)
-        .map(|(chunk, _)| {
-            chunk
-                .iter()
-                .map(|&value| mass::of(value - max))
-                .sum::<u64>()
-        })
-        .sum()
+    let (chunks, rest) = values.as_chunks::<CHUNK>();
+    let heavy = chunks
+        .iter()
+        .zip(maxima)
+        .filter(|&(_, &maximum)| maximum - max >= mass::SCORE_MIN);
+    let sum: u64 = heavy
+        .map(|(chunk, _)| mass::sum_chunk(&chunk.map(|value| value - max)))
+        .sum();
+    sum + rest.iter().map(|&value| mass::of(value - max)).sum::<u64>()
 }
 
 /// 1 + the number of tokens before this one in the total order.
@@ -165,16 +164,7 @@ fn select_best(values: &[f32], count: usize, buffers: &mut ReportBuffers) {
     if count == 0 {
         return;
     }
-    order.clear();
-    order.extend_from_slice(maxima);
-    // At least `count` values reach the count-th largest of the chunks' maxima.
-    let bound = if count <= order.len() {
-        *order
-            .select_nth_unstable_by(count - 1, |a, b| b.total_cmp(a))
-            .1
-    } else {
-        f32::NEG_INFINITY
-    };
+    let bound = kth_largest(maxima, count, order);
     let chunks = (0..)
         .step_by(CHUNK)
         .zip(values.chunks(CHUNK))

@@ -129,60 +129,103 @@ impl<'a> Row<'a> {
 
     /// The first token in the total order, unless all are banned.
     pub(crate) fn argmax(&self) -> Option<(TokenId, f32)> {
-        let mut best = f32::NEG_INFINITY;
-        let mut best_chunk = None;
-        for (index, &maximum) in self.buffers.maxima.iter().enumerate() {
-            if maximum > best {
-                best = maximum;
-                best_chunk = Some(index);
-            }
+        let best = largest(&self.buffers.maxima);
+        if best == f32::NEG_INFINITY {
+            return None;
         }
-        let index = best_chunk?;
+        let index = self
+            .buffers
+            .maxima
+            .iter()
+            .position(|&maximum| maximum == best)?;
         let offset = self.chunk(index).iter().position(|&value| value == best)?;
         Some(((index * CHUNK + offset) as TokenId, best))
     }
 }
 
-/// The maximum of every chunk of a row, and the check that all values are scores.
+/// Lanes of the passes over a row: wide enough for any vector unit the compiler may use.
+const WIDTH: usize = 16;
+
+/// The maximum of every chunk of a row, -inf for a chunk of bans, and the check that all values are scores.
 pub(crate) fn scan(row: &[f32], maxima: &mut Vec<f32>) -> Result<(), NotAScore> {
+    let (chunks, rest) = row.as_chunks::<CHUNK>();
+    let mut nan = [0; WIDTH];
     maxima.clear();
-    let mut is_clean = true;
-    for chunk in row.chunks(CHUNK) {
-        let (maximum, chunk_is_clean) = chunk_maximum(chunk);
+    maxima.extend(
+        chunks
+            .iter()
+            .map(|chunk| whole_chunk_maximum(chunk, &mut nan)),
+    );
+    let mut is_clean = nan.iter().all(|&lane| lane == 0);
+    if !rest.is_empty() {
+        let (maximum, rest_is_clean) = chunk_maximum(rest);
         maxima.push(maximum);
-        is_clean &= chunk_is_clean;
+        is_clean &= rest_is_clean;
     }
-    if is_clean { Ok(()) } else { Err(NotAScore) }
+    // NaN never becomes a maximum, +inf always does.
+    if is_clean && largest(maxima) < f32::INFINITY {
+        Ok(())
+    } else {
+        Err(NotAScore)
+    }
 }
 
-/// Largest value of a chunk, -inf if it has none, and whether it is free of NaN and +inf.
+/// Largest value of a chunk, and whether it is free of NaN and +inf.
 fn chunk_maximum(chunk: &[f32]) -> (f32, bool) {
-    const WIDTH: usize = 16;
-    let (blocks, rest) = chunk.as_chunks::<WIDTH>();
+    let maximum = largest(chunk);
+    (
+        maximum,
+        maximum < f32::INFINITY && !chunk.iter().any(|value| value.is_nan()),
+    )
+}
+
+/// Largest value of a whole chunk; `nan` collects where a lane met NaN.
+#[inline(always)]
+fn whole_chunk_maximum(chunk: &[f32; CHUNK], nan: &mut [u32; WIDTH]) -> f32 {
     let mut maxima = [f32::NEG_INFINITY; WIDTH];
-    // All ones while every value is below +inf, which NaN and +inf are not.
-    let mut clean = [u32::MAX; WIDTH];
-    for block in blocks {
+    let (pairs, _) = chunk.as_chunks::<{ 2 * WIDTH }>();
+    for pair in pairs {
+        let (left, right) = pair.split_at(WIDTH);
         for lane in 0..WIDTH {
-            maxima[lane] = if block[lane] > maxima[lane] {
-                block[lane]
-            } else {
-                maxima[lane]
-            };
-            clean[lane] &= if block[lane] < f32::INFINITY {
-                u32::MAX
-            } else {
-                0
-            };
+            let (a, b) = (left[lane], right[lane]);
+            // One comparison finds a NaN in either.
+            nan[lane] |= u32::from(a.partial_cmp(&b).is_none());
+            let larger = if a > maxima[lane] { a } else { maxima[lane] };
+            maxima[lane] = if b > larger { b } else { larger };
         }
     }
-    let mut maximum = f32::NEG_INFINITY;
-    let mut is_clean = clean.iter().all(|&lane| lane != 0);
-    for &value in maxima.iter().chain(rest) {
-        maximum = if value > maximum { value } else { maximum };
-        is_clean &= value < f32::INFINITY;
+    largest_lane(maxima)
+}
+
+/// Largest value, NaN left out; -inf for none.
+pub(crate) fn largest(values: &[f32]) -> f32 {
+    let (blocks, rest) = values.as_chunks::<WIDTH>();
+    let mut maxima = [f32::NEG_INFINITY; WIDTH];
+    for block in blocks {
+        for (maximum, &value) in maxima.iter_mut().zip(block) {
+            *maximum = if value > *maximum { value } else { *maximum };
+        }
     }
-    (maximum, is_clean)
+    rest.iter().fold(largest_lane(maxima), |maximum, &value| {
+        if value > maximum { value } else { maximum }
+    })
+}
+
+/// By halves, so that the comparisons do not wait for each other.
+#[inline(always)]
+fn largest_lane(mut lanes: [f32; WIDTH]) -> f32 {
+    let mut width = WIDTH / 2;
+    while width > 0 {
+        for lane in 0..width {
+            lanes[lane] = if lanes[lane + width] > lanes[lane] {
+                lanes[lane + width]
+            } else {
+                lanes[lane]
+            };
+        }
+        width /= 2;
+    }
+    lanes[0]
 }
 
 #[cfg(test)]

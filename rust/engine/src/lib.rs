@@ -15,6 +15,8 @@ mod ledger;
 mod lexicon;
 mod live;
 mod load;
+#[cfg(feature = "cpu")]
+mod machine;
 mod mailbox;
 mod meter;
 mod outbox;
@@ -35,11 +37,13 @@ pub use info::{Info, inspect};
 pub use ledger::{Ledger, Line};
 pub use lexicon::Lexicon;
 pub use load::{Parts, assemble, load};
+#[cfg(feature = "cpu")]
+pub use machine::measure_machine;
 pub use mailbox::Received;
 pub use meter::{Clock, monotonic};
 #[cfg(feature = "planted")]
 pub use planted::Planted;
 pub use stats::Stats;
 #[cfg(feature = "text")]
-pub use tokenmill_text::{Message, RenderOptions};
+pub use tokenmill_text::{Date, Message, RenderOptions};
 pub use voice::Voice;

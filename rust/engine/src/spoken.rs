@@ -31,7 +31,7 @@ pub(crate) fn read(checkpoint: &Checkpoint, options: &EngineOptions, voice: &mut
     }
     let (Some(source), Some(tokenizer)) = (template, voice.lexicon.tokenizer.clone()) else { return Ok(()) };
     let template = ChatTemplate::compile(&source, tokenizer.bos_text(), tokenizer.eos_text())?;
-    voice.notes.extend(template.probe());
+    voice.notes.extend(template.warnings().iter().cloned());
     voice.lexicon.template = Some(template);
     Ok(())
 }

@@ -64,33 +64,85 @@ fn hostile_values_of_config_json_are_refused_naming_the_key() {
     let huge = json!(9_223_372_036_854_775_808_u64);
     let cases: Vec<(&str, Option<Value>, &str)> = vec![
         ("num_attention_heads", Some(json!(0)), "num_attention_heads"),
-        ("num_attention_heads", None, "num_attention_heads must be present"),
-        ("num_attention_heads", Some(json!(-4)), "num_attention_heads"),
-        ("num_attention_heads", Some(json!(4.5)), "num_attention_heads"),
+        (
+            "num_attention_heads",
+            None,
+            "num_attention_heads must be present",
+        ),
+        (
+            "num_attention_heads",
+            Some(json!(-4)),
+            "num_attention_heads",
+        ),
+        (
+            "num_attention_heads",
+            Some(json!(4.5)),
+            "num_attention_heads",
+        ),
         ("num_attention_heads", Some(json!("4")), "got \"4\""),
-        ("hidden_size", Some(json!(9)), "hidden_size must be a multiple of the 4"),
+        (
+            "hidden_size",
+            Some(json!(9)),
+            "hidden_size must be a multiple of the 4",
+        ),
         ("hidden_size", Some(json!(0)), "hidden_size"),
-        ("num_key_value_heads", Some(json!(8)), "num_key_value_heads must be a divisor"),
-        ("num_key_value_heads", Some(json!(3)), "num_key_value_heads must be a divisor"),
+        (
+            "num_key_value_heads",
+            Some(json!(8)),
+            "num_key_value_heads must be a divisor",
+        ),
+        (
+            "num_key_value_heads",
+            Some(json!(3)),
+            "num_key_value_heads must be a divisor",
+        ),
         ("num_key_value_heads", Some(json!(0)), "num_key_value_heads"),
         ("head_dim", Some(json!(3)), "head_dim must be an even"),
-        ("num_hidden_layers", Some(json!(1_000_000_000)), "num_hidden_layers"),
+        (
+            "num_hidden_layers",
+            Some(json!(1_000_000_000)),
+            "num_hidden_layers",
+        ),
         ("num_hidden_layers", Some(json!(0)), "num_hidden_layers"),
         ("intermediate_size", Some(json!(0)), "intermediate_size"),
-        ("intermediate_size", Some(json!([12])), "intermediate_size must be an integer, or a list of 2"),
+        (
+            "intermediate_size",
+            Some(json!([12])),
+            "intermediate_size must be an integer, or a list of 2",
+        ),
         ("vocab_size", Some(json!(0)), "vocab_size"),
-        ("vocab_size", Some(json!(11)), "vocab_size must be the 10 rows of model.embed_tokens.weight"),
+        (
+            "vocab_size",
+            Some(json!(11)),
+            "vocab_size must be the 10 rows of model.embed_tokens.weight",
+        ),
         ("vocab_size", None, "vocab_size must be present"),
         ("rope_theta", Some(json!(0)), "rope_theta"),
         ("rope_theta", Some(json!("NaN")), "rope_theta"),
         ("rope_theta", Some(json!(-1e4)), "rope_theta"),
-        ("max_position_embeddings", Some(huge), "max_position_embeddings"),
-        ("max_position_embeddings", Some(json!(0)), "max_position_embeddings"),
+        (
+            "max_position_embeddings",
+            Some(huge),
+            "max_position_embeddings",
+        ),
+        (
+            "max_position_embeddings",
+            Some(json!(0)),
+            "max_position_embeddings",
+        ),
         ("rms_norm_eps", Some(json!(-1e-5)), "rms_norm_eps"),
         ("rms_norm_eps", Some(json!(0)), "rms_norm_eps"),
-        ("tie_word_embeddings", Some(json!(1)), "tie_word_embeddings must be true or false"),
+        (
+            "tie_word_embeddings",
+            Some(json!(1)),
+            "tie_word_embeddings must be true or false",
+        ),
         ("attention_bias", Some(json!("no")), "attention_bias"),
-        ("rope_scaling", Some(json!(7)), "rope_scaling must be an object"),
+        (
+            "rope_scaling",
+            Some(json!(7)),
+            "rope_scaling must be an object",
+        ),
         (
             "rope_scaling",
             Some(json!({"rope_type": "linear"})),
@@ -103,11 +155,17 @@ fn hostile_values_of_config_json_are_refused_naming_the_key() {
         ),
         (
             "rope_scaling",
-            Some(json!({"rope_type": "llama3", "factor": 8, "low_freq_factor": 4,
-                        "high_freq_factor": 4})),
+            Some(
+                json!({"rope_type": "llama3", "factor": 8, "low_freq_factor": 4,
+                        "high_freq_factor": 4}),
+            ),
             "rope_scaling.high_freq_factor must be above",
         ),
-        ("architectures", Some(json!("LlamaForCausalLM")), "architectures must be a list"),
+        (
+            "architectures",
+            Some(json!("LlamaForCausalLM")),
+            "architectures must be a list",
+        ),
     ];
     for (key, value, words) in cases {
         assert_refused(read(with(key, value)), Kind::Corrupt, words);
@@ -118,16 +176,56 @@ fn hostile_values_of_config_json_are_refused_naming_the_key() {
 fn hostile_values_of_gguf_are_refused_naming_the_key() {
     use gguf::Value::{F32, I32, String, U32, U64};
     let cases = [
-        ("llama.attention.head_count", Some(U32(0)), "llama.attention.head_count"),
-        ("llama.attention.head_count", Some(I32(-1)), "llama.attention.head_count"),
-        ("llama.attention.head_count_kv", Some(U32(8)), "llama.attention.head_count_kv"),
-        ("llama.embedding_length", Some(U32(9)), "llama.embedding_length must be a multiple"),
-        ("llama.block_count", Some(U32(1_000_000_000)), "llama.block_count"),
-        ("llama.block_count", None, "llama.block_count must be present"),
-        ("llama.context_length", Some(U64(1 << 63)), "llama.context_length"),
-        ("llama.vocab_size", Some(U32(9)), "llama.vocab_size must be the 10 rows"),
-        ("llama.rope.freq_base", Some(F32(0.0)), "llama.rope.freq_base"),
-        ("llama.rope.freq_base", Some(F32(f32::NAN)), "llama.rope.freq_base"),
+        (
+            "llama.attention.head_count",
+            Some(U32(0)),
+            "llama.attention.head_count",
+        ),
+        (
+            "llama.attention.head_count",
+            Some(I32(-1)),
+            "llama.attention.head_count",
+        ),
+        (
+            "llama.attention.head_count_kv",
+            Some(U32(8)),
+            "llama.attention.head_count_kv",
+        ),
+        (
+            "llama.embedding_length",
+            Some(U32(9)),
+            "llama.embedding_length must be a multiple",
+        ),
+        (
+            "llama.block_count",
+            Some(U32(1_000_000_000)),
+            "llama.block_count",
+        ),
+        (
+            "llama.block_count",
+            None,
+            "llama.block_count must be present",
+        ),
+        (
+            "llama.context_length",
+            Some(U64(1 << 63)),
+            "llama.context_length",
+        ),
+        (
+            "llama.vocab_size",
+            Some(U32(9)),
+            "llama.vocab_size must be the 10 rows",
+        ),
+        (
+            "llama.rope.freq_base",
+            Some(F32(0.0)),
+            "llama.rope.freq_base",
+        ),
+        (
+            "llama.rope.freq_base",
+            Some(F32(f32::NAN)),
+            "llama.rope.freq_base",
+        ),
         (
             "llama.attention.layer_norm_rms_epsilon",
             Some(F32(-1e-5)),
@@ -138,7 +236,11 @@ fn hostile_values_of_gguf_are_refused_naming_the_key() {
             None,
             "llama.attention.layer_norm_rms_epsilon must be present",
         ),
-        ("llama.feed_forward_length", Some(String("12".into())), "llama.feed_forward_length"),
+        (
+            "llama.feed_forward_length",
+            Some(String("12".into())),
+            "llama.feed_forward_length",
+        ),
     ];
     for (key, value, words) in cases {
         assert_refused(read_gguf(key, value), Kind::Corrupt, words);
@@ -149,24 +251,64 @@ fn hostile_values_of_gguf_are_refused_naming_the_key() {
 fn what_we_do_not_do_is_refused_by_name() {
     let nested = json!({"full_attention": {"rope_type": "default"}});
     let cases: Vec<(&str, Value, &str)> = vec![
-        ("quantization_config", json!({"quant_method": "gptq"}), "quantization_config gptq"),
+        (
+            "quantization_config",
+            json!({"quant_method": "gptq"}),
+            "quantization_config gptq",
+        ),
         ("quantization_config", json!({}), "quantization_config"),
-        ("rope_scaling", json!({"type": "dynamic", "factor": 2}), "rope scaling dynamic"),
-        ("rope_scaling", json!({"rope_type": "longrope"}), "rope scaling longrope"),
+        (
+            "rope_scaling",
+            json!({"type": "dynamic", "factor": 2}),
+            "rope scaling dynamic",
+        ),
+        (
+            "rope_scaling",
+            json!({"rope_type": "longrope"}),
+            "rope scaling longrope",
+        ),
         ("rope_parameters", nested, "per layer type"),
-        ("partial_rotary_factor", json!(0.5), "partial_rotary_factor = 0.5"),
+        (
+            "partial_rotary_factor",
+            json!(0.5),
+            "partial_rotary_factor = 0.5",
+        ),
         ("hidden_act", json!("quick_gelu"), "hidden_act quick_gelu"),
-        ("tokenmill", json!({"sparsity": {"format": "24"}}), "tokenmill.sparsity"),
+        (
+            "tokenmill",
+            json!({"sparsity": {"format": "24"}}),
+            "tokenmill.sparsity",
+        ),
     ];
     for (key, value, words) in cases {
         assert_refused(read(with(key, Some(value))), Kind::Unsupported, words);
     }
     let cases = [
-        ("llama.expert_count", gguf::Value::U32(8), "llama.expert_count"),
-        ("llama.rope.dimension_count", gguf::Value::U32(1), "llama.rope.dimension_count = 1"),
-        ("llama.attention.value_length", gguf::Value::U32(4), "llama.attention.value_length = 4"),
-        ("llama.attention.causal", gguf::Value::Bool(false), "llama.attention.causal"),
-        ("llama.rope.scaling.type", gguf::Value::String("longrope".into()), "longrope"),
+        (
+            "llama.expert_count",
+            gguf::Value::U32(8),
+            "llama.expert_count",
+        ),
+        (
+            "llama.rope.dimension_count",
+            gguf::Value::U32(1),
+            "llama.rope.dimension_count = 1",
+        ),
+        (
+            "llama.attention.value_length",
+            gguf::Value::U32(4),
+            "llama.attention.value_length = 4",
+        ),
+        (
+            "llama.attention.causal",
+            gguf::Value::Bool(false),
+            "llama.attention.causal",
+        ),
+        (
+            "llama.rope.scaling.type",
+            gguf::Value::String("longrope".into()),
+            "longrope",
+        ),
     ];
     for (key, value, words) in cases {
         assert_refused(read_gguf(key, Some(value)), Kind::Unsupported, words);
@@ -182,7 +324,10 @@ fn an_unknown_architecture_is_refused_by_name_with_the_list() {
         let result = read(with("architectures", Some(json!([name]))));
         assert_refused(result, Kind::Unsupported, known);
     }
-    let result = read_gguf("general.architecture", Some(gguf::Value::String("gpt2".into())));
+    let result = read_gguf(
+        "general.architecture",
+        Some(gguf::Value::String("gpt2".into())),
+    );
     assert_refused(result, Kind::Unsupported, "gpt2");
     let result = read_gguf("general.architecture", None);
     assert_refused(result, Kind::Unsupported, "(none)");
@@ -198,7 +343,10 @@ fn a_long_name_from_a_file_is_cut() {
 #[test]
 fn the_model_type_decides_where_no_class_is_given() {
     let mut config = with("architectures", None);
-    assert_eq!(read(config.clone()).expect("a llama").architecture.name, "llama");
+    assert_eq!(
+        read(config.clone()).expect("a llama").architecture.name,
+        "llama"
+    );
     config.insert("model_type".into(), json!("mamba"));
     assert_refused(read(config), Kind::Unsupported, "mamba");
 }
@@ -226,8 +374,14 @@ fn windows(mut config: Map<String, Value>, pairs: &[(&str, Value)]) -> Vec<Optio
 fn mistral_looks_through_a_window_in_every_layer() {
     let mistral = with("architectures", Some(json!(["MistralForCausalLM"])));
     assert_eq!(windows(mistral.clone(), &[]), [Some(4096); 2]);
-    assert_eq!(windows(mistral.clone(), &[("sliding_window", json!(7))]), [Some(7); 2]);
-    assert_eq!(windows(mistral, &[("sliding_window", Value::Null)]), [None; 2]);
+    assert_eq!(
+        windows(mistral.clone(), &[("sliding_window", json!(7))]),
+        [Some(7); 2]
+    );
+    assert_eq!(
+        windows(mistral, &[("sliding_window", Value::Null)]),
+        [None; 2]
+    );
 }
 
 #[test]
@@ -242,10 +396,19 @@ fn qwen_has_windows_only_when_it_says_so() {
         windows(qwen.clone(), &[window.clone(), on.clone(), first.clone()]),
         [None, Some(7)]
     );
-    let kinds = ("layer_types", json!(["sliding_attention", "full_attention"]));
-    assert_eq!(windows(qwen.clone(), &[window, on.clone(), kinds]), [Some(7), None]);
+    let kinds = (
+        "layer_types",
+        json!(["sliding_attention", "full_attention"]),
+    );
+    assert_eq!(
+        windows(qwen.clone(), &[window, on.clone(), kinds]),
+        [Some(7), None]
+    );
     let mut odd = qwen;
-    for (key, value) in [on, ("layer_types", json!(["linear_attention", "full_attention"]))] {
+    for (key, value) in [
+        on,
+        ("layer_types", json!(["linear_attention", "full_attention"])),
+    ] {
         odd.insert(key.to_owned(), value);
     }
     assert_refused(read(odd), Kind::Unsupported, "linear_attention");
@@ -260,11 +423,20 @@ fn layers_of_a_pruned_model_have_their_own_sizes() {
     pruned.insert("head_dim".into(), json!(2));
     let sizes = |config: ModelConfig| {
         let layers = config.layers.into_iter();
-        layers.map(|layer| (layer.heads, layer.kv_heads, layer.inner)).collect::<Vec<_>>()
+        layers
+            .map(|layer| (layer.heads, layer.kv_heads, layer.inner))
+            .collect::<Vec<_>>()
     };
-    assert_eq!(sizes(read(pruned).expect("a sound config")), [(2, 1, 4), (4, 2, 12)]);
+    assert_eq!(
+        sizes(read(pruned).expect("a sound config")),
+        [(2, 1, 4), (4, 2, 12)]
+    );
     let short = with("tokenmill", Some(json!({"layers": [{}]})));
-    assert_refused(read(short), Kind::Corrupt, "layers must be a list of 2 objects");
+    assert_refused(
+        read(short),
+        Kind::Corrupt,
+        "layers must be a list of 2 objects",
+    );
     let array = gguf::Value::Array(gguf::Array::I32(vec![4, 12]));
     let config = read_gguf("llama.feed_forward_length", Some(array)).expect("sound metadata");
     assert_eq!(sizes(config), [(4, 2, 4), (4, 2, 12)]);
@@ -275,7 +447,10 @@ fn a_program_of_a_pruned_model_has_a_register_for_each_width() {
     let layers = json!([
         {"num_attention_heads": 2, "num_key_value_heads": 1, "intermediate_size": 4}, {}
     ]);
-    let checkpoint = json_checkpoint(with("tokenmill", Some(json!({"layers": layers}))), tensors());
+    let checkpoint = json_checkpoint(
+        with("tokenmill", Some(json!({"layers": layers}))),
+        tensors(),
+    );
     let program = build(&checkpoint).expect("a llama");
     assert_eq!(program.regs.iter().filter(|&&width| width == 4).count(), 2);
     assert_eq!(program.shape.kv[0].heads, 1);
@@ -284,17 +459,28 @@ fn a_program_of_a_pruned_model_has_a_register_for_each_width() {
 #[test]
 fn only_gguf_llamas_have_paired_rows() {
     let paired = |program: &tokenmill_model::Program| {
-        let paired = program.weights.iter().filter(|spec| spec.order != RowOrder::Plain);
+        let paired = program
+            .weights
+            .iter()
+            .filter(|spec| spec.order != RowOrder::Plain);
         paired.map(|spec| spec.name.clone()).collect::<Vec<_>>()
     };
     let json = build(&json_checkpoint(config(), tensors())).expect("a llama");
     assert!(paired(&json).is_empty());
     let gguf = build(&gguf_checkpoint(metadata(), gguf_tensors())).expect("a llama");
-    let expected = ["blk.0.attn_q", "blk.0.attn_k", "blk.1.attn_q", "blk.1.attn_k"];
+    let expected = [
+        "blk.0.attn_q",
+        "blk.0.attn_k",
+        "blk.1.attn_q",
+        "blk.1.attn_k",
+    ];
     assert_eq!(paired(&gguf), expected.map(|name| format!("{name}.weight")));
     let qwen = metadata().into_iter().map(|(key, value)| match key {
         "general.architecture" => (key, gguf::Value::String("qwen2".into())),
-        _ => (Box::leak(key.replace("llama", "qwen2").into_boxed_str()) as &'static str, value),
+        _ => (
+            Box::leak(key.replace("llama", "qwen2").into_boxed_str()) as &'static str,
+            value,
+        ),
     });
     let qwen = build(&gguf_checkpoint(qwen.collect(), gguf_tensors())).expect("a qwen2");
     assert!(paired(&qwen).is_empty());
@@ -305,7 +491,12 @@ fn frequency_factors_of_the_wrong_size_or_sign_are_refused() {
     let mut tensors = gguf_tensors();
     tensors.push(support::f32("rope_freqs.weight", &[2]));
     let error = build(&gguf_checkpoint(metadata(), tensors)).expect_err("wrong size");
-    assert!(error.to_string().contains("rope_freqs.weight is [2], expected [1]"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("rope_freqs.weight is [2], expected [1]"),
+        "{error}"
+    );
     let mut tensors = gguf_tensors();
     tensors.push(support::f32("rope_freqs.weight", &[1]));
     let error = build(&gguf_checkpoint(metadata(), tensors)).expect_err("zero");

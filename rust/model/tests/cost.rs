@@ -82,7 +82,9 @@ fn program(sizes: &Sizes) -> Program {
     });
     let config = config.as_object().expect("an object").clone();
     let checkpoint = support::json_checkpoint(config, Vec::new());
-    ModelConfig::read(&checkpoint).expect("sound sizes").program()
+    ModelConfig::read(&checkpoint)
+        .expect("sound sizes")
+        .program()
 }
 
 fn shape(spans: Vec<SpanShape>, logits_rows: usize) -> StepShape {
@@ -115,7 +117,10 @@ fn prefill(sequences: usize, len: usize) -> StepShape {
 
 fn sum(program: &Program, costs: &[OpCost], filter: impl Fn(&Op) -> bool) -> OpCost {
     let pairs = program.ops.iter().zip(costs);
-    pairs.filter(|(op, _)| filter(op)).map(|(_, cost)| *cost).sum()
+    pairs
+        .filter(|(op, _)| filter(op))
+        .map(|(_, cost)| *cost)
+        .sum()
 }
 
 fn is_product(op: &Op) -> bool {
@@ -128,7 +133,10 @@ fn assert_printed(got: f64, printed: f64, digits: i32) {
     let exponent = got.abs().log10().floor() as i32 - digits + 1;
     let unit = 10_f64.powi(exponent);
     let rounded = (got / unit).round() * unit;
-    assert!((rounded - printed).abs() < unit * 1e-6, "{got} is not {printed}");
+    assert!(
+        (rounded - printed).abs() < unit * 1e-6,
+        "{got} is not {printed}"
+    );
 }
 
 #[test]
@@ -184,9 +192,15 @@ fn llama_7b_as_a_whole_is_the_paragraph_of_the_specification() {
     let body = sum(&program, &costs, |op| !matches!(op, Op::Logits(_)));
     assert_printed(head.flops as f64, 2.10e9, 3);
     assert_printed(body.flops as f64, 1.1056e14, 5);
-    let linears = sum(&program, &costs, |op| is_product(op) && !matches!(op, Op::Logits(_)));
+    let linears = sum(&program, &costs, |op| {
+        is_product(op) && !matches!(op, Op::Logits(_))
+    });
     let attention = sum(&program, &costs, |op| matches!(op, Op::Attention(_)));
-    assert_printed(100.0 * linears.matrix_flops as f64 / body.flops as f64, 95.97, 4);
+    assert_printed(
+        100.0 * linears.matrix_flops as f64 / body.flops as f64,
+        95.97,
+        4,
+    );
     assert_printed(100.0 * attention.flops as f64 / body.flops as f64, 4.01, 3);
     let costs = step_cost(&program, &weights, &decode(8, 1024));
     let head = sum(&program, &costs, |op| matches!(op, Op::Logits(_)));
@@ -214,7 +228,9 @@ fn llama_3_8b_is_the_fixture_of_the_specification() {
     assert_printed(all.matrix_flops as f64, 1.5546e10, 5);
     let floor_bytes = (products.weight_bytes + all.kv_read_bytes) as f64;
     assert_printed(floor_bytes / 4.3e12 * 1e3, 3.522, 4);
-    let many: OpCost = step_cost(&program, &weights, &decode(64, 1024)).into_iter().sum();
+    let many: OpCost = step_cost(&program, &weights, &decode(64, 1024))
+        .into_iter()
+        .sum();
     assert_printed(many.matrix_flops as f64, 9.9496e11, 5);
     let floor_bytes = (products.weight_bytes + many.kv_read_bytes) as f64;
     assert_printed(floor_bytes / 4.3e12 * 1e3, 5.488, 4);
@@ -226,7 +242,9 @@ fn qwen3_06b_is_the_fixture_of_the_specification() {
     let weights = WeightBytes::uniform(&program, 2);
     let costs = step_cost(&program, &weights, &decode(1, 1024));
     let head = sum(&program, &costs, |op| matches!(op, Op::Logits(_)));
-    let matrices = sum(&program, &costs, |op| is_product(op) && !matches!(op, Op::Logits(_)));
+    let matrices = sum(&program, &costs, |op| {
+        is_product(op) && !matches!(op, Op::Logits(_))
+    });
     let head_norms = 28 * 2 * 128;
     assert_eq!(head.weight_bytes, 2 * 155_582_464);
     assert_eq!(matrices.weight_bytes, 2 * (440_401_920 + head_norms));
@@ -234,7 +252,11 @@ fn qwen3_06b_is_the_fixture_of_the_specification() {
     assert_printed(matrix_bytes as f64, 1.192e9, 4);
     let all: OpCost = costs.into_iter().sum();
     assert_eq!(all.kv_read_bytes, 1024 * 114_688);
-    assert_printed((matrix_bytes + all.kv_read_bytes) as f64 / 4.3e12 * 1e3, 0.3045, 4);
+    assert_printed(
+        (matrix_bytes + all.kv_read_bytes) as f64 / 4.3e12 * 1e3,
+        0.3045,
+        4,
+    );
 }
 
 /// Bytes of the default model's weights by the encodings of its file.
@@ -296,13 +318,25 @@ fn visible_pairs_equal_a_count_of_every_pair() {
                 at <= offset + row && window.is_none_or(|window| at + window > offset + row)
             };
             let end = offset + rows;
-            let pairs = (0..rows).map(|row| (0..end).filter(|&at| sees(row, at)).count()).sum::<usize>();
-            let tokens = (0..end).filter(|&at| (0..rows).any(|row| sees(row, at))).count();
+            let pairs = (0..rows)
+                .map(|row| (0..end).filter(|&at| sees(row, at)).count())
+                .sum::<usize>();
+            let tokens = (0..end)
+                .filter(|&at| (0..rows).any(|row| sees(row, at)))
+                .count();
             let step = shape(vec![SpanShape { rows, offset }], 0);
             let costs = step_cost(&tiny, &weights, &step);
             let attention = sum(&tiny, &costs, |op| matches!(op, Op::Attention(_)));
-            assert_eq!(attention.matrix_flops, (4 * 4 * 2 * pairs) as u64, "{rows} {offset} {window:?}");
-            assert_eq!(attention.kv_read_bytes, (2 * 2 * 2 * 2 * tokens) as u64, "{rows} {offset} {window:?}");
+            assert_eq!(
+                attention.matrix_flops,
+                (4 * 4 * 2 * pairs) as u64,
+                "{rows} {offset} {window:?}"
+            );
+            assert_eq!(
+                attention.kv_read_bytes,
+                (2 * 2 * 2 * 2 * tokens) as u64,
+                "{rows} {offset} {window:?}"
+            );
         }
     }
 }
@@ -311,11 +345,20 @@ fn visible_pairs_equal_a_count_of_every_pair() {
 fn a_prefill_in_chunks_computes_what_one_prefill_does() {
     let program = program(&SMOLLM2);
     let weights = WeightBytes::uniform(&program, 2);
-    let total = |step: &StepShape| step_cost(&program, &weights, step).into_iter().sum::<OpCost>();
-    let whole = total(&shape(vec![SpanShape { rows: 100, offset: 0 }], 1));
-    let chunks = [(0, 64, 0), (64, 30, 0), (94, 6, 1)].map(|(offset, rows, logits)| {
-        total(&shape(vec![SpanShape { rows, offset }], logits))
-    });
+    let total = |step: &StepShape| {
+        step_cost(&program, &weights, step)
+            .into_iter()
+            .sum::<OpCost>()
+    };
+    let whole = total(&shape(
+        vec![SpanShape {
+            rows: 100,
+            offset: 0,
+        }],
+        1,
+    ));
+    let chunks = [(0, 64, 0), (64, 30, 0), (94, 6, 1)]
+        .map(|(offset, rows, logits)| total(&shape(vec![SpanShape { rows, offset }], logits)));
     let chunked: OpCost = chunks.into_iter().sum();
     assert_eq!(whole.flops, chunked.flops);
     assert_eq!(whole.kv_write_bytes, chunked.kv_write_bytes);
@@ -326,15 +369,28 @@ fn a_prefill_in_chunks_computes_what_one_prefill_does() {
 fn a_mixed_step_reads_weights_once() {
     let program = program(&SMOLLM2);
     let weights = WeightBytes::uniform(&program, 2);
-    let total = |step: &StepShape| step_cost(&program, &weights, step).into_iter().sum::<OpCost>();
-    let decode_span = SpanShape { rows: 1, offset: 77 };
-    let chunk_span = SpanShape { rows: 32, offset: 16 };
+    let total = |step: &StepShape| {
+        step_cost(&program, &weights, step)
+            .into_iter()
+            .sum::<OpCost>()
+    };
+    let decode_span = SpanShape {
+        rows: 1,
+        offset: 77,
+    };
+    let chunk_span = SpanShape {
+        rows: 32,
+        offset: 16,
+    };
     let mixed = total(&shape(vec![decode_span, chunk_span], 1));
     let alone = total(&shape(vec![decode_span], 1));
     let chunk = total(&shape(vec![chunk_span], 0));
     assert_eq!(mixed.flops, alone.flops + chunk.flops);
     assert_eq!(mixed.weight_bytes, alone.weight_bytes);
-    assert_eq!(mixed.kv_read_bytes, alone.kv_read_bytes + chunk.kv_read_bytes);
+    assert_eq!(
+        mixed.kv_read_bytes,
+        alone.kv_read_bytes + chunk.kv_read_bytes
+    );
 }
 
 #[test]

@@ -2,7 +2,9 @@
 
 mod support;
 
-use support::{Header, config, f32, gguf_checkpoint, gguf_tensors, json_checkpoint, metadata, tensors};
+use support::{
+    Header, config, f32, gguf_checkpoint, gguf_tensors, json_checkpoint, metadata, tensors,
+};
 use tokenmill_core::{HasKind, Kind};
 use tokenmill_formats::{Checkpoint, Config, Encoding};
 use tokenmill_model::{
@@ -76,15 +78,25 @@ fn buffers_and_a_repeated_head_are_no_problem() {
     tied.insert("tie_word_embeddings".into(), true.into());
     let checkpoint = json_checkpoint(tied, tensors);
     let program = build(&checkpoint).expect("a llama");
-    assert!(program.weights.iter().all(|spec| spec.name != "lm_head.weight"));
+    assert!(
+        program
+            .weights
+            .iter()
+            .all(|spec| spec.name != "lm_head.weight")
+    );
     Weights::new(&program, &checkpoint).expect("the head repeats the embedding");
 }
 
 /// One weight of a file whose element at (row, column) is 100 * row + column.
 fn read(spec: &WeightSpec, file: [usize; 2]) -> Result<Vec<f32>, String> {
-    let elements = (0..file[0]).flat_map(|row| (0..file[1]).map(move |at| 100.0 * row as f32 + at as f32));
+    let elements =
+        (0..file[0]).flat_map(|row| (0..file[1]).map(move |at| 100.0 * row as f32 + at as f32));
     let bytes = elements.flat_map(f32::to_le_bytes).collect();
-    let shape = if spec.shape.len() == 1 { vec![file[0]] } else { file.to_vec() };
+    let shape = if spec.shape.len() == 1 {
+        vec![file[0]]
+    } else {
+        file.to_vec()
+    };
     read_from(spec, (spec.name.clone(), Encoding::F32, shape, bytes))
 }
 
@@ -113,7 +125,10 @@ fn read_from(
     let weights = Weights::new(&program, &checkpoint).map_err(|error| error.to_string())?;
     let tensor = weights.tensor(WeightId(0)).expect("reads");
     assert_eq!(tensor.shape, spec.shape);
-    assert_eq!(tensor.bytes.len() as u64, weights.len_bytes(WeightId(0)).expect("is there"));
+    assert_eq!(
+        tensor.bytes.len() as u64,
+        weights.len_bytes(WeightId(0)).expect("is there")
+    );
     Ok(tensor.to_f32().expect("decodes"))
 }
 
@@ -153,8 +168,14 @@ fn a_slice_takes_its_rows_of_a_fused_tensor() {
         }),
         ..spec(&[len * repeat, 1])
     };
-    assert_eq!(read(&slice(2, 2, 2, 1), [6, 1]).expect("fits"), [200.0, 300.0]);
-    assert_eq!(read(&slice(1, 1, 3, 2), [6, 1]).expect("fits"), [100.0, 400.0]);
+    assert_eq!(
+        read(&slice(2, 2, 2, 1), [6, 1]).expect("fits"),
+        [200.0, 300.0]
+    );
+    assert_eq!(
+        read(&slice(1, 1, 3, 2), [6, 1]).expect("fits"),
+        [100.0, 400.0]
+    );
     let error = read(&slice(1, 1, 3, 3), [6, 1]).expect_err("too few rows");
     assert!(error.contains("w is [6, 1], expected [8, 1]"), "{error}");
 }
@@ -219,7 +240,10 @@ fn quantised_rows_move_whole_and_never_apart() {
         ..paired
     };
     let error = read_from(&turned, tensor).expect_err("blocks cannot be turned");
-    assert!(error.contains("w is Q8_0, expected plain floats"), "{error}");
+    assert!(
+        error.contains("w is Q8_0, expected plain floats"),
+        "{error}"
+    );
 }
 
 /// Bits of a half-precision 1, all that the test needs.

@@ -75,7 +75,13 @@ impl Engine {
             return Err(raise(py, tokenmill::Kind::InvalidRequest, message, Some("messages")));
         }
         let messages = messages.iter().map(|message| to_message(&message)).collect::<PyResult<Vec<_>>>()?;
-        let options = tokenmill::RenderOptions { add_generation_prompt, ..Default::default() };
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let seconds = now.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX));
+        let options = tokenmill::RenderOptions {
+            add_generation_prompt,
+            date: Some(tokenmill::Date::from_unix_seconds(seconds)),
+            ..Default::default()
+        };
         let door = self.host.door();
         py.detach(|| door.lexicon().render(&messages, &options)).map_err(|error| convert(py, &error))
     }
@@ -162,5 +168,5 @@ fn to_message(message: &Bound<'_, PyAny>) -> PyResult<tokenmill::Message> {
             return Err(PyTypeError::new_err(format!("a message has no key {key}; known are role, content and name")));
         }
     }
-    Ok(tokenmill::Message::new(text("role")?, text("content")?))
+    Ok(tokenmill::Message::new(&text("role")?, &text("content")?))
 }

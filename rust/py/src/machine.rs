@@ -4,6 +4,8 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use crate::errors::convert;
+
 /// Read bandwidth (bytes/s) and peaks (operations/s) of `threads` threads, each measured for about
 /// `seconds`.
 #[pyfunction]
@@ -14,7 +16,8 @@ pub(crate) fn measure_machine(py: Python<'_>, seconds: f64, threads: usize) -> P
     if !(1..=1024).contains(&threads) {
         return Err(PyValueError::new_err("threads must be 1 to 1024"));
     }
-    let figures = py.detach(|| tokenmill::measure_machine(seconds, threads));
+    let each = std::time::Duration::from_secs_f64(seconds);
+    let figures = py.detach(|| tokenmill::measure_machine(each, threads)).map_err(|error| convert(py, &error))?;
     let dict = PyDict::new(py);
     for (name, figure) in figures {
         dict.set_item(name, figure)?;

@@ -1,4 +1,4 @@
-"""Feeding prompts, joining events: order, bounds, cancelling, refusals. On an engine that echoes."""
+"""Feeding prompts, joining events: order, bounds, cancelling, refusals. On an echoing engine."""
 
 import gc
 import itertools

@@ -54,6 +54,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if mode == "loop":
             self._reply(302, b"", "text/html", location=self.path)
             return
+        if mode == "away":
+            self._reply(302, b"", "text/html", location="http://index.invalid/simple/")
+            return
         if is_wheel:
             self._send_wheel()
             return

@@ -41,7 +41,7 @@ def configuration(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(params=["pip", "urllib"])
 def door(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Which client downloads."""
-    monkeypatch.setattr(pip_download, "has_pip", lambda: request.param == "pip")
+    monkeypatch.setattr(pip_download, "find_pip", lambda: "pip" if request.param == "pip" else None)
     return request.param
 
 

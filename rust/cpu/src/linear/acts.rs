@@ -39,7 +39,11 @@ impl ActForm {
         };
         let stride = bytes.next_multiple_of(LINE_BYTES);
         // Rows a multiple of a page apart would all fall into one set of the first cache.
-        let skew = if stride.is_multiple_of(4096) { LINE_BYTES } else { 0 };
+        let skew = if stride.is_multiple_of(4096) {
+            LINE_BYTES
+        } else {
+            0
+        };
         (stride + skew, metas)
     }
 
@@ -58,8 +62,15 @@ pub(crate) struct ActBuffer {
 
 impl ActBuffer {
     /// Room for `rows_max` rows in any of `uses`: (form, inputs).
-    pub(crate) fn new(rows_max: usize, uses: impl IntoIterator<Item = (ActForm, usize)>) -> Result<Self> {
-        let bytes = uses.into_iter().map(|(form, k)| form.bytes(rows_max, k)).max().unwrap_or(0);
+    pub(crate) fn new(
+        rows_max: usize,
+        uses: impl IntoIterator<Item = (ActForm, usize)>,
+    ) -> Result<Self> {
+        let bytes = uses
+            .into_iter()
+            .map(|(form, k)| form.bytes(rows_max, k))
+            .max()
+            .unwrap_or(0);
         let arena = Arena::new(bytes.next_multiple_of(LINE_BYTES))?;
         let mut region = arena.take(bytes)?;
         if cfg!(debug_assertions) {
@@ -71,7 +82,10 @@ impl ActBuffer {
 
     /// The buffer laid out for one form and width. What an earlier view prepared is lost.
     pub(crate) fn view(&self, form: ActForm, k: usize) -> ActView {
-        assert!(form.bytes(self.rows_max, k) <= self.region.len(), "{form:?} x {k} was not planned");
+        assert!(
+            form.bytes(self.rows_max, k) <= self.region.len(),
+            "{form:?} x {k} was not planned"
+        );
         let (stride, metas) = form.row(k);
         let data = self.region.as_ptr().cast_mut();
         ActView {
@@ -139,6 +153,7 @@ pub(crate) unsafe fn prepare_rows(level: Level, view: &ActView, input: RowsIn, r
 ///
 /// # Safety
 /// As for `prepare_rows`, for this row.
+#[expect(clippy::cast_ptr_alignment, reason = "rows start on 64-byte lines")]
 pub(crate) unsafe fn prepare_row(level: Level, view: &ActView, row: usize, values: &[f32]) {
     assert!(row < view.rows_max && values.len() == view.k);
     let k = view.k;
@@ -164,7 +179,9 @@ pub(crate) unsafe fn prepare_row(level: Level, view: &ActView, row: usize, value
             let codes = unsafe { std::slice::from_raw_parts_mut(start.cast::<i8>(), padded) };
             codes[k..].fill(0);
             // SAFETY: entries of row `row` lie behind the values; `GroupMeta` is aligned since strides are lines.
-            let meta = unsafe { std::slice::from_raw_parts_mut(view.meta.add(row * view.metas), view.metas) };
+            let meta = unsafe {
+                std::slice::from_raw_parts_mut(view.meta.add(row * view.metas), view.metas)
+            };
             quantise_row(level, values, (group, sums), &mut codes[..k], meta);
         }
     }

@@ -11,6 +11,12 @@ use super::tile::{GEMV_ROWS_MAX, Tile, TileSet};
 use crate::isa::Level;
 use crate::pack::{PackedMatrix, ROWS};
 
+/// How far ahead of its use a single stream of weights asks for a line.
+const STREAM_AHEAD_BYTES: usize = 3072;
+/// Up to this size, several blocks walked at once ask for the same line of the next blocks: short streams would
+/// otherwise start cold every time. Longer ones need not, and would push each other out of the first cache.
+const PANEL_BYTES_MAX: usize = 32 << 10;
+
 /// A matrix of f32 to write.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct OutView {
@@ -37,14 +43,22 @@ pub(crate) unsafe fn matmul(
     (rows, blocks): (Range<usize>, Range<usize>),
     out: OutView,
 ) {
-    assert_eq!((acts.form, acts.k), (weights.act_form(), weights.k()), "activations of another matrix");
+    assert_eq!(
+        (acts.form, acts.k),
+        (weights.act_form(), weights.k()),
+        "activations of another matrix"
+    );
     assert!(rows.end <= acts.rows_max && blocks.end <= weights.blocks());
     if rows.is_empty() || blocks.is_empty() {
         return;
     }
     let set = tile_set(level, weights);
     let is_gemv = rows.len() <= GEMV_ROWS_MAX;
-    let per_tile = if is_gemv { set.gemv_blocks } else { set.gemm_blocks };
+    let per_tile = if is_gemv {
+        set.gemv_blocks
+    } else {
+        set.gemm_blocks
+    };
     let mut first = blocks.start;
     while first < blocks.end {
         // The largest power of two that is left.
@@ -52,6 +66,8 @@ pub(crate) unsafe fn matmul(
         let panel = Tile {
             shape: weights.shape(),
             weights: weights.block_ptr(first),
+            ahead: std::ptr::null(),
+            ahead_shift: 0,
             blocks: count,
             acts: acts.data,
             act_stride: acts.stride,
@@ -75,10 +91,20 @@ pub(crate) unsafe fn matmul(
 unsafe fn walk_rows(set: &TileSet, panel: &Tile<'_>, rows: Range<usize>) {
     let tiles = set.tiles[panel.blocks.ilog2() as usize];
     let count = rows.len().div_ceil(tiles.len());
+    let panel_bytes = panel.blocks * panel.shape.block_bytes;
+    let next = if panel.blocks == 1 || panel_bytes > PANEL_BYTES_MAX && count == 1 {
+        panel.weights.wrapping_add(STREAM_AHEAD_BYTES)
+    } else {
+        panel.weights.wrapping_add(panel_bytes)
+    };
+    // The first 2^shift tiles together ask for the next panel, each for its share.
+    let ahead_shift = count.ilog2();
     let mut start = rows.start;
     for index in 0..count {
         let height = (rows.end - start).div_ceil(count - index);
         let tile = Tile {
+            ahead: next.wrapping_add((index * panel_bytes) >> ahead_shift),
+            ahead_shift,
             acts: panel.acts.wrapping_add(start * panel.act_stride),
             meta: panel.meta.wrapping_add(start * panel.meta_stride),
             rows: height,

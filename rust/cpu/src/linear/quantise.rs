@@ -31,7 +31,9 @@ fn quantise(values: &[f32], groups: (usize, usize), codes: &mut [i8], meta: &mut
     let (group, sums) = groups;
     let chunks = values.chunks(group).zip(codes.chunks_mut(group));
     for ((values, codes), meta) in chunks.zip(meta.chunks_mut(group / sums)) {
-        let max_bits = values.iter().fold(0, |max: u32, value| max.max(value.abs().to_bits()));
+        let max_bits = values
+            .iter()
+            .fold(0, |max: u32, value| max.max(value.abs().to_bits()));
         let max_abs = f32::from_bits(max_bits);
         let (scale, inverse) = if !max_abs.is_finite() {
             (f32::NAN, 0.0)
@@ -65,7 +67,11 @@ fn narrow(values: &[f32], out: &mut [u16]) {
         let bits = value.to_bits();
         let rounded = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16;
         // A NaN stays one: rounding could carry its mantissa away.
-        *out = if value.is_nan() { bits >> 16 | 0x40 } else { rounded } as u16;
+        *out = if value.is_nan() {
+            bits >> 16 | 0x40
+        } else {
+            rounded
+        } as u16;
     }
 }
 
@@ -125,7 +131,9 @@ pub(super) fn narrow_row(level: Level, values: &[f32], out: &mut [u16]) {
         Level::Avx2 => unsafe { avx2::narrow(values, out) },
         // SAFETY: as in `quantise_row`.
         #[cfg(target_arch = "x86_64")]
-        Level::Avx512 | Level::Avx512Vnni | Level::Avx512Bf16 => unsafe { avx512::narrow(values, out) },
+        Level::Avx512 | Level::Avx512Vnni | Level::Avx512Bf16 => unsafe {
+            avx512::narrow(values, out)
+        },
         _ => narrow(values, out),
     }
 }
@@ -137,7 +145,11 @@ mod tests {
     use super::{GroupMeta, narrow_row, quantise_row};
     use crate::isa::Level;
 
-    fn quantised(level: Level, values: &[f32], groups: (usize, usize)) -> (Vec<i8>, Vec<GroupMeta>) {
+    fn quantised(
+        level: Level,
+        values: &[f32],
+        groups: (usize, usize),
+    ) -> (Vec<i8>, Vec<GroupMeta>) {
         let mut codes = vec![99; values.len()];
         let mut meta = vec![GroupMeta::default(); values.len().div_ceil(groups.1)];
         quantise_row(level, values, groups, &mut codes, &mut meta);
@@ -182,13 +194,27 @@ mod tests {
 
     #[test]
     fn bf16_agrees_with_the_half_crate_on_every_level() {
-        let mut values: Vec<f32> = (0..5000_u32).map(|i| f32::from_bits(i.wrapping_mul(0x9E37_79B9))).collect();
-        values.extend([0.0, -0.0, f32::INFINITY, f32::MAX, f32::NAN, f32::from_bits(0x7F80_0001), 1e-45]);
+        let mut values: Vec<f32> = (0..5000_u32)
+            .map(|i| f32::from_bits(i.wrapping_mul(0x9E37_79B9)))
+            .collect();
+        values.extend([
+            0.0,
+            -0.0,
+            f32::INFINITY,
+            f32::MAX,
+            f32::NAN,
+            f32::from_bits(0x7F80_0001),
+            1e-45,
+        ]);
         for level in Level::available() {
             let mut out = vec![0; values.len()];
             narrow_row(level, &values, &mut out);
             for (value, got) in values.iter().zip(out) {
-                assert_eq!(got, half::bf16::from_f32(*value).to_bits(), "{value:e} at {level}");
+                assert_eq!(
+                    got,
+                    half::bf16::from_f32(*value).to_bits(),
+                    "{value:e} at {level}"
+                );
             }
         }
     }

@@ -21,9 +21,21 @@ pub(super) fn tile_set(math: Math) -> &'static TileSet {
     const BF16: [TileFn; 4] = [tile_bf16; 4];
     const INT8: [TileFn; 4] = [tile_int8; 4];
     match math {
-        Math::F32 => &TileSet { tiles: &[&F32], gemv_blocks: 1, gemm_blocks: 1 },
-        Math::Bf16 => &TileSet { tiles: &[&BF16], gemv_blocks: 1, gemm_blocks: 1 },
-        Math::Int8 => &TileSet { tiles: &[&INT8], gemv_blocks: 1, gemm_blocks: 1 },
+        Math::F32 => &TileSet {
+            tiles: &[&F32],
+            gemv_blocks: 1,
+            gemm_blocks: 1,
+        },
+        Math::Bf16 => &TileSet {
+            tiles: &[&BF16],
+            gemv_blocks: 1,
+            gemm_blocks: 1,
+        },
+        Math::Int8 => &TileSet {
+            tiles: &[&INT8],
+            gemv_blocks: 1,
+            gemm_blocks: 1,
+        },
     }
 }
 
@@ -35,7 +47,9 @@ unsafe fn each_output(tile: &Tile<'_>, mut output: impl FnMut(&[u8], usize, usiz
     let block_bytes = tile.shape.block_bytes;
     for n in 0..tile.width {
         // SAFETY: n / 16 is below the tile's blocks.
-        let block = unsafe { std::slice::from_raw_parts(tile.weights.add(n / ROWS * block_bytes), block_bytes) };
+        let block = unsafe {
+            std::slice::from_raw_parts(tile.weights.add(n / ROWS * block_bytes), block_bytes)
+        };
         for row in 0..tile.rows {
             let value = output(block, n % ROWS, row);
             // SAFETY: output n of this row is the tile's to write.
@@ -113,11 +127,18 @@ unsafe fn tile_bf16(tile: &Tile<'_>) {
     unsafe {
         each_output(tile, |block, lane, row| {
             let (pairs, _) = acts::<bf16>(tile, row).as_chunks::<2>();
-            pairs[..tile.shape.lines].iter().enumerate().fold(0.0, |acc, (line, x)| {
-                let [a, b, c, d] = word(block, line * 64 + lane * 4);
-                let odd = bf16::from_le_bytes([c, d]).to_f32().mul_add(x[1].to_f32(), acc);
-                bf16::from_le_bytes([a, b]).to_f32().mul_add(x[0].to_f32(), odd)
-            })
+            pairs[..tile.shape.lines]
+                .iter()
+                .enumerate()
+                .fold(0.0, |acc, (line, x)| {
+                    let [a, b, c, d] = word(block, line * 64 + lane * 4);
+                    let odd = bf16::from_le_bytes([c, d])
+                        .to_f32()
+                        .mul_add(x[1].to_f32(), acc);
+                    bf16::from_le_bytes([a, b])
+                        .to_f32()
+                        .mul_add(x[0].to_f32(), odd)
+                })
         });
     }
 }
@@ -132,7 +153,10 @@ unsafe fn tile_int8(tile: &Tile<'_>) {
     unsafe {
         each_output(tile, |block, lane, row| {
             let codes = &acts::<i8>(tile, row)[..tile.shape.k];
-            let meta = std::slice::from_raw_parts(tile.meta.add(row * tile.meta_stride), tile.shape.groups);
+            let meta = std::slice::from_raw_parts(
+                tile.meta.add(row * tile.meta_stride),
+                tile.shape.groups,
+            );
             let mut acc = 0.0;
             for ((group, codes), meta) in codes.chunks(grouped.group).enumerate().zip(meta) {
                 acc = add_group(tile, grouped, (block, lane), (group, codes, meta), acc);

@@ -14,8 +14,8 @@ use super::{ActBuffer, OutView, RowsIn, matmul, prepare_rows};
 use crate::arena::Arena;
 use crate::isa::Level;
 use crate::pack::{
-    Bits, FloatMath, Grouped, IntMath, IntRow, IntRows, Layout, Math, PackPlan, PackedMatrix, ScaleKind, Stack,
-    WeightForm, Zero, gather_row, pack, write_int_rows,
+    Bits, FloatMath, Grouped, IntMath, IntRow, IntRows, Layout, Math, PackPlan, PackedMatrix,
+    ScaleKind, Stack, WeightForm, Zero, gather_row, pack, write_int_rows,
 };
 
 /// Not a value that any product gives: an output that was never written.
@@ -58,7 +58,9 @@ fn f16_places(encoding: Encoding) -> &'static [usize] {
         Encoding::Q3K => &[108],
         Encoding::Q6K => &[208],
         Encoding::Tq2_0 => &[64],
-        Encoding::Q4_0 | Encoding::Q5_0 | Encoding::Q8_0 | Encoding::Iq4Nl | Encoding::Iq4Xs => &[0],
+        Encoding::Q4_0 | Encoding::Q5_0 | Encoding::Q8_0 | Encoding::Iq4Nl | Encoding::Iq4Xs => {
+            &[0]
+        }
         _ => &[],
     }
 }
@@ -67,13 +69,19 @@ fn tensor(encoding: Encoding, n: usize, k: usize, seed: u64) -> Tensor {
     let mut noise = Noise(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
     let mut bytes = Vec::new();
     while bytes.len() < encoding.tensor_bytes(&[n, k]).unwrap() {
-        let mut block: Vec<u8> = (0..encoding.block_bytes()).map(|_| noise.bits() as u8).collect();
+        let mut block: Vec<u8> = (0..encoding.block_bytes())
+            .map(|_| noise.bits() as u8)
+            .collect();
         match encoding {
             Encoding::F32 => block.copy_from_slice(&noise.unit().to_le_bytes()),
             Encoding::F16 => block.copy_from_slice(&f16::from_f32(noise.unit()).to_le_bytes()),
-            Encoding::Bf16 => block.copy_from_slice(&half::bf16::from_f32(noise.unit()).to_le_bytes()),
+            Encoding::Bf16 => {
+                block.copy_from_slice(&half::bf16::from_f32(noise.unit()).to_le_bytes())
+            }
             Encoding::Mxfp4 => block[0] = 120 + block[0] % 8,
-            Encoding::Nvfp4 => block[..4].iter_mut().for_each(|scale| *scale = *scale % 0x40 + 8),
+            Encoding::Nvfp4 => block[..4]
+                .iter_mut()
+                .for_each(|scale| *scale = *scale % 0x40 + 8),
             _ => {}
         }
         for at in f16_places(encoding) {
@@ -90,7 +98,9 @@ fn tensor(encoding: Encoding, n: usize, k: usize, seed: u64) -> Tensor {
 
 fn encodings() -> impl Iterator<Item = Encoding> {
     let floats = [Encoding::F32, Encoding::F16, Encoding::Bf16];
-    Encoding::ALL.into_iter().filter(move |encoding| floats.contains(encoding) || encoding.int_layout().is_some())
+    Encoding::ALL
+        .into_iter()
+        .filter(move |encoding| floats.contains(encoding) || encoding.int_layout().is_some())
 }
 
 fn decoded(tensor: &Tensor) -> Vec<Vec<f32>> {
@@ -98,7 +108,12 @@ fn decoded(tensor: &Tensor) -> Vec<Vec<f32>> {
     let mut all = vec![0.0; n * k];
     for (row, out) in all.chunks_mut(k).enumerate() {
         let len = tensor.bytes.len() / n;
-        dequantize(tensor.encoding, &tensor.bytes[row * len..(row + 1) * len], out).unwrap();
+        dequantize(
+            tensor.encoding,
+            &tensor.bytes[row * len..(row + 1) * len],
+            out,
+        )
+        .unwrap();
     }
     all.chunks(k).map(<[f32]>::to_vec).collect()
 }
@@ -116,7 +131,8 @@ struct Integers {
 
 impl IntRows for Integers {
     fn read(&self, row: usize, out: &mut IntRow) -> Result<()> {
-        let mut noise = Noise((self.seed ^ (row as u64 + 1)).wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+        let mut noise =
+            Noise((self.seed ^ (row as u64 + 1)).wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
         let limit = match self.grouped.bits {
             Bits::Four => 16,
             Bits::Eight => 256,
@@ -125,8 +141,12 @@ impl IntRows for Integers {
             ScaleKind::F16 => f16::from_f32(value).to_f32(),
             ScaleKind::F32 => value,
         };
-        out.codes.iter_mut().for_each(|code| *code = (noise.bits() % limit) as u8);
-        out.scales.iter_mut().for_each(|scale| *scale = narrow(noise.unit() * self.scale));
+        out.codes
+            .iter_mut()
+            .for_each(|code| *code = (noise.bits() % limit) as u8);
+        out.scales
+            .iter_mut()
+            .for_each(|scale| *scale = narrow(noise.unit() * self.scale));
         for second in &mut out.seconds {
             *second = match self.grouped.zero {
                 Zero::Integer => (noise.bits() % limit) as f32,
@@ -140,8 +160,17 @@ impl IntRows for Integers {
 fn packed_integers(source: &Integers, math: Math, n: usize, k: usize) -> PackedMatrix {
     let stack = Stack::new(vec![n], false).unwrap();
     let plan = PackPlan::with_layout(Layout::Int(source.grouped), math, stack, k).unwrap();
-    let mut region = Arena::new(plan.bytes()).unwrap().take(plan.bytes()).unwrap();
-    write_int_rows(&plan.writer(), &[source], 0..plan.blocks(), region.as_mut_slice()).unwrap();
+    let mut region = Arena::new(plan.bytes())
+        .unwrap()
+        .take(plan.bytes())
+        .unwrap();
+    write_int_rows(
+        &plan.writer(),
+        &[source],
+        0..plan.blocks(),
+        region.as_mut_slice(),
+    )
+    .unwrap();
     plan.finish(region)
 }
 
@@ -184,8 +213,14 @@ impl Product<'_> {
 
 fn assert_written_exactly(out: &[u32], n: usize) {
     for row in out.chunks(n + 3) {
-        assert!(row[..n].iter().all(|bits| !f32::from_bits(*bits).is_nan()), "an output is NaN");
-        assert!(row[n..].iter().all(|bits| *bits == UNTOUCHED), "written beyond n");
+        assert!(
+            row[..n].iter().all(|bits| !f32::from_bits(*bits).is_nan()),
+            "an output is NaN"
+        );
+        assert!(
+            row[n..].iter().all(|bits| *bits == UNTOUCHED),
+            "written beyond n"
+        );
     }
 }
 
@@ -206,7 +241,10 @@ fn packing_keeps_every_weight_of_every_encoding() {
 
 #[test]
 fn interleaved_parts_stand_in_turns_of_sixteen() {
-    let (gate, up) = (tensor(Encoding::Q4_1, 24, 64, 3), tensor(Encoding::Q4_1, 24, 64, 4));
+    let (gate, up) = (
+        tensor(Encoding::Q4_1, 24, 64, 3),
+        tensor(Encoding::Q4_1, 24, 64, 4),
+    );
     let matrix = packed(&[&gate, &up], true, EXACT);
     assert_eq!((matrix.n(), matrix.blocks()), (64, 4));
     let mut row = vec![0.0; 64];
@@ -239,13 +277,26 @@ fn exact_products_equal_decoding_first_on_every_encoding_and_level() {
         let expected: Vec<f32> = x
             .chunks(256)
             .flat_map(|x| {
-                decoded(&file).into_iter().map(move |w| w.iter().zip(x).fold(0.0, |acc: f32, (w, x)| w.mul_add(*x, acc)))
+                decoded(&file).into_iter().map(move |w| {
+                    w.iter()
+                        .zip(x)
+                        .fold(0.0, |acc: f32, (w, x)| w.mul_add(*x, acc))
+                })
             })
             .collect();
         for level in Level::available() {
-            let product = Product { level, weights: &matrix, x: &x, rows: 7 };
+            let product = Product {
+                level,
+                weights: &matrix,
+                x: &x,
+                rows: 7,
+            };
             let out = product.whole();
-            let got: Vec<f32> = out.chunks(38).flat_map(|row| &row[..35]).map(|bits| f32::from_bits(*bits)).collect();
+            let got: Vec<f32> = out
+                .chunks(38)
+                .flat_map(|row| &row[..35])
+                .map(|bits| f32::from_bits(*bits))
+                .collect();
             assert_eq!(got, expected, "{encoding} at {level}");
         }
     }
@@ -256,10 +307,16 @@ fn int8_reference(file: &Tensor, x: &[f32]) -> Vec<f32> {
     let layout = file.encoding.int_layout().unwrap();
     let (n, k) = (file.shape[0], file.shape[1]);
     let span = layout.group.max(32);
-    let scales: Vec<f32> = x.chunks(span).map(|x| x.iter().fold(0.0, |m: f32, v| m.max(v.abs())) / 127.0).collect();
+    let scales: Vec<f32> = x
+        .chunks(span)
+        .map(|x| x.iter().fold(0.0, |m: f32, v| m.max(v.abs())) / 127.0)
+        .collect();
     let codes: Vec<i64> = (0..k)
         .map(|at| {
-            let max = x[at / span * span..].iter().take(span).fold(0.0, |m: f32, v| m.max(v.abs()));
+            let max = x[at / span * span..]
+                .iter()
+                .take(span)
+                .fold(0.0, |m: f32, v| m.max(v.abs()));
             (x[at] * (127.0 / max)).round_ties_even() as i64
         })
         .collect();
@@ -268,10 +325,21 @@ fn int8_reference(file: &Tensor, x: &[f32]) -> Vec<f32> {
             let groups = k / layout.group;
             let mut ints = IntRow::new(k, groups);
             let has_minima = layout.zero == tokenmill_formats::IntZero::Minima;
-            let minima = if has_minima { &mut ints.seconds[..] } else { &mut [] };
+            let minima = if has_minima {
+                &mut ints.seconds[..]
+            } else {
+                &mut []
+            };
             let len = file.bytes.len() / n;
             let bytes = &file.bytes[row * len..(row + 1) * len];
-            unpack_row(file.encoding, bytes, &mut ints.codes, &mut ints.scales, minima).unwrap();
+            unpack_row(
+                file.encoding,
+                bytes,
+                &mut ints.codes,
+                &mut ints.scales,
+                minima,
+            )
+            .unwrap();
             (0..groups).fold(0.0, |acc: f32, group| {
                 let span_scale = scales[group * layout.group / span];
                 let inputs = group * layout.group..(group + 1) * layout.group;
@@ -279,7 +347,10 @@ fn int8_reference(file: &Tensor, x: &[f32]) -> Vec<f32> {
                     tokenmill_formats::IntZero::Fixed(zero) => i64::from(zero),
                     tokenmill_formats::IntZero::Minima => 0,
                 };
-                let sum: i64 = inputs.clone().map(|at| (i64::from(ints.codes[at]) - zero) * codes[at]).sum();
+                let sum: i64 = inputs
+                    .clone()
+                    .map(|at| (i64::from(ints.codes[at]) - zero) * codes[at])
+                    .sum();
                 let acc = (sum as f32).mul_add(ints.scales[group] * span_scale, acc);
                 if !has_minima {
                     return acc;
@@ -297,11 +368,23 @@ fn int8_products_equal_the_files_integers_on_every_encoding_and_level() {
         let file = tensor(encoding, 35, 512, 8);
         let matrix = packed(&[&file], false, FAST);
         let x = Noise(78).floats(7 * 512, 3.0);
-        let expected: Vec<f32> = x.chunks(512).flat_map(|x| int8_reference(&file, x)).collect();
+        let expected: Vec<f32> = x
+            .chunks(512)
+            .flat_map(|x| int8_reference(&file, x))
+            .collect();
         for level in Level::available() {
-            let product = Product { level, weights: &matrix, x: &x, rows: 7 };
+            let product = Product {
+                level,
+                weights: &matrix,
+                x: &x,
+                rows: 7,
+            };
             let out = product.whole();
-            let got: Vec<f32> = out.chunks(38).flat_map(|row| &row[..35]).map(|bits| f32::from_bits(*bits)).collect();
+            let got: Vec<f32> = out
+                .chunks(38)
+                .flat_map(|row| &row[..35])
+                .map(|bits| f32::from_bits(*bits))
+                .collect();
             assert_eq!(got, expected, "{encoding} at {level}");
         }
     }
@@ -309,20 +392,47 @@ fn int8_products_equal_the_files_integers_on_every_encoding_and_level() {
 
 #[test]
 fn int8_and_bf16_products_are_near_the_exact_ones() {
-    for (encoding, share) in [(Encoding::Q8_0, 0.01), (Encoding::Q4_1, 0.01), (Encoding::Q6K, 0.01), (Encoding::Bf16, 0.006)] {
+    for (encoding, share) in [
+        (Encoding::Q8_0, 0.01),
+        (Encoding::Q4_1, 0.01),
+        (Encoding::Q6K, 0.01),
+        (Encoding::Bf16, 0.006),
+    ] {
         let file = tensor(encoding, 32, 1536, 9);
         let x = Noise(79).floats(1536, 2.0);
-        let (exact, fast) = (packed(&[&file], false, EXACT), packed(&[&file], false, FAST));
+        let (exact, fast) = (
+            packed(&[&file], false, EXACT),
+            packed(&[&file], false, FAST),
+        );
         let level = Level::detect();
-        let exact = Product { level, weights: &exact, x: &x, rows: 1 }.whole();
-        let fast = Product { level, weights: &fast, x: &x, rows: 1 }.whole();
+        let exact = Product {
+            level,
+            weights: &exact,
+            x: &x,
+            rows: 1,
+        }
+        .whole();
+        let fast = Product {
+            level,
+            weights: &fast,
+            x: &x,
+            rows: 1,
+        }
+        .whole();
         let (mut error, mut power) = (0.0, 0.0);
         for (exact, fast) in exact[..32].iter().zip(&fast[..32]) {
-            let (exact, fast) = (f64::from(f32::from_bits(*exact)), f64::from(f32::from_bits(*fast)));
+            let (exact, fast) = (
+                f64::from(f32::from_bits(*exact)),
+                f64::from(f32::from_bits(*fast)),
+            );
             error += (exact - fast).powi(2);
             power += exact.powi(2);
         }
-        assert!((error / power).sqrt() < share, "{encoding}: {}", (error / power).sqrt());
+        assert!(
+            (error / power).sqrt() < share,
+            "{encoding}: {}",
+            (error / power).sqrt()
+        );
     }
 }
 
@@ -331,10 +441,22 @@ fn activations_that_are_not_finite_spoil_their_own_row_only() {
     let file = tensor(Encoding::Q4_1, 20, 128, 10);
     let matrix = packed(&[&file], false, FAST);
     let mut x = Noise(80).floats(6 * 128, 1.0);
-    let clean = Product { level: Level::Scalar, weights: &matrix, x: &x, rows: 6 }.whole();
+    let clean = Product {
+        level: Level::Scalar,
+        weights: &matrix,
+        x: &x,
+        rows: 6,
+    }
+    .whole();
     x[2 * 128 + 99] = f32::INFINITY;
     for level in Level::available() {
-        let out = Product { level, weights: &matrix, x: &x, rows: 6 }.whole();
+        let out = Product {
+            level,
+            weights: &matrix,
+            x: &x,
+            rows: 6,
+        }
+        .whole();
         for (row, (got, clean)) in out.chunks(23).zip(clean.chunks(23)).enumerate() {
             if row == 2 {
                 assert!(got[..20].iter().all(|bits| f32::from_bits(*bits).is_nan()));
@@ -347,7 +469,10 @@ fn activations_that_are_not_finite_spoil_their_own_row_only() {
 
 #[test]
 fn a_buffer_used_for_a_wider_product_leaks_nothing_into_a_narrower_one() {
-    let (wide, narrow) = (tensor(Encoding::F32, 16, 40, 11), tensor(Encoding::F32, 16, 33, 12));
+    let (wide, narrow) = (
+        tensor(Encoding::F32, 16, 40, 11),
+        tensor(Encoding::F32, 16, 33, 12),
+    );
     for form in [EXACT, FAST] {
         let narrow = packed(&[&narrow], false, form);
         let wide = packed(&[&wide], false, form);
@@ -358,12 +483,40 @@ fn a_buffer_used_for_a_wider_product_leaks_nothing_into_a_narrower_one() {
             let mut out = [f32::NAN; 16];
             // SAFETY: one row of 40 and of 33 inputs, 16 outputs; one thread; the level is available.
             unsafe {
-                prepare_rows(level, &acts.view(wide.act_form(), 40), RowsIn { ptr: poison.as_ptr(), ld: 40 }, 0..1);
+                prepare_rows(
+                    level,
+                    &acts.view(wide.act_form(), 40),
+                    RowsIn {
+                        ptr: poison.as_ptr(),
+                        ld: 40,
+                    },
+                    0..1,
+                );
                 let view = acts.view(narrow.act_form(), 33);
-                prepare_rows(level, &view, RowsIn { ptr: x.as_ptr(), ld: 33 }, 0..1);
-                matmul(level, &narrow, &view, (0..1, 0..1), OutView { ptr: out.as_mut_ptr(), ld: 16 });
+                prepare_rows(
+                    level,
+                    &view,
+                    RowsIn {
+                        ptr: x.as_ptr(),
+                        ld: 33,
+                    },
+                    0..1,
+                );
+                matmul(
+                    level,
+                    &narrow,
+                    &view,
+                    (0..1, 0..1),
+                    OutView {
+                        ptr: out.as_mut_ptr(),
+                        ld: 16,
+                    },
+                );
             }
-            assert!(out.iter().all(|value| value.is_finite()), "{form:?} at {level}: {out:?}");
+            assert!(
+                out.iter().all(|value| value.is_finite()),
+                "{form:?} at {level}: {out:?}"
+            );
         }
     }
 }
@@ -377,18 +530,40 @@ enum Storage {
 
 fn any_storage() -> impl Strategy<Value = Storage> {
     let floats = (
-        prop_oneof![Just(Encoding::F32), Just(Encoding::F16), Just(Encoding::Bf16)],
+        prop_oneof![
+            Just(Encoding::F32),
+            Just(Encoding::F16),
+            Just(Encoding::Bf16)
+        ],
         prop_oneof![Just(EXACT), Just(FAST)],
     )
         .prop_map(|(encoding, form)| Storage::Float(encoding, form));
     let ints = (
         prop_oneof![Just(Bits::Four), Just(Bits::Eight)],
-        prop_oneof![Just(16), Just(24), Just(32), Just(40), Just(64), Just(128), Just(usize::MAX)],
+        prop_oneof![
+            Just(16),
+            Just(24),
+            Just(32),
+            Just(40),
+            Just(64),
+            Just(128),
+            Just(usize::MAX)
+        ],
         prop_oneof![Just(Zero::Fixed), Just(Zero::Integer), Just(Zero::Minima)],
         prop_oneof![Just(ScaleKind::F16), Just(ScaleKind::F32)],
         prop_oneof![Just(Math::F32), Just(Math::Int8)],
     )
-        .prop_map(|(bits, group, zero, scale, math)| Storage::Int(Grouped { bits, group, zero, scale }, math));
+        .prop_map(|(bits, group, zero, scale, math)| {
+            Storage::Int(
+                Grouped {
+                    bits,
+                    group,
+                    zero,
+                    scale,
+                },
+                math,
+            )
+        });
     prop_oneof![1 => floats, 3 => ints]
 }
 
@@ -402,7 +577,16 @@ fn stored(storage: &Storage, n: usize, k: usize, seed: u64) -> PackedMatrix {
                 (ScaleKind::F32, 1) => 1e25,
                 _ => 0.05,
             };
-            packed_integers(&Integers { grouped: *grouped, seed, scale }, *math, n, k)
+            packed_integers(
+                &Integers {
+                    grouped: *grouped,
+                    seed,
+                    scale,
+                },
+                *math,
+                n,
+                k,
+            )
         }
     }
 }

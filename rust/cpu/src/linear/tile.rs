@@ -17,6 +17,11 @@ pub(super) struct Tile<'a> {
     pub(super) shape: &'a Shape,
     /// The first block; the next ones follow.
     pub(super) weights: *const u8,
+    /// What to ask the caches for while walking: at byte `b` of the tile's blocks, the line at
+    /// `ahead + (b >> ahead_shift)`. Any address is allowed.
+    pub(super) ahead: *const u8,
+    /// See `ahead`.
+    pub(super) ahead_shift: u32,
     /// Blocks, for functions that are not fixed to a number.
     pub(super) blocks: usize,
     /// The first row of activations.

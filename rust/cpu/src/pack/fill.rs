@@ -88,7 +88,11 @@ fn each_lane(
     mut write: impl FnMut(Lane<'_>, usize, usize) -> Result<()>,
 ) -> Result<()> {
     let block_bytes = writer.shape.block_bytes;
-    assert_eq!(dst.len(), blocks.len() * block_bytes, "exactly the blocks' bytes");
+    assert_eq!(
+        dst.len(),
+        blocks.len() * block_bytes,
+        "exactly the blocks' bytes"
+    );
     for (at, block) in blocks.enumerate() {
         let bytes = &mut dst[at * block_bytes..(at + 1) * block_bytes];
         for index in 0..ROWS {
@@ -104,7 +108,12 @@ fn each_lane(
     Ok(())
 }
 
-fn write_floats(writer: &Writer<'_>, parts: &[&Tensor], blocks: Range<usize>, dst: &mut [u8]) -> Result<()> {
+fn write_floats(
+    writer: &Writer<'_>,
+    parts: &[&Tensor],
+    blocks: Range<usize>,
+    dst: &mut [u8],
+) -> Result<()> {
     each_lane(writer, blocks, dst, |mut lane, part, index| {
         let tensor = parts[part];
         let bytes = row_bytes(tensor, index);
@@ -113,13 +122,26 @@ fn write_floats(writer: &Writer<'_>, parts: &[&Tensor], blocks: Range<usize>, ds
         match (tensor.encoding, writer.shape.layout) {
             (Encoding::Bf16, Layout::Bf16) => write_bf16_lane(halves.iter().copied(), &mut lane),
             (Encoding::Bf16, _) => {
-                write_f32_lane(halves.iter().map(|half| bf16::from_le_bytes(*half).to_f32()), &mut lane);
+                write_f32_lane(
+                    halves
+                        .iter()
+                        .map(|half| bf16::from_le_bytes(*half).to_f32()),
+                    &mut lane,
+                );
             }
             (Encoding::F16, layout) => {
-                write_float_lane(halves.iter().map(|half| f16::from_le_bytes(*half).to_f32()), layout, &mut lane);
+                write_float_lane(
+                    halves.iter().map(|half| f16::from_le_bytes(*half).to_f32()),
+                    layout,
+                    &mut lane,
+                );
             }
             (_, layout) => {
-                write_float_lane(words.iter().map(|word| f32::from_le_bytes(*word)), layout, &mut lane);
+                write_float_lane(
+                    words.iter().map(|word| f32::from_le_bytes(*word)),
+                    layout,
+                    &mut lane,
+                );
             }
         }
         Ok(())
@@ -128,7 +150,10 @@ fn write_floats(writer: &Writer<'_>, parts: &[&Tensor], blocks: Range<usize>, ds
 
 fn write_float_lane(values: impl Iterator<Item = f32>, layout: Layout, lane: &mut Lane<'_>) {
     if layout == Layout::Bf16 {
-        write_bf16_lane(values.map(|value| bf16::from_f32(value).to_le_bytes()), lane);
+        write_bf16_lane(
+            values.map(|value| bf16::from_f32(value).to_le_bytes()),
+            lane,
+        );
     } else {
         write_f32_lane(values, lane);
     }
@@ -152,11 +177,19 @@ pub(super) fn write_int_lane(shape: &Shape, grouped: Grouped, row: &IntRow, lane
     let per_line = grouped.bits.per_line();
     for group in 0..shape.groups {
         let place = shape.place(grouped, group);
-        write_header(grouped, place, (row.scales[group], row.seconds[group]), lane);
+        write_header(
+            grouped,
+            place,
+            (row.scales[group], row.seconds[group]),
+            lane,
+        );
         for line in 0..place.lines {
             let start = group * grouped.group + line * per_line;
             let codes = &row.codes[start..shape.k.min(start + per_line)];
-            lane.put(place.codes + line * LINE_BYTES, line_word(grouped.bits, codes));
+            lane.put(
+                place.codes + line * LINE_BYTES,
+                line_word(grouped.bits, codes),
+            );
         }
     }
 }
@@ -171,7 +204,9 @@ fn write_header(grouped: Grouped, place: GroupPlace, header: (f32, f32), lane: &
         (Zero::Fixed, _) => {}
         (Zero::Integer, ScaleKind::F16) => lane.put(place.seconds, (second as i16).to_le_bytes()),
         (Zero::Integer, ScaleKind::F32) => lane.put(place.seconds, (second as i32).to_le_bytes()),
-        (Zero::Minima, ScaleKind::F16) => lane.put(place.seconds, f16::from_f32(second).to_le_bytes()),
+        (Zero::Minima, ScaleKind::F16) => {
+            lane.put(place.seconds, f16::from_f32(second).to_le_bytes())
+        }
         (Zero::Minima, ScaleKind::F32) => lane.put(place.seconds, second.to_le_bytes()),
     }
 }

@@ -16,7 +16,12 @@ const BLOCK_LEN: usize = 32;
 const LOW: u32 = 0x0F0F_0F0F;
 
 /// Writes a row of the file, given as (encoding, bytes), into its lane; whether it did.
-pub(super) fn write_lane(shape: &Shape, grouped: Grouped, row: (Encoding, &[u8]), lane: &mut Lane<'_>) -> bool {
+pub(super) fn write_lane(
+    shape: &Shape,
+    grouped: Grouped,
+    row: (Encoding, &[u8]),
+    lane: &mut Lane<'_>,
+) -> bool {
     if grouped.scale != ScaleKind::F16 || grouped.group != BLOCK_LEN {
         return false;
     }

@@ -121,9 +121,15 @@ pub(crate) fn header(block: &[u8], grouped: Grouped, place: GroupPlace, lane: us
     };
     let second = match (grouped.zero, grouped.scale) {
         (Zero::Fixed, _) => f32::from(grouped.bits.fixed_zero()),
-        (Zero::Integer, ScaleKind::F16) => f32::from(i16::from_le_bytes(read(block, seconds + lane * 2))),
-        (Zero::Integer, ScaleKind::F32) => i32::from_le_bytes(read(block, seconds + lane * 4)) as f32,
-        (Zero::Minima, ScaleKind::F16) => f16::from_le_bytes(read(block, seconds + lane * 2)).to_f32(),
+        (Zero::Integer, ScaleKind::F16) => {
+            f32::from(i16::from_le_bytes(read(block, seconds + lane * 2)))
+        }
+        (Zero::Integer, ScaleKind::F32) => {
+            i32::from_le_bytes(read(block, seconds + lane * 4)) as f32
+        }
+        (Zero::Minima, ScaleKind::F16) => {
+            f16::from_le_bytes(read(block, seconds + lane * 2)).to_f32()
+        }
         (Zero::Minima, ScaleKind::F32) => f32::from_le_bytes(read(block, seconds + lane * 4)),
     };
     (scale, second)

@@ -74,7 +74,10 @@ impl PartShape {
                 n,
                 k,
             }),
-            _ => Err(internal(format!("a matrix has two dimensions, not {:?}", tensor.shape))),
+            _ => Err(internal(format!(
+                "a matrix has two dimensions, not {:?}",
+                tensor.shape
+            ))),
         }
     }
 }
@@ -94,7 +97,9 @@ impl PackPlan {
     /// turns of 16, each part padded to 16. Fails on an encoding without arithmetic, and on parts that no
     /// single layout holds (`can_stack` asks beforehand).
     pub(crate) fn new(parts: &[PartShape], is_interleaved: bool, form: WeightForm) -> Result<Self> {
-        let first = parts.first().ok_or_else(|| internal("no part to pack".to_owned()))?;
+        let first = parts
+            .first()
+            .ok_or_else(|| internal("no part to pack".to_owned()))?;
         if parts.iter().any(|part| part.k != first.k) {
             return Err(internal("stacked parts have different inputs".to_owned()));
         }
@@ -102,7 +107,10 @@ impl PackPlan {
         for part in &parts[1..] {
             let (other, _) = choose(part.encoding, form)?;
             layout = join(layout, other).ok_or_else(|| {
-                internal(format!("{} and {} do not stack", first.encoding, part.encoding))
+                internal(format!(
+                    "{} and {} do not stack",
+                    first.encoding, part.encoding
+                ))
             })?;
         }
         let stack = Stack::new(parts.iter().map(|part| part.n).collect(), is_interleaved)
@@ -132,7 +140,9 @@ impl PackPlan {
 
     /// Whether one matrix can hold parts of these encodings.
     pub(crate) fn can_stack(encodings: &[Encoding], form: WeightForm) -> bool {
-        let mut layouts = encodings.iter().map(|encoding| choose(*encoding, form).ok());
+        let mut layouts = encodings
+            .iter()
+            .map(|encoding| choose(*encoding, form).ok());
         let Some(Some((mut layout, _))) = layouts.next() else {
             return false;
         };
@@ -153,19 +163,25 @@ impl PackPlan {
         self.blocks
     }
 
-    /// Bytes of one block, for callers that split a matrix between threads.
-    pub(crate) fn block_bytes(&self) -> usize {
-        self.shape.block_bytes
-    }
-
     /// Packs `blocks` into `dst`, which is exactly those blocks' bytes, zeroed. Several threads may fill disjoint
     /// ranges.
-    pub(crate) fn fill(&self, parts: &[&Tensor], blocks: Range<usize>, dst: &mut [u8]) -> Result<()> {
+    pub(crate) fn fill(
+        &self,
+        parts: &[&Tensor],
+        blocks: Range<usize>,
+        dst: &mut [u8],
+    ) -> Result<()> {
         for part in parts {
             let shape = PartShape::of(part)?;
-            let expected = shape.encoding.row_bytes(shape.k).and_then(|row| row.checked_mul(shape.n));
+            let expected = shape
+                .encoding
+                .row_bytes(shape.k)
+                .and_then(|row| row.checked_mul(shape.n));
             if expected != Some(part.bytes.len()) {
-                return Err(internal(format!("{} bytes do not hold {shape:?}", part.bytes.len())));
+                return Err(internal(format!(
+                    "{} bytes do not hold {shape:?}",
+                    part.bytes.len()
+                )));
             }
         }
         let writer = Writer {
@@ -185,7 +201,11 @@ impl PackPlan {
 
     /// The matrix over a filled region.
     pub(crate) fn finish(&self, region: Region) -> PackedMatrix {
-        assert_eq!(region.len(), self.bytes(), "the region was taken for another plan");
+        assert_eq!(
+            region.len(),
+            self.bytes(),
+            "the region was taken for another plan"
+        );
         PackedMatrix::new(region, self.shape, self.math, self.n)
     }
 }
@@ -197,7 +217,10 @@ pub(crate) fn pack(
     form: WeightForm,
     arena: &Arc<Arena>,
 ) -> Result<PackedMatrix> {
-    let shapes = parts.iter().map(|part| PartShape::of(part)).collect::<Result<Vec<_>>>()?;
+    let shapes = parts
+        .iter()
+        .map(|part| PartShape::of(part))
+        .collect::<Result<Vec<_>>>()?;
     let plan = PackPlan::new(&shapes, is_interleaved, form)?;
     let mut region = arena.take(plan.bytes())?;
     plan.fill(parts, 0..plan.blocks(), region.as_mut_slice())?;
@@ -212,14 +235,20 @@ fn choose(encoding: Encoding, form: WeightForm) -> Result<(Layout, Math)> {
     };
     match (encoding, float_math) {
         (Encoding::F32 | Encoding::F16, Math::F32) => return Ok((Layout::F32, Math::F32)),
-        (Encoding::F32 | Encoding::F16 | Encoding::Bf16, _) => return Ok((Layout::Bf16, float_math)),
+        (Encoding::F32 | Encoding::F16 | Encoding::Bf16, _) => {
+            return Ok((Layout::Bf16, float_math));
+        }
         _ => {}
     }
     let layout = encoding.int_layout().ok_or_else(|| Error::Unsupported {
         what: format!("a matrix of {encoding}"),
         by: "cpu".to_owned(),
     })?;
-    let bits = if layout.bits <= 4 { Bits::Four } else { Bits::Eight };
+    let bits = if layout.bits <= 4 {
+        Bits::Four
+    } else {
+        Bits::Eight
+    };
     let zero = match layout.zero {
         IntZero::Minima => Zero::Minima,
         IntZero::Fixed(code) if code == bits.fixed_zero() => Zero::Fixed,
@@ -253,7 +282,11 @@ fn choose(encoding: Encoding, form: WeightForm) -> Result<(Layout, Math)> {
 fn join(one: Layout, other: Layout) -> Option<Layout> {
     match (one, other) {
         (Layout::Int(a), Layout::Int(b)) => {
-            let scale = if a.scale == b.scale { a.scale } else { ScaleKind::F32 };
+            let scale = if a.scale == b.scale {
+                a.scale
+            } else {
+                ScaleKind::F32
+            };
             let (a, b) = (Grouped { scale, ..a }, Grouped { scale, ..b });
             (a == b).then_some(Layout::Int(a))
         }
@@ -267,9 +300,15 @@ fn join(one: Layout, other: Layout) -> Option<Layout> {
 /// row, whose scale then simply serves all of it.
 fn bounded(grouped: Grouped, k: usize) -> Grouped {
     const GROUP_MAX: usize = 32_768;
-    let row = k.next_multiple_of(grouped.bits.per_line()).max(grouped.bits.per_line());
+    let row = k
+        .next_multiple_of(grouped.bits.per_line())
+        .max(grouped.bits.per_line());
     Grouped {
-        group: if grouped.group > GROUP_MAX { GROUP_MAX.min(row) } else { grouped.group.min(row) },
+        group: if grouped.group > GROUP_MAX {
+            GROUP_MAX.min(row)
+        } else {
+            grouped.group.min(row)
+        },
         ..grouped
     }
 }

@@ -39,13 +39,20 @@ pub(crate) trait IntRows {
 
 impl IntRows for Tensor {
     fn read(&self, row: usize, out: &mut IntRow) -> Result<()> {
-        let has_minima = self.encoding.int_layout().is_some_and(|layout| layout.zero == IntZero::Minima);
+        let has_minima = self
+            .encoding
+            .int_layout()
+            .is_some_and(|layout| layout.zero == IntZero::Minima);
         unpack_row(
             self.encoding,
             row_bytes(self, row),
             &mut out.codes,
             &mut out.scales,
-            if has_minima { &mut out.seconds } else { &mut [] },
+            if has_minima {
+                &mut out.seconds
+            } else {
+                &mut []
+            },
         )?;
         Ok(())
     }
@@ -83,7 +90,10 @@ impl Stack {
     /// Outputs of the stacked matrix, an interleaved one's padding included.
     pub(crate) fn outputs(&self) -> usize {
         if self.is_interleaved {
-            self.parts.iter().map(|len| len.next_multiple_of(ROWS)).sum()
+            self.parts
+                .iter()
+                .map(|len| len.next_multiple_of(ROWS))
+                .sum()
         } else {
             self.parts.iter().sum()
         }

@@ -3,6 +3,8 @@
 
 use tokenmill_core::noise::exp;
 
+use crate::row::CHUNK;
+
 /// The mass of the best token.
 pub(crate) const ONE: u64 = 1 << 40;
 
@@ -16,6 +18,45 @@ const ROUNDER: f64 = 4_503_599_627_370_496.0;
 #[inline(always)]
 pub(crate) fn of(score: f32) -> u64 {
     (f64::from(exp(score)) * ONE as f64 + ROUNDER).to_bits() - ROUNDER.to_bits()
+}
+
+/// A mass in two halves, `high` 2^20 + `low`: what f32 arithmetic can do exactly, four or more at a time.
+/// `high` is the nearest multiple, so `low` may be negative.
+#[inline(always)]
+fn halves(score: f32) -> (i32, i32) {
+    const HALF: f32 = 1_048_576.0;
+    // 1.5 * 2^23: rounds to the nearest even integer, of either sign, and leaves it in the low bits.
+    const ROUNDER: f32 = 12_582_912.0;
+    let scaled = exp(score) * HALF;
+    let high = scaled + ROUNDER;
+    // Exact: the difference has no more bits than `scaled`.
+    let rest = scaled - (high - ROUNDER);
+    let low = rest * HALF + ROUNDER;
+    let bits = |float: f32| float.to_bits().wrapping_sub(ROUNDER.to_bits()) as i32;
+    (bits(high), bits(low))
+}
+
+/// The masses of a chunk of scores.
+#[inline(always)]
+pub(crate) fn of_chunk(scores: &[f32; CHUNK]) -> [u64; CHUNK] {
+    let mut masses = [0; CHUNK];
+    for (mass, &score) in masses.iter_mut().zip(scores) {
+        let (high, low) = halves(score);
+        *mass = ((i64::from(high) << 20) + i64::from(low)) as u64;
+    }
+    masses
+}
+
+/// The sum of the masses of a chunk of scores. Sums of 64 halves stay inside 32 bits.
+#[inline(always)]
+pub(crate) fn sum_chunk(scores: &[f32; CHUNK]) -> u64 {
+    let (mut high_sum, mut low_sum) = (0, 0);
+    for &score in scores {
+        let (high, low) = halves(score);
+        high_sum += high;
+        low_sum += low;
+    }
+    ((i64::from(high_sum) << 20) + i64::from(low_sum)) as u64
 }
 
 /// A sum of masses as its natural logarithm; `ONE` is 0.
@@ -38,6 +79,17 @@ mod tests {
             let exact = (f64::from(exp(score)) * ONE as f64).round_ties_even();
             assert_eq!(of(score) as f64, exact);
         }
+    }
+
+    #[test]
+    fn a_chunk_of_masses_is_what_its_scores_have_one_by_one() {
+        for first in 0..20_000_u32 {
+            let mut scores = std::array::from_fn(|i| (first * 64 + i as u32) as f32 * -2.4e-5);
+            scores[(first % 64) as usize] = f32::NEG_INFINITY;
+            assert_eq!(of_chunk(&scores), scores.map(of));
+            assert_eq!(sum_chunk(&scores), scores.map(of).iter().sum());
+        }
+        assert_eq!(sum_chunk(&[0.0; CHUNK]), 64 * ONE);
     }
 
     #[test]

@@ -88,18 +88,41 @@ impl<'r, 'm> Scores<'r, 'm> {
         if let Some(kept) = self.kept() {
             return kept.iter().map(|candidate| mass::of(candidate.score)).sum();
         }
-        let mut sum = 0;
-        for (index, &maximum) in self.row.maxima().iter().enumerate() {
-            if self.score(maximum) >= mass::SCORE_MIN {
-                sum += self
-                    .row
-                    .chunk(index)
-                    .iter()
-                    .map(|&logit| mass::of(self.score(logit)))
-                    .sum::<u64>();
-            }
+        let floor = self.logit_floor(mass::SCORE_MIN);
+        let chunks = self
+            .row
+            .maxima()
+            .iter()
+            .enumerate()
+            .filter(|&(_, &maximum)| maximum >= floor);
+        chunks
+            .map(|(index, _)| mass::sum_chunk(&self.chunk_scores(index)))
+            .sum()
+    }
+
+    /// z of a chunk, -inf beyond the end of the row.
+    #[inline(always)]
+    pub(crate) fn chunk_scores(&self, index: usize) -> [f32; CHUNK] {
+        let chunk = self.row.chunk(index);
+        if let Ok(chunk) = <&[f32; CHUNK]>::try_from(chunk) {
+            return chunk.map(|logit| self.score(logit));
         }
-        sum
+        let mut scores = [f32::NEG_INFINITY; CHUNK];
+        scores
+            .iter_mut()
+            .zip(chunk)
+            .for_each(|(score, &logit)| *score = self.score(logit));
+        scores
+    }
+
+    /// A logit below which every z is below `score`, whatever was rounded: what comparisons of whole chunks
+    /// need, without a division each.
+    fn logit_floor(&self, score: f32) -> f32 {
+        let (max, depth) = (
+            f64::from(self.logit_max),
+            f64::from(score) * f64::from(self.temperature),
+        );
+        (max + depth - 1e-5 * (max.abs() + depth.abs()) - 1e-30) as f32
     }
 
     fn divide(&mut self, temperature: f32) {
@@ -129,14 +152,17 @@ impl<'r, 'm> Scores<'r, 'm> {
 
     fn keep_mass(&mut self, share: f64) {
         let total = self.total_mass() as f64;
+        let goal = Goal::Mass(share * total);
         if self.is_whole {
-            self.gather(mass_bound(share, total, self.row.len()));
+            // First a bound that most rows satisfy with far fewer candidates, then one that all do.
+            let bound = mass_bound(share, total, self.row.len());
+            self.gather(bound + 2.0);
+            if keep_prefix(&mut self.buffers.kept, goal, &mut self.buffers.select) {
+                return;
+            }
+            self.gather(bound);
         }
-        keep_prefix(
-            &mut self.buffers.kept,
-            Goal::Mass(share * total),
-            &mut self.buffers.select,
-        );
+        keep_prefix(&mut self.buffers.kept, goal, &mut self.buffers.select);
     }
 
     fn keep_from(&mut self, bound: f32) {
@@ -149,30 +175,30 @@ impl<'r, 'm> Scores<'r, 'm> {
         }
     }
 
-    /// A score that at least k tokens reach: the k-th largest of the chunks' maxima.
+    /// A score that at least k tokens reach.
     fn best_bound(&mut self, k: usize) -> f32 {
-        let maxima = &mut self.buffers.maxima;
-        maxima.clear();
-        maxima.extend_from_slice(self.row.maxima());
-        if k > maxima.len() {
-            return f32::NEG_INFINITY;
-        }
-        let (_, bound, _) = maxima.select_nth_unstable_by(k - 1, |a, b| b.total_cmp(a));
-        let bound = *bound;
+        let bound = kth_largest(self.row.maxima(), k, &mut self.buffers.maxima);
         self.score(bound)
     }
 
     /// Makes the survivors the tokens with a finite score of at least `bound`.
     fn gather(&mut self, bound: f32) {
         let bound = bound.max(f32::MIN);
+        let floor = self.logit_floor(bound);
         let mut kept = std::mem::take(&mut self.buffers.kept);
         kept.clear();
-        for (index, &maximum) in self.row.maxima().iter().enumerate() {
-            if self.score(maximum) < bound {
-                continue;
-            }
+        let chunks = self
+            .row
+            .maxima()
+            .iter()
+            .enumerate()
+            .filter(|&(_, &maximum)| maximum >= floor);
+        for (index, _) in chunks {
             let first = (index * CHUNK) as TokenId;
             for (token, &logit) in (first..).zip(self.row.chunk(index)) {
+                if logit < floor {
+                    continue;
+                }
                 let score = self.score(logit);
                 if score >= bound {
                     kept.push(Candidate { token, score });
@@ -184,6 +210,30 @@ impl<'r, 'm> Scores<'r, 'm> {
     }
 }
 
+/// A value that at least k values of a row reach, given the maxima of its chunks: the k-th largest of these,
+/// or of their maxima in turn, as long as there are enough; -inf if k is too large to tell.
+pub(crate) fn kth_largest(maxima: &[f32], k: usize, buffer: &mut Vec<f32>) -> f32 {
+    /// With so many groups per token wanted, few groups hold two of the best.
+    const GROUPS_PER_TOKEN: usize = 4;
+    if k > maxima.len() {
+        return f32::NEG_INFINITY;
+    }
+    buffer.clear();
+    buffer.extend_from_slice(maxima);
+    let mut len = buffer.len();
+    while len / 2 >= GROUPS_PER_TOKEN * k {
+        let half = len.div_ceil(2);
+        let (left, right) = buffer[..len].split_at_mut(half);
+        for (left, &mut right) in left.iter_mut().zip(right) {
+            *left = if right > *left { right } else { *left };
+        }
+        len = half;
+    }
+    *buffer[..len]
+        .select_nth_unstable_by(k - 1, |a, b| b.total_cmp(a))
+        .1
+}
+
 /// A score below which `vocab_len` tokens together miss less than 1 - share of `total`, so that the prefix
 /// reaches its mass without them.
 fn mass_bound(share: f64, total: f64, vocab_len: usize) -> f32 {
@@ -192,5 +242,5 @@ fn mass_bound(share: f64, total: f64, vocab_len: usize) -> f32 {
     if spare < 64.0 {
         return f32::NEG_INFINITY;
     }
-    ((spare / mass::ONE as f64).ln() + 3.0) as f32
+    ((spare / mass::ONE as f64).ln() - 0.02) as f32
 }

@@ -1,7 +1,9 @@
-//! Where a prefix of the total order ends, by count or by mass, without sorting: a radix walk over the keys,
-//! eleven bits at a time, from the top. The result names the last value kept and how many tokens of exactly
+//! Where a prefix of the total order ends, by count or by mass, without sorting everything: one pass over
+//! bins, then a sort of the one bin where the prefix ends, or a radix walk over its keys if ties or a strange
+//! row make it large, so that no row costs more than a few passes. The result names the last value kept and how many tokens of exactly
 //! that value, lower ids first. Reference: sort and walk, in the tests.
 
+use crate::row::CHUNK;
 use crate::warper::mass;
 use crate::warper::order::{self, Candidate};
 
@@ -53,19 +55,21 @@ impl Goal {
 }
 
 /// Shortens `candidates` (ids ascending, at least one) to the shortest prefix of the total order that
-/// reaches the goal, ids still ascending; to no change if none does.
+/// reaches the goal, ids still ascending. If none does it changes nothing and says so.
 pub(crate) fn keep_prefix(
     candidates: &mut Vec<Candidate>,
     goal: Goal,
     buffers: &mut SelectBuffers,
-) {
+) -> bool {
     let cut = if candidates.len() <= SORT_MAX {
-        cut_by_sort(candidates, goal, buffers)
+        buffers.within.clear();
+        buffers.within.extend_from_slice(candidates);
+        cut_by_sort(&mut buffers.within, goal, 0)
     } else {
-        cut_by_radix(candidates, goal, buffers)
+        cut_by_bins(candidates, goal, buffers)
     };
     let Some(Cut { key, mut ties }) = cut else {
-        return;
+        return false;
     };
     candidates.retain(|candidate| {
         let own = order::key(candidate.score);
@@ -75,6 +79,7 @@ pub(crate) fn keep_prefix(
         }
         own > key
     });
+    true
 }
 
 /// The last key kept, and how many tokens with it.
@@ -84,14 +89,12 @@ struct Cut {
     ties: u64,
 }
 
-fn cut_by_sort(candidates: &[Candidate], goal: Goal, buffers: &mut SelectBuffers) -> Option<Cut> {
-    let sorted = &mut buffers.within;
-    sorted.clear();
-    sorted.extend_from_slice(candidates);
-    sorted.sort_unstable_by(|a, b| order::compare(*a, *b));
-    let mut sum = 0;
+/// Sorts and walks; `above` is the weight of what comes before.
+fn cut_by_sort(candidates: &mut [Candidate], goal: Goal, above: u64) -> Option<Cut> {
+    candidates.sort_unstable_by(|a, b| order::compare(*a, *b));
+    let mut sum = above;
     let mut cut = Cut { key: 0, ties: 0 };
-    for candidate in sorted.iter() {
+    for candidate in candidates {
         let key = order::key(candidate.score);
         cut = Cut {
             key,
@@ -105,28 +108,70 @@ fn cut_by_sort(candidates: &[Candidate], goal: Goal, buffers: &mut SelectBuffers
     None
 }
 
-fn cut_by_radix(candidates: &[Candidate], goal: Goal, buffers: &mut SelectBuffers) -> Option<Cut> {
+/// One pass over bins of equal width below 0, then the candidates of the bin in which the goal is reached.
+fn cut_by_bins(candidates: &[Candidate], goal: Goal, buffers: &mut SelectBuffers) -> Option<Cut> {
     let SelectBuffers { bins, within } = buffers;
+    bins.fill(0);
+    for chunk in candidates.chunks(CHUNK) {
+        let mut scores = [f32::NEG_INFINITY; CHUNK];
+        scores
+            .iter_mut()
+            .zip(chunk)
+            .for_each(|(score, candidate)| *score = candidate.score);
+        let places = scores.map(bin_below_zero);
+        let weights = match goal {
+            Goal::Count(_) => [1; CHUNK],
+            Goal::Mass(_) => mass::of_chunk(&scores),
+        };
+        for ((place, weight), _) in places.iter().zip(weights).zip(chunk) {
+            bins[*place as usize] += weight;
+        }
+    }
+    let (bin, above) = crossing_bin(bins, 0, goal)?;
     within.clear();
-    let mut above = 0;
-    let mut prefix = 0;
-    for (level, (shift, width)) in LEVELS.into_iter().enumerate() {
-        let source: &[Candidate] = if level == 0 { candidates } else { within };
+    within.extend(
+        candidates
+            .iter()
+            .filter(|candidate| bin_below_zero(candidate.score) == bin),
+    );
+    if within.len() <= SORT_MAX {
+        cut_by_sort(within, goal, above)
+    } else {
+        cut_by_radix(bins, within, goal, above)
+    }
+}
+
+/// 0 for the best scores; steps of 1/64, the last bin takes all below -32. Never decreases with the score.
+#[inline(always)]
+fn bin_below_zero(score: f32) -> u32 {
+    const LAST: f32 = (BINS - 1) as f32;
+    // 2^23: rounds to an integer and leaves it in the low bits.
+    const ROUNDER: f32 = 8_388_608.0;
+    let depth = score * -64.0;
+    let depth = if depth > 0.0 { depth } else { 0.0 };
+    let depth = if depth < LAST { depth } else { LAST };
+    (depth + ROUNDER).to_bits() & (BINS as u32 - 1)
+}
+
+/// Narrows the candidates to one key, eleven bits at a time.
+fn cut_by_radix(
+    bins: &mut [u64],
+    within: &mut Vec<Candidate>,
+    goal: Goal,
+    mut above: u64,
+) -> Option<Cut> {
+    let mut key = 0;
+    for (shift, width) in LEVELS {
         let mask = (1 << width) - 1;
+        let place = |candidate: &Candidate| !(order::key(candidate.score) >> shift) & mask;
         bins.fill(0);
-        for candidate in source {
-            bins[(order::key(candidate.score) >> shift & mask) as usize] +=
-                goal.weight(candidate.score);
+        for candidate in within.iter() {
+            bins[place(candidate) as usize] += goal.weight(candidate.score);
         }
         let (bin, before) = crossing_bin(bins, above, goal)?;
         above = before;
-        prefix |= bin << shift;
-        let is_here = |candidate: &Candidate| order::key(candidate.score) >> shift & mask == bin;
-        if level == 0 {
-            within.extend(candidates.iter().copied().filter(is_here));
-        } else {
-            within.retain(is_here);
-        }
+        key |= (!bin & mask) << shift;
+        within.retain(|candidate| place(candidate) == bin);
     }
     // What is left has one key, so one weight; its first `ties` tokens reach the goal.
     let weight = goal.weight(within.first()?.score);
@@ -136,15 +181,15 @@ fn cut_by_radix(candidates: &[Candidate], goal: Goal, buffers: &mut SelectBuffer
         ties += 1;
         sum += weight;
         if goal.is_reached(sum) {
-            return Some(Cut { key: prefix, ties });
+            return Some(Cut { key, ties });
         }
     }
 }
 
-/// The bin, from the top, in which the running sum reaches the goal, and the sum before it.
+/// The bin in which the running sum reaches the goal, and the sum before it.
 fn crossing_bin(bins: &[u64], above: u64, goal: Goal) -> Option<(u32, u64)> {
     let mut sum = above;
-    for (bin, &weight) in bins.iter().enumerate().rev() {
+    for (bin, &weight) in bins.iter().enumerate() {
         if weight > 0 && goal.is_reached(sum + weight) {
             return Some((bin as u32, sum));
         }
@@ -193,8 +238,10 @@ mod tests {
             let total: u64 = scores.iter().map(|&score| mass::of(score)).sum();
             for goal in [Goal::Count(count), Goal::Mass(share * total as f64)] {
                 let mut buffers = SelectBuffers::default();
-                let by_radix = cut_by_radix(&candidates, goal, &mut buffers);
-                prop_assert_eq!(by_radix, cut_by_sort(&candidates, goal, &mut buffers));
+                let mut copy = candidates.clone();
+                let by_radix = cut_by_radix(&mut buffers.bins, &mut copy, goal, 0);
+                prop_assert_eq!(by_radix, cut_by_sort(&mut candidates.clone(), goal, 0));
+                prop_assert_eq!(by_radix, cut_by_bins(&candidates, goal, &mut buffers));
                 let mut kept = candidates.clone();
                 keep_prefix(&mut kept, goal, &mut buffers);
                 prop_assert_eq!(kept, sorted_reference(&candidates, goal));

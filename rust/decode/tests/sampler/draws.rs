@@ -26,9 +26,16 @@ fn count(params: &SamplingParams, row: &[f32], seed: i64) -> Vec<usize> {
 fn g_statistic(counts: &[usize], p: &[f64]) -> f64 {
     let total: usize = counts.iter().sum();
     let terms = counts.iter().zip(p).map(|(&count, &p)| {
-        assert!(count == 0 || p > 0.0, "an outcome of probability 0 was drawn");
+        assert!(
+            count == 0 || p > 0.0,
+            "an outcome of probability 0 was drawn"
+        );
         let expected = p * total as f64;
-        if count == 0 { 0.0 } else { 2.0 * count as f64 * (count as f64 / expected).ln() }
+        if count == 0 {
+            0.0
+        } else {
+            2.0 * count as f64 * (count as f64 / expected).ln()
+        }
     });
     terms.sum()
 }
@@ -52,8 +59,12 @@ fn draws_follow_p7() {
     let counts = count(&SamplingParams::default(), &p7(), 11);
     assert!(!is_rejected(g_statistic(&counts, &P7), 6), "{counts:?}");
     // Expected total variation of the counts is .0019 at this number of draws.
-    let variation: f64 =
-        counts.iter().zip(P7).map(|(&count, p)| (count as f64 / DRAWS as f64 - p).abs()).sum::<f64>() / 2.0;
+    let variation: f64 = counts
+        .iter()
+        .zip(P7)
+        .map(|(&count, p)| (count as f64 / DRAWS as f64 - p).abs())
+        .sum::<f64>()
+        / 2.0;
     assert!(variation < 0.006, "{variation}");
 }
 
@@ -61,13 +72,25 @@ fn draws_follow_p7() {
 fn draws_follow_the_warped_distribution() {
     let row = normal_row(3, 64, 2.0);
     for params in [
-        SamplingParams { temperature: 1.7, ..SamplingParams::default() },
-        SamplingParams { temperature: 0.6, top_k: 20, top_p: 0.9, min_p: 0.01, ..SamplingParams::default() },
+        SamplingParams {
+            temperature: 1.7,
+            ..SamplingParams::default()
+        },
+        SamplingParams {
+            temperature: 0.6,
+            top_k: 20,
+            top_p: 0.9,
+            min_p: 0.01,
+            ..SamplingParams::default()
+        },
     ] {
         let p = softmax(&reference::warp(&params, &Step::ALL, &row));
         let outcomes = p.iter().filter(|&&p| p > 0.0).count();
         let counts = count(&params, &row, 17);
-        assert!(!is_rejected(g_statistic(&counts, &p), outcomes - 1), "{params:?}");
+        assert!(
+            !is_rejected(g_statistic(&counts, &p), outcomes - 1),
+            "{params:?}"
+        );
     }
 }
 
@@ -101,11 +124,17 @@ fn samples_of_one_request_are_independent() {
     let mut counts = vec![0; 49];
     for position in 0..40_000 {
         let token = |sample_index| {
-            let prefix = Prefix { sample_index, ..Prefix::seeded(9, position) };
+            let prefix = Prefix {
+                sample_index,
+                ..Prefix::seeded(9, position)
+            };
             reference::draw(&prefix, &p7()) as usize
         };
         counts[token(0) * 7 + token(1)] += 1;
     }
-    let p: Vec<f64> = P7.iter().flat_map(|a| P7.iter().map(move |b| a * b)).collect();
+    let p: Vec<f64> = P7
+        .iter()
+        .flat_map(|a| P7.iter().map(move |b| a * b))
+        .collect();
     assert!(!is_rejected(g_statistic(&counts, &p), 48));
 }

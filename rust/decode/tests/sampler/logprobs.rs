@@ -9,25 +9,42 @@ use crate::rows::{Prefix, normal_row, p7, tied_row};
 
 fn log_softmax(values: &[f32]) -> Vec<f64> {
     let max = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let sum: f64 = values.iter().map(|&value| f64::from(value - max).exp()).sum();
-    values.iter().map(|&value| f64::from(value) - f64::from(max) - sum.ln()).collect()
+    let sum: f64 = values
+        .iter()
+        .map(|&value| f64::from(value - max).exp())
+        .sum();
+    values
+        .iter()
+        .map(|&value| f64::from(value) - f64::from(max) - sum.ln())
+        .collect()
 }
 
 /// What the definition reports: the first k of the order, then the sampled token if it is not among them.
 fn expected(values: &[f32], shown: &[f64], k: usize, token: u32) -> Vec<(u32, f64, u32)> {
     let order = reference::order(values);
-    let ranked = order.iter().zip(1_u32..).map(|(&id, rank)| (id as u32, shown[id], rank));
-    ranked.enumerate().filter(|(place, entry)| *place < k || entry.0 == token).map(|(_, entry)| entry).collect()
+    let ranked = order
+        .iter()
+        .zip(1_u32..)
+        .map(|(&id, rank)| (id as u32, shown[id], rank));
+    ranked
+        .enumerate()
+        .filter(|(place, entry)| *place < k || entry.0 == token)
+        .map(|(_, entry)| entry)
+        .collect()
 }
 
 /// Equal up to the error of the sum and one rounding to f32.
 fn is_same(got: &[TokenLogprob], expected: &[(u32, f64, u32)]) -> bool {
     got.len() == expected.len()
-        && got.iter().zip(expected).all(|(got, &(token, logprob, rank))| {
-            let error = (f64::from(got.logprob) - logprob).abs();
-            let is_close = f64::from(got.logprob) == logprob || error <= 2e-7 + 1.2e-7 * logprob.abs();
-            got.token == token && got.rank == rank && is_close
-        })
+        && got
+            .iter()
+            .zip(expected)
+            .all(|(got, &(token, logprob, rank))| {
+                let error = (f64::from(got.logprob) - logprob).abs();
+                let is_close =
+                    f64::from(got.logprob) == logprob || error <= 2e-7 + 1.2e-7 * logprob.abs();
+                got.token == token && got.rank == rank && is_close
+            })
 }
 
 const MODES: [LogprobsMode; 4] = [
@@ -84,8 +101,17 @@ fn log_probs_are_within_five_in_ten_million_of_float64_at_a_real_size() {
     for key in 0..10 {
         let row = normal_row(key, 49_152, 3.0);
         let exact = log_softmax(&row);
-        let params = SamplingParams { temperature: 0.0, logprobs: Some(20), ..SamplingParams::default() };
-        for entry in Prefix::default().choose(&params, &row).unwrap().logprobs.unwrap() {
+        let params = SamplingParams {
+            temperature: 0.0,
+            logprobs: Some(20),
+            ..SamplingParams::default()
+        };
+        for entry in Prefix::default()
+            .choose(&params, &row)
+            .unwrap()
+            .logprobs
+            .unwrap()
+        {
             // One rounding to f32 besides the error of the sum.
             assert!((f64::from(entry.logprob) - exact[entry.token as usize]).abs() < 5e-7);
         }
@@ -95,12 +121,27 @@ fn log_probs_are_within_five_in_ten_million_of_float64_at_a_real_size() {
 #[test]
 fn the_sampled_token_is_always_reported_and_only_once() {
     for (k, position) in (0..8).flat_map(|k| (0..16).map(move |position| (k, position))) {
-        let params = SamplingParams { logprobs: Some(k), ..SamplingParams::default() };
+        let params = SamplingParams {
+            logprobs: Some(k),
+            ..SamplingParams::default()
+        };
         let choice = Prefix::seeded(42, position).choose(&params, &p7()).unwrap();
         let entries = choice.logprobs.unwrap();
-        assert_eq!(entries.iter().filter(|entry| entry.token == choice.token).count(), 1);
-        assert_eq!(entries.len() as u32, if choice.token < k { k } else { (k + 1).min(7) });
-        assert!(entries.windows(2).all(|pair| pair[0].rank < pair[1].rank), "no shared rank");
+        assert_eq!(
+            entries
+                .iter()
+                .filter(|entry| entry.token == choice.token)
+                .count(),
+            1
+        );
+        assert_eq!(
+            entries.len() as u32,
+            if choice.token < k { k } else { (k + 1).min(7) }
+        );
+        assert!(
+            entries.windows(2).all(|pair| pair[0].rank < pair[1].rank),
+            "no shared rank"
+        );
     }
 }
 
@@ -113,9 +154,17 @@ fn a_dropped_token_has_minus_infinity_and_a_banned_one_too() {
         logprobs_mode: LogprobsMode::ProcessedLogprobs,
         ..SamplingParams::default()
     };
-    let entries = Prefix::default().choose(&params, &p7()).unwrap().logprobs.unwrap();
+    let entries = Prefix::default()
+        .choose(&params, &p7())
+        .unwrap()
+        .logprobs
+        .unwrap();
     let tokens: Vec<u32> = entries.iter().map(|entry| entry.token).collect();
     assert_eq!(tokens, [1, 2, 0, 3, 4]);
     assert!((entries[0].logprob - (0.25_f32 / 0.4).ln()).abs() < 1e-6);
-    assert!(entries[2..].iter().all(|entry| entry.logprob == f32::NEG_INFINITY));
+    assert!(
+        entries[2..]
+            .iter()
+            .all(|entry| entry.logprob == f32::NEG_INFINITY)
+    );
 }

@@ -16,7 +16,10 @@ fn rows() -> impl Strategy<Value = Vec<f32>> {
         2 => normal_row(key, len, spread),
         _ => {
             let mut row = normal_row(key, len, spread);
-            row.iter_mut().skip(1).step_by(3).for_each(|value| *value = f32::NEG_INFINITY);
+            row.iter_mut()
+                .skip(1)
+                .step_by(3)
+                .for_each(|value| *value = f32::NEG_INFINITY);
             row
         }
     })
@@ -27,41 +30,51 @@ fn warped() -> impl Strategy<Value = SamplingParams> {
     let top_k = prop_oneof![Just(0_u32), 1_u32..60, 100_u32..4000];
     let top_p = prop_oneof![Just(1.0_f32), 0.01_f32..1.0, Just(0.999_99)];
     let min_p = prop_oneof![Just(0.0_f32), 0.0_f32..1.0, Just(1.0)];
-    (temperature, top_k, top_p, min_p).prop_map(|(temperature, top_k, top_p, min_p)| SamplingParams {
-        temperature,
-        top_k,
-        top_p,
-        min_p,
-        ..SamplingParams::default()
+    (temperature, top_k, top_p, min_p).prop_map(|(temperature, top_k, top_p, min_p)| {
+        SamplingParams {
+            temperature,
+            top_k,
+            top_p,
+            min_p,
+            ..SamplingParams::default()
+        }
     })
 }
 
 fn penalised() -> impl Strategy<Value = SamplingParams> {
     let penalties = (-2.0_f32..2.0, -2.0_f32..2.0, 0.5_f32..2.0);
-    let bans = (0_u32..5, 0_u32..12, prop::collection::btree_map(0_u32..40, -100.0_f32..100.0, 0..8));
-    (warped(), penalties, bans, any::<bool>()).prop_map(|(params, penalties, bans, is_greedy)| SamplingParams {
-        temperature: if is_greedy { 0.0 } else { params.temperature },
-        presence_penalty: penalties.0,
-        frequency_penalty: penalties.1,
-        repetition_penalty: penalties.2,
-        no_repeat_ngram_size: bans.0,
-        min_tokens: bans.1,
-        logit_bias: bans.2.into_iter().collect(),
-        stop_token_ids: vec![3],
-        ..params
+    let bans = (
+        0_u32..5,
+        0_u32..12,
+        prop::collection::btree_map(0_u32..40, -100.0_f32..100.0, 0..8),
+    );
+    (warped(), penalties, bans, any::<bool>()).prop_map(|(params, penalties, bans, is_greedy)| {
+        SamplingParams {
+            temperature: if is_greedy { 0.0 } else { params.temperature },
+            presence_penalty: penalties.0,
+            frequency_penalty: penalties.1,
+            repetition_penalty: penalties.2,
+            no_repeat_ngram_size: bans.0,
+            min_tokens: bans.1,
+            logit_bias: bans.2.into_iter().collect(),
+            stop_token_ids: vec![3],
+            ..params
+        }
     })
 }
 
 /// A prefix over ids below 40.
 fn prefixes() -> impl Strategy<Value = Prefix> {
     let tokens = || prop::collection::vec(0_u32..40, 0..30);
-    (any::<i64>(), 0_u32..16, tokens(), tokens()).prop_map(|(seed, sample_index, prompt, output)| Prefix {
-        seed,
-        sample_index,
-        eos: vec![1, 2],
-        prompt,
-        output,
-    })
+    (any::<i64>(), 0_u32..16, tokens(), tokens()).prop_map(
+        |(seed, sample_index, prompt, output)| Prefix {
+            seed,
+            sample_index,
+            eos: vec![1, 2],
+            prompt,
+            output,
+        },
+    )
 }
 
 /// What is left before the draw.
@@ -159,10 +172,24 @@ fn large_vocabularies_agree_with_the_full_pass() {
         let row = normal_row(len as i64, len, spread);
         for (index, params) in [
             SamplingParams::default(),
-            SamplingParams { temperature: 0.7, ..SamplingParams::default() },
-            SamplingParams { top_k: 50, top_p: 0.95, ..SamplingParams::default() },
-            SamplingParams { top_p: 0.9, ..SamplingParams::default() },
-            SamplingParams { top_k: 40_000, min_p: 0.001, ..SamplingParams::default() },
+            SamplingParams {
+                temperature: 0.7,
+                ..SamplingParams::default()
+            },
+            SamplingParams {
+                top_k: 50,
+                top_p: 0.95,
+                ..SamplingParams::default()
+            },
+            SamplingParams {
+                top_p: 0.9,
+                ..SamplingParams::default()
+            },
+            SamplingParams {
+                top_k: 40_000,
+                min_p: 0.001,
+                ..SamplingParams::default()
+            },
         ]
         .into_iter()
         .enumerate()
@@ -185,14 +212,19 @@ fn top_p_sets_of_a_real_vocabulary_size_equal_float64() {
     let mut compared = 0;
     for key in 0..40 {
         let row = normal_row(key, 49_152, 1.0 + key as f64 / 10.0);
-        let params = SamplingParams { top_p: 0.5 + key as f32 / 100.0, ..SamplingParams::default() };
+        let params = SamplingParams {
+            top_p: 0.5 + key as f32 / 100.0,
+            ..SamplingParams::default()
+        };
         let (kept, is_clear) = reference::kept_f64(&params, &row);
         if !is_clear {
             continue;
         }
         compared += 1;
         let left = left(&Prefix::default(), &params, &row);
-        let got: Vec<usize> = (0..row.len()).filter(|&token| left[token].is_finite()).collect();
+        let got: Vec<usize> = (0..row.len())
+            .filter(|&token| left[token].is_finite())
+            .collect();
         assert_eq!(got, kept, "row {key}");
     }
     assert!(compared > 5, "{compared} rows had a clear threshold");

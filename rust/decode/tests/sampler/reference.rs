@@ -12,14 +12,26 @@ use crate::rows::Prefix;
 pub fn process(prefix: &Prefix, params: &SamplingParams, row: &[f32]) -> Vec<f32> {
     let mut scores = row.to_vec();
     for &(token, bias) in &params.logit_bias {
-        scores[token as usize] = if bias == -100.0 { f32::NEG_INFINITY } else { scores[token as usize] + bias };
+        scores[token as usize] = if bias == -100.0 {
+            f32::NEG_INFINITY
+        } else {
+            scores[token as usize] + bias
+        };
     }
     for (token, score) in scores.iter_mut().enumerate() {
         let token = token as u32;
-        let count = prefix.output.iter().filter(|&&other| other == token).count() as f32;
+        let count = prefix
+            .output
+            .iter()
+            .filter(|&&other| other == token)
+            .count() as f32;
         if prefix.prompt.contains(&token) || count > 0.0 {
             let theta = params.repetition_penalty;
-            *score = if *score < 0.0 { *score * theta } else { *score / theta };
+            *score = if *score < 0.0 {
+                *score * theta
+            } else {
+                *score / theta
+            };
         }
         if count > 0.0 {
             *score -= params.frequency_penalty * count;
@@ -27,10 +39,18 @@ pub fn process(prefix: &Prefix, params: &SamplingParams, row: &[f32]) -> Vec<f32
         }
     }
     let n = params.no_repeat_ngram_size as usize;
-    let tokens: Vec<u32> = prefix.prompt.iter().chain(&prefix.output).copied().collect();
+    let tokens: Vec<u32> = prefix
+        .prompt
+        .iter()
+        .chain(&prefix.output)
+        .copied()
+        .collect();
     if n > 0 && tokens.len() + 1 >= n {
         let suffix = &tokens[tokens.len() + 1 - n..];
-        for window in tokens.windows(n).filter(|window| &window[..n - 1] == suffix) {
+        for window in tokens
+            .windows(n)
+            .filter(|window| &window[..n - 1] == suffix)
+        {
             scores[window[n - 1] as usize] = f32::NEG_INFINITY;
         }
     }
@@ -46,12 +66,17 @@ pub fn process(prefix: &Prefix, params: &SamplingParams, row: &[f32]) -> Vec<f32
 pub fn order(scores: &[f32]) -> Vec<usize> {
     let mut ids: Vec<usize> = (0..scores.len()).collect();
     // Stable, so equal values stay in the order of their ids.
-    ids.sort_by(|&a, &b| scores[b].partial_cmp(&scores[a]).expect("scores are numbers"));
+    ids.sort_by(|&a, &b| {
+        scores[b]
+            .partial_cmp(&scores[a])
+            .expect("scores are numbers")
+    });
     ids
 }
 
 fn mass(score: f32) -> u64 {
-    (f64::from(exp(score)) * f64::from(1_u32 << 20) * f64::from(1_u32 << 20)).round_ties_even() as u64
+    (f64::from(exp(score)) * f64::from(1_u32 << 20) * f64::from(1_u32 << 20)).round_ties_even()
+        as u64
 }
 
 /// z after warpers in the given order, -inf for what was dropped.
@@ -62,7 +87,9 @@ pub fn warp(params: &SamplingParams, steps: &[Step], logits: &[f32]) -> Vec<f32>
         let ids = order(&scores);
         let kept = match step {
             Step::Temperature => {
-                scores.iter_mut().for_each(|score| *score /= params.temperature);
+                scores
+                    .iter_mut()
+                    .for_each(|score| *score /= params.temperature);
                 continue;
             }
             Step::TopK => params.top_k as usize,
@@ -93,9 +120,18 @@ pub fn warp(params: &SamplingParams, steps: &[Step], logits: &[f32]) -> Vec<f32>
 
 /// The draw over every token that is left.
 pub fn draw(prefix: &Prefix, scores: &[f32]) -> u32 {
-    let noise = Noise::new(prefix.seed, prefix.position(), prefix.sample_index, Purpose::Draw);
+    let noise = Noise::new(
+        prefix.seed,
+        prefix.position(),
+        prefix.sample_index,
+        Purpose::Draw,
+    );
     let mut best = None;
-    for (token, &score) in scores.iter().enumerate().filter(|(_, score)| score.is_finite()) {
+    for (token, &score) in scores
+        .iter()
+        .enumerate()
+        .filter(|(_, score)| score.is_finite())
+    {
         let value = score + gumbel(noise.word(token as u32));
         if best.is_none_or(|(best_value, _)| value > best_value) {
             best = Some((value, token as u32));
@@ -119,7 +155,10 @@ pub fn kept_f64(params: &SamplingParams, logits: &[f32]) -> (Vec<usize>, bool) {
     const MARGIN: f64 = 2e-6;
     let t = f64::from(params.temperature);
     let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let scores: Vec<f64> = logits.iter().map(|&logit| (f64::from(logit) - f64::from(max)) / t).collect();
+    let scores: Vec<f64> = logits
+        .iter()
+        .map(|&logit| (f64::from(logit) - f64::from(max)) / t)
+        .collect();
     let mut ids = order(logits);
     let mut is_clear = true;
     if params.top_k > 0 {

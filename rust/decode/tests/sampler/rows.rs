@@ -23,7 +23,11 @@ pub struct Prefix {
 
 impl Prefix {
     pub fn seeded(seed: i64, position: usize) -> Self {
-        Self { seed, prompt: vec![0; position], ..Self::default() }
+        Self {
+            seed,
+            prompt: vec![0; position],
+            ..Self::default()
+        }
     }
 
     pub fn position(&self) -> u32 {
@@ -32,13 +36,20 @@ impl Prefix {
 
     pub fn sampler(&self, params: &SamplingParams, vocab_len: usize) -> Result<Sampler> {
         let vocabulary = Vocabulary::new(vocab_len, self.eos.clone())?;
-        let mut sampler = Sampler::new(params, self.seed, self.sample_index, &vocabulary, &self.prompt)?;
+        let mut sampler = Sampler::new(
+            params,
+            self.seed,
+            self.sample_index,
+            &vocabulary,
+            &self.prompt,
+        )?;
         self.output.iter().for_each(|&token| sampler.advance(token));
         Ok(sampler)
     }
 
     pub fn choose(&self, params: &SamplingParams, row: &[f32]) -> Result<Choice> {
-        self.sampler(params, row.len())?.sample(row, &mut Scratch::new())
+        self.sampler(params, row.len())?
+            .sample(row, &mut Scratch::new())
     }
 }
 
@@ -54,11 +65,15 @@ pub fn normal_row(key: i64, len: usize, spread: f64) -> Vec<f32> {
     let v = u.split_off(len);
     u.iter()
         .zip(&v)
-        .map(|(u, v)| ((-2.0 * (1.0 - u).ln()).sqrt() * (std::f64::consts::TAU * v).cos() * spread) as f32)
+        .map(|(u, v)| {
+            ((-2.0 * (1.0 - u).ln()).sqrt() * (std::f64::consts::TAU * v).cos() * spread) as f32
+        })
         .collect()
 }
 
 /// A row with few distinct values, so that ties are everywhere.
 pub fn tied_row(key: i64, len: usize, values: u32) -> Vec<f32> {
-    uniforms(key, len).map(|u| (u * f64::from(values)).floor() as f32 * 0.75 - 3.0).collect()
+    uniforms(key, len)
+        .map(|u| (u * f64::from(values)).floor() as f32 * 0.75 - 3.0)
+        .collect()
 }

@@ -141,3 +141,34 @@ impl PrefixCache {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_leads_to_other_tokens_or_another_scope_is_a_counted_miss() {
+        let mut cache = PrefixCache::new(2, 3, Faults::default());
+        let (key, scope) = ([5; 32], Scope::from_u64(1));
+        let content = |tokens| Content {
+            key: &key,
+            parent: &ROOT,
+            scope: &scope,
+            tokens,
+        };
+        assert!(cache.publish(BlockId(1), &content(&[1, 2, 3])));
+        assert_eq!(cache.find(&key, &scope, &[1, 2, 3]), Some(BlockId(1)));
+        assert_eq!(cache.find(&key, &scope, &[1, 2, 4]), None);
+        assert_eq!(cache.find(&key, &Scope::default(), &[1, 2, 3]), None);
+        assert_eq!(cache.mismatches(), 2);
+        assert_eq!(cache.find(&[6; 32], &scope, &[1, 2, 3]), None);
+        assert_eq!(cache.mismatches(), 2);
+        assert!(
+            !cache.publish(BlockId(0), &content(&[1, 2, 3])),
+            "the second stays private"
+        );
+        cache.remove(BlockId(1));
+        assert_eq!(cache.find(&key, &scope, &[1, 2, 3]), None);
+        assert_eq!(cache.len(), 0);
+    }
+}

@@ -24,7 +24,13 @@ impl Scheduler {
                 self.extend_table(ix, fresh);
                 return true;
             }
-            let victim = self.victim(ix);
+            assert!(
+                !sequence.is_protected,
+                "a protected sequence lost the blocks promised to it"
+            );
+            let victim = self
+                .victim()
+                .expect("an open sequence is in the list of the running");
             self.preempt(victim, left);
             if victim == ix {
                 return false;

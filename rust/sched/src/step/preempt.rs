@@ -10,35 +10,19 @@ use crate::scheduler::Scheduler;
 use crate::sequence::{SeqIx, Sequence};
 
 impl Scheduler {
-    /// Whom `needy` makes give way: the paused first, then the last come by policy; itself if nobody else
-    /// may.
-    pub(crate) fn victim(&self, needy: SeqIx) -> SeqIx {
-        let resident = || {
-            self.running
-                .iter()
-                .rev()
-                .filter(|&&ix| self.arena[ix].is_running)
-        };
-        if let Some(&paused) = resident().find(|&&ix| self.arena[ix].is_paused) {
-            return paused;
+    /// Who gives way when a sequence finds no block: the paused first, then the last in the order of the
+    /// policy, which may be that sequence itself. None if all are protected.
+    pub(crate) fn victim(&self) -> Option<SeqIx> {
+        let seats = self.running.iter().rev().copied();
+        let resident = seats.filter(|&ix| self.arena[ix].is_running);
+        if let Some(paused) = resident.clone().find(|&ix| self.arena[ix].is_paused) {
+            return Some(paused);
         }
-        let mut open = resident()
-            .copied()
-            .filter(|&ix| !self.arena[ix].is_protected);
-        let victim = match self.config.policy {
+        let mut open = resident.filter(|&ix| !self.arena[ix].is_protected);
+        match self.config.policy {
             Policy::Fcfs => open.next(),
-            Policy::Priority => {
-                let own = self.arena[needy].priority;
-                open.filter(|&ix| self.arena[ix].priority > own)
-                    .max_by_key(|&ix| rank(&self.arena[ix]))
-            }
-        };
-        let victim = victim.unwrap_or(needy);
-        assert!(
-            !self.arena[victim].is_protected,
-            "a protected sequence found no block"
-        );
-        victim
+            Policy::Priority => open.max_by_key(|&ix| rank(&self.arena[ix])),
+        }
     }
 
     /// Takes a running sequence's blocks and rows of this plan away.

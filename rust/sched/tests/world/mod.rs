@@ -59,6 +59,8 @@ impl Ask {
 pub struct Live {
     pub ask: Ask,
     pub tokens: Vec<TokenId>,
+    /// Its place in the order of arrival.
+    pub arrival: u64,
     /// Which sample of its request.
     pub sample: u64,
     pub table: Vec<BlockId>,
@@ -72,6 +74,11 @@ pub struct Live {
 }
 
 impl Live {
+    /// Under `priority` the largest gives way.
+    fn rank(&self) -> (i32, u64, u64) {
+        (self.ask.priority, self.arrival, self.sample)
+    }
+
     fn need(&self, block_size: usize) -> usize {
         self.tokens.len().div_ceil(block_size)
     }
@@ -123,11 +130,12 @@ impl World {
             read_cache: ask.read_cache,
         };
         self.scheduler.add(new).ok()?;
-        self.insert(id, ask, Vec::new(), 0);
+        self.insert(id, ask, Vec::new(), (id, 0));
         Some(id)
     }
 
-    fn insert(&mut self, id: u64, ask: Ask, tokens: Vec<TokenId>, sample: u64) {
+    fn insert(&mut self, id: u64, ask: Ask, tokens: Vec<TokenId>, rank: (u64, u64)) {
+        let (arrival, sample) = rank;
         let tokens = if tokens.is_empty() {
             ask.prompt.clone()
         } else {
@@ -137,6 +145,7 @@ impl World {
             forked: sample > 0 || ask.n <= 1,
             ask,
             tokens,
+            arrival,
             sample,
             table: Vec::new(),
             computed: 0,
@@ -292,7 +301,7 @@ impl World {
                 let gave_way = before.contains_key(other)
                     && !victim.is_paused
                     && !is_protected
-                    && live.ask.priority > victim.ask.priority;
+                    && live.rank() > victim.rank();
                 assert!(
                     !gave_way,
                     "a more important sequence was preempted for a lesser one"
@@ -347,6 +356,17 @@ impl World {
         assert!(plan.rows() <= config.tokens_per_step);
         assert!(plan.logits_rows.len() <= config.logits_rows_max);
         assert_eq!(plan.logits_rows.len(), plan.sampled.len());
+        for copy in &plan.copies {
+            let owners = plan
+                .tables
+                .iter()
+                .filter(|&&block| block == copy.to)
+                .count();
+            assert_eq!(
+                owners, 1,
+                "a copy goes to a block that no row of the step reads"
+            );
+        }
         let mut seen = BTreeSet::new();
         let mut due = Vec::new();
         for span in &plan.spans {
@@ -534,7 +554,7 @@ impl World {
                 .expect("forkable");
             let mut tokens = parent.tokens.clone();
             tokens.push(token);
-            self.insert(child, parent.ask.clone(), tokens, sample);
+            self.insert(child, parent.ask.clone(), tokens, (parent.arrival, sample));
             if forked == Forked::Running {
                 let live = self.live.get_mut(&child).expect("live");
                 live.is_running = true;

@@ -13,7 +13,7 @@ pub(super) const RAISED_CHARS_MAX: usize = 200;
 pub(super) const DATE_NAME: &str = "\u{0}date";
 
 /// Filters that a template may use: those of the engine and `tojson`.
-pub(super) const FILTERS: [&str; 49] = [
+pub(super) const FILTERS: [&str; 48] = [
     "abs",
     "attr",
     "batch",
@@ -62,11 +62,10 @@ pub(super) const FILTERS: [&str; 49] = [
     "unique",
     "upper",
     "zip",
-    "urlencode",
 ];
 
 /// Tests that a template may use.
-pub(super) const TESTS: [&str; 32] = [
+pub(super) const TESTS: [&str; 36] = [
     "boolean",
     "defined",
     "divisibleby",
@@ -99,6 +98,10 @@ pub(super) const TESTS: [&str; 32] = [
     "sequence",
     "startingwith",
     "string",
+    "test",
+    "true",
+    "undefined",
+    "upper",
 ];
 
 /// Adds ours and takes away what shows the engine's insides.

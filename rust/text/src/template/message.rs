@@ -159,6 +159,35 @@ fn size_of(value: &serde_json::Value, depth: usize) -> Option<usize> {
     }
 }
 
+/// A message as transformers shows it: what the model thought stands under each name that is in use.
+fn value_of(message: &Message) -> Value {
+    let thought = ["reasoning_content", "thinking", "reasoning"]
+        .into_iter()
+        .find_map(|name| message.extra.get(name).filter(|thought| !thought.is_null()));
+    let mut fields: Vec<(&str, Value)> = Vec::new();
+    if let Some(thought) = thought {
+        fields.push((
+            "thinking",
+            Value::from(Serde(message.extra.get("thinking").unwrap_or(thought))),
+        ));
+    }
+    fields.push(("role", Value::from(message.role.as_str())));
+    fields.push(("content", Value::from(message.content.as_str())));
+    for (name, value) in &message.extra {
+        match (name.as_str(), thought) {
+            ("thinking", Some(_)) => {}
+            ("reasoning_content", Some(thought)) => {
+                fields.push((name, Value::from(Serde(thought))))
+            }
+            _ => fields.push((name, Value::from(Serde(value)))),
+        }
+    }
+    if let Some(thought) = thought.filter(|_| !message.extra.contains_key("reasoning_content")) {
+        fields.push(("reasoning_content", Value::from(Serde(thought))));
+    }
+    Value::from_pairs(fields)
+}
+
 /// Everything the template can see. `tools` and `documents` are none, as transformers passes them.
 pub(super) fn context(
     messages: &[Message],
@@ -167,13 +196,7 @@ pub(super) fn context(
     eos: &str,
 ) -> Value {
     let mut fields: Vec<(&str, Value)> = vec![
-        (
-            "messages",
-            messages
-                .iter()
-                .map(|message| Value::from(Serde(message)))
-                .collect(),
-        ),
+        ("messages", messages.iter().map(value_of).collect()),
         ("tools", Value::from(())),
         ("documents", Value::from(())),
         (
@@ -198,5 +221,5 @@ pub(super) fn context(
             .iter()
             .map(|(name, value)| (name.as_str(), Value::from(Serde(value)))),
     );
-    fields.into_iter().collect()
+    Value::from_pairs(fields)
 }

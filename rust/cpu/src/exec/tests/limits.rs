@@ -41,8 +41,8 @@ fn broken_batches_are_refused_and_the_backend_goes_on() {
     let expected = last_logits(&mut loaded, &good);
     let breakages: [(&str, fn(&mut StepBatch)); 16] = [
         ("no rows", StepBatch::clear),
-        ("a missing position", |b| drop(b.positions.pop())),
-        ("a missing slot", |b| drop(b.slots.pop())),
+        ("a missing position", |b| b.positions.truncate(19)),
+        ("a missing slot", |b| b.slots.truncate(19)),
         ("a token outside the vocabulary", |b| b.tokens[3] = 50),
         ("a gap in positions", |b| b.positions[4] = 7),
         ("a position beyond the context", |b| b.positions.iter_mut().for_each(|p| *p += 1)),

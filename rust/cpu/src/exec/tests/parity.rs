@@ -48,7 +48,7 @@ fn long_contexts_cross_splits_without_loss() {
 fn the_inexact_modes_stay_near() {
     let cases = [
         ("bf16 cache", Encoding::F32, KvFormat::Bf16, ComputeDtype::Float32, Activations::Exact, 2e-2),
-        ("bf16 weights", Encoding::Bf16, KvFormat::F32, ComputeDtype::Auto, Activations::Auto, 3e-2),
+        ("bf16 weights", Encoding::Bf16, KvFormat::F32, ComputeDtype::Bfloat16, Activations::Auto, 3e-2),
         ("rounded to bf16", Encoding::F32, KvFormat::F32, ComputeDtype::Bfloat16, Activations::Auto, 4e-2),
         ("8-bit", Encoding::Q8_0, KvFormat::F32, ComputeDtype::Auto, Activations::Auto, 6e-2),
         ("4-bit with minima", Encoding::Q4_1, KvFormat::Bf16, ComputeDtype::Auto, Activations::Int8, 6e-2),

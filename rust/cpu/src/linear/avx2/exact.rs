@@ -15,7 +15,12 @@ pub(in crate::linear) const EXACT8: TileSet = set::<false>();
 
 const fn set<const FOUR: bool>() -> TileSet {
     TileSet {
-        tiles: &[&[tile::<1, FOUR> as TileFn, tile::<2, FOUR>, tile::<3, FOUR>, tile::<4, FOUR>]],
+        tiles: &[&[
+            tile::<1, FOUR> as TileFn,
+            tile::<2, FOUR>,
+            tile::<3, FOUR>,
+            tile::<4, FOUR>,
+        ]],
         gemv_blocks: 1,
         gemm_blocks: 1,
     }
@@ -28,7 +33,11 @@ unsafe fn tile<const R: usize, const FOUR: bool>(tile: &Tile<'_>) {
     let Layout::Int(grouped) = tile.shape.layout else {
         unreachable!("expanded weights are planned for integer layouts only");
     };
-    let shifts: &[i32] = if FOUR { &[0, 8, 16, 24, 4, 12, 20, 28] } else { &[0, 8, 16, 24] };
+    let shifts: &[i32] = if FOUR {
+        &[0, 8, 16, 24, 4, 12, 20, 28]
+    } else {
+        &[0, 8, 16, 24]
+    };
     let mut acc = [[_mm256_setzero_ps(); 2]; R];
     for group in 0..tile.shape.groups {
         let place = tile.shape.place(grouped, group);
@@ -47,10 +56,13 @@ unsafe fn tile<const R: usize, const FOUR: bool>(tile: &Tile<'_>) {
         };
         for line in 0..place.lines {
             // SAFETY: the line lies in the block.
-            let words = unsafe { load::<R>(tile, place.codes + line * 64) };
+            let words = unsafe { load(tile, place.codes + line * 64) };
             let k = group * grouped.group + line * shifts.len();
             for (input, shift) in shifts.iter().enumerate() {
-                let weights = [expand.half::<FOUR>(0, words[0], *shift), expand.half::<FOUR>(1, words[1], *shift)];
+                let weights = [
+                    expand.half::<FOUR>(0, words[0], *shift),
+                    expand.half::<FOUR>(1, words[1], *shift),
+                ];
                 // SAFETY: rows are padded to whole lines.
                 unsafe { fma_input(tile, k + input, &weights, &mut acc) };
             }

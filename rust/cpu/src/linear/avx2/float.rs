@@ -12,7 +12,12 @@ pub(in crate::linear) const F32: TileSet = set::<false>();
 pub(in crate::linear) const BF16_F32: TileSet = set::<true>();
 /// bf16 weights and activations.
 pub(in crate::linear) const BF16: TileSet = TileSet {
-    tiles: &[&[tile_bf16::<1> as TileFn, tile_bf16::<2>, tile_bf16::<3>, tile_bf16::<4>]],
+    tiles: &[&[
+        tile_bf16::<1> as TileFn,
+        tile_bf16::<2>,
+        tile_bf16::<3>,
+        tile_bf16::<4>,
+    ]],
     gemv_blocks: 1,
     gemm_blocks: 1,
 };
@@ -40,7 +45,7 @@ unsafe fn tile<const R: usize, const HALF: bool>(tile: &Tile<'_>) {
     for line in 0..tile.shape.lines {
         // SAFETY: the line lies in the block, its inputs in the rows.
         unsafe {
-            let words = load::<R>(tile, line * 64);
+            let words = load(tile, line * 64);
             if HALF {
                 let ((even0, odd0), (even1, odd1)) = (widen(words[0]), widen(words[1]));
                 fma_input(tile, 2 * line, &[even0, even1], &mut acc);
@@ -62,7 +67,7 @@ unsafe fn tile_bf16<const R: usize>(tile: &Tile<'_>) {
     let mut acc: [Halves; R] = [[_mm256_setzero_ps(); 2]; R];
     for line in 0..tile.shape.lines {
         // SAFETY: the line lies in the block.
-        let words = unsafe { load::<R>(tile, line * 64) };
+        let words = unsafe { load(tile, line * 64) };
         let weights = [widen(words[0]), widen(words[1])];
         for (row, acc) in acc.iter_mut().enumerate() {
             // SAFETY: the row holds the line's pair.

@@ -47,7 +47,10 @@ pub(super) unsafe fn zeros(block: *const u8, grouped: Grouped, place: &GroupPlac
         },
         // SAFETY: 16 zeros of 32 bits.
         (Zero::Integer, ScaleKind::F32) => unsafe {
-            [_mm256_loadu_si256(at.cast()), _mm256_loadu_si256(at.wrapping_add(32).cast())]
+            [
+                _mm256_loadu_si256(at.cast()),
+                _mm256_loadu_si256(at.wrapping_add(32).cast()),
+            ]
         },
         _ => [_mm256_set1_epi32(i32::from(grouped.bits.fixed_zero())); 2],
     }
@@ -67,6 +70,11 @@ unsafe fn floats(at: *const u8, kind: ScaleKind) -> Halves {
             ]
         },
         // SAFETY: by the caller.
-        ScaleKind::F32 => unsafe { [_mm256_loadu_ps(at.cast()), _mm256_loadu_ps(at.wrapping_add(32).cast())] },
+        ScaleKind::F32 => unsafe {
+            [
+                _mm256_loadu_ps(at.cast()),
+                _mm256_loadu_ps(at.wrapping_add(32).cast()),
+            ]
+        },
     }
 }

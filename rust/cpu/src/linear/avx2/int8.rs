@@ -63,14 +63,17 @@ unsafe fn sum_group<const R: usize, const FOUR: bool>(
         for (row, sums) in sums.iter_mut().enumerate() {
             // SAFETY: the entry of this row and group exists.
             let minus = unsafe { _mm256_set1_epi32((*meta(tile, row, group)).minus_sum) };
-            *sums = [_mm256_mullo_epi32(zeros[0], minus), _mm256_mullo_epi32(zeros[1], minus)];
+            *sums = [
+                _mm256_mullo_epi32(zeros[0], minus),
+                _mm256_mullo_epi32(zeros[1], minus),
+            ];
         }
     }
     for line in 0..place.lines {
         let k = group * grouped.group + line * if FOUR { 8 } else { 4 };
         // SAFETY: the line lies in the block, its inputs in the rows, which are padded to whole lines.
         unsafe {
-            let codes = load::<R>(tile, place.codes + line * 64);
+            let codes = load(tile, place.codes + line * 64);
             if FOUR {
                 add_nibbles(tile, k, &codes, &mut sums);
             } else {
@@ -87,7 +90,12 @@ unsafe fn sum_group<const R: usize, const FOUR: bool>(
 /// The tile's rows hold inputs `k .. k + 8`.
 #[inline]
 #[target_feature(enable = "avx2")]
-unsafe fn add_nibbles<const R: usize>(tile: &Tile<'_>, k: usize, codes: &[__m256i; 2], sums: &mut [[__m256i; 2]; R]) {
+unsafe fn add_nibbles<const R: usize>(
+    tile: &Tile<'_>,
+    k: usize,
+    codes: &[__m256i; 2],
+    sums: &mut [[__m256i; 2]; R],
+) {
     let nibble = _mm256_set1_epi8(0x0F);
     let ones = _mm256_set1_epi16(1);
     for half in 0..2 {
@@ -96,7 +104,10 @@ unsafe fn add_nibbles<const R: usize>(tile: &Tile<'_>, k: usize, codes: &[__m256
         for (row, sums) in sums.iter_mut().enumerate() {
             // SAFETY: by the caller.
             let (first, second) = unsafe { (broadcast(tile, row, k), broadcast(tile, row, k + 4)) };
-            let pairs = _mm256_add_epi16(_mm256_maddubs_epi16(low, first), _mm256_maddubs_epi16(high, second));
+            let pairs = _mm256_add_epi16(
+                _mm256_maddubs_epi16(low, first),
+                _mm256_maddubs_epi16(high, second),
+            );
             sums[half] = _mm256_add_epi32(sums[half], _mm256_madd_epi16(pairs, ones));
         }
     }
@@ -108,7 +119,12 @@ unsafe fn add_nibbles<const R: usize>(tile: &Tile<'_>, k: usize, codes: &[__m256
 /// The tile's rows hold inputs `k .. k + 4`.
 #[inline]
 #[target_feature(enable = "avx2")]
-unsafe fn add_bytes<const R: usize>(tile: &Tile<'_>, k: usize, codes: &[__m256i; 2], sums: &mut [[__m256i; 2]; R]) {
+unsafe fn add_bytes<const R: usize>(
+    tile: &Tile<'_>,
+    k: usize,
+    codes: &[__m256i; 2],
+    sums: &mut [[__m256i; 2]; R],
+) {
     let low_byte = _mm256_set1_epi16(0x00FF);
     for (row, sums) in sums.iter_mut().enumerate() {
         // SAFETY: by the caller.
@@ -138,22 +154,22 @@ unsafe fn add_group<const R: usize>(
 ) {
     // SAFETY: the group lies in the block.
     let scales = unsafe { scales(tile.weights, grouped, place) };
-    for row in 0..R {
+    for (row, (acc, sums)) in acc.iter_mut().zip(sums).enumerate() {
         // SAFETY: the entry of this row and group exists.
         let scale = _mm256_set1_ps(unsafe { (*meta(tile, row, group)).scale });
         for half in 0..2 {
-            let sum = _mm256_cvtepi32_ps(sums[row][half]);
-            acc[row][half] = _mm256_fmadd_ps(sum, _mm256_mul_ps(scales[half], scale), acc[row][half]);
+            let sum = _mm256_cvtepi32_ps(sums[half]);
+            acc[half] = _mm256_fmadd_ps(sum, _mm256_mul_ps(scales[half], scale), acc[half]);
         }
     }
     if grouped.zero == Zero::Minima {
         // SAFETY: the block has minima.
         let minima = unsafe { minima(tile.weights, grouped, place) };
-        for row in 0..R {
+        for (row, acc) in acc.iter_mut().enumerate() {
             // SAFETY: as above.
             let sum = _mm256_set1_ps(unsafe { (*meta(tile, row, group)).scaled_sum });
             for half in 0..2 {
-                acc[row][half] = _mm256_fmadd_ps(minima[half], sum, acc[row][half]);
+                acc[half] = _mm256_fmadd_ps(minima[half], sum, acc[half]);
             }
         }
     }

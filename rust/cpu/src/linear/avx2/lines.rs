@@ -3,27 +3,30 @@
 
 use std::arch::x86_64::*;
 
-use super::super::tile::{GEMV_ROWS_MAX, Tile};
+use super::super::tile::Tile;
 
 /// A block's 16 lanes.
 pub(super) type Halves = [__m256; 2];
 
-/// How far ahead of its use a `gemv` asks for a line.
-const PREFETCH_BYTES: usize = 3072;
-
-/// The line at byte `start` of the block; a `gemv` asks for a later one on the way.
+/// The line at byte `start` of the block; asks for a later one on the way.
 ///
 /// # Safety
 /// The tile's block holds that line.
 #[inline]
 #[target_feature(enable = "avx2")]
-pub(super) unsafe fn load<const R: usize>(tile: &Tile<'_>, start: usize) -> [__m256i; 2] {
+pub(super) unsafe fn load(tile: &Tile<'_>, start: usize) -> [__m256i; 2] {
     let at = tile.weights.wrapping_add(start);
-    if R <= GEMV_ROWS_MAX {
-        _mm_prefetch(at.wrapping_add(PREFETCH_BYTES).cast(), _MM_HINT_T0);
-    }
+    _mm_prefetch(
+        tile.ahead.wrapping_add(start >> tile.ahead_shift).cast(),
+        _MM_HINT_T0,
+    );
     // SAFETY: by the caller.
-    unsafe { [_mm256_loadu_si256(at.cast()), _mm256_loadu_si256(at.wrapping_add(32).cast())] }
+    unsafe {
+        [
+            _mm256_loadu_si256(at.cast()),
+            _mm256_loadu_si256(at.wrapping_add(32).cast()),
+        ]
+    }
 }
 
 /// `acc[row] = fma(weights, x[row][k], acc[row])` with f32 activations.
@@ -32,11 +35,16 @@ pub(super) unsafe fn load<const R: usize>(tile: &Tile<'_>, start: usize) -> [__m
 /// The tile's rows are f32 and hold input `k`.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-pub(super) unsafe fn fma_input<const R: usize>(tile: &Tile<'_>, k: usize, weights: &Halves, acc: &mut [Halves; R]) {
+pub(super) unsafe fn fma_input<const R: usize>(
+    tile: &Tile<'_>,
+    k: usize,
+    weights: &Halves,
+    acc: &mut [Halves; R],
+) {
     for (row, acc) in acc.iter_mut().enumerate() {
-        let at = tile.acts.wrapping_add(row * tile.act_stride + k * 4).cast::<f32>();
-        // SAFETY: by the caller; rows start on lines.
-        let x = _mm256_set1_ps(unsafe { *at });
+        let at = tile.acts.wrapping_add(row * tile.act_stride + k * 4);
+        // SAFETY: by the caller.
+        let x = _mm256_set1_ps(f32::from_ne_bytes(unsafe { at.cast::<[u8; 4]>().read() }));
         for half in 0..2 {
             acc[half] = _mm256_fmadd_ps(weights[half], x, acc[half]);
         }
@@ -50,9 +58,9 @@ pub(super) unsafe fn fma_input<const R: usize>(tile: &Tile<'_>, k: usize, weight
 #[inline]
 #[target_feature(enable = "avx2")]
 pub(super) unsafe fn broadcast(tile: &Tile<'_>, row: usize, start: usize) -> __m256i {
-    let at = tile.acts.wrapping_add(row * tile.act_stride + start).cast::<i32>();
+    let at = tile.acts.wrapping_add(row * tile.act_stride + start);
     // SAFETY: by the caller.
-    _mm256_set1_epi32(unsafe { at.read_unaligned() })
+    _mm256_set1_epi32(i32::from_ne_bytes(unsafe { at.cast::<[u8; 4]>().read() }))
 }
 
 /// The even and odd bf16 of each lane as f32.

@@ -50,7 +50,7 @@ macro_rules! bf16_tiles {
                 let mut acc = [[_mm512_setzero_ps(); B]; R];
                 for line in 0..tile.shape.lines {
                     // SAFETY: the line lies in the blocks.
-                    let weights = unsafe { load::<B, R>(tile, line * 64) };
+                    let weights = unsafe { load::<B>(tile, line * 64) };
                     for (row, acc) in acc.iter_mut().enumerate() {
                         // SAFETY: the row holds the line's pair.
                         let pair = unsafe { broadcast(tile, row, line * 4) };
@@ -67,13 +67,19 @@ macro_rules! bf16_tiles {
 }
 
 use std::arch::x86_64::*;
+use std::mem::transmute;
 
 /// The instruction.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bf16")]
 fn dot_bf16(acc: __m512, weights: __m512i, acts: __m512i) -> __m512 {
     // SAFETY: `__m512bh` is the same 512 bits.
-    let (weights, acts) = unsafe { (std::mem::transmute(weights), std::mem::transmute(acts)) };
+    let (weights, acts) = unsafe {
+        (
+            transmute::<__m512i, __m512bh>(weights),
+            transmute::<__m512i, __m512bh>(acts),
+        )
+    };
     _mm512_dpbf16_ps(acc, weights, acts)
 }
 
@@ -88,5 +94,9 @@ fn dot_f32(acc: __m512, weights: __m512i, acts: __m512i) -> __m512 {
     _mm512_fmadd_ps(even(weights), even(acts), acc)
 }
 
-bf16_tiles!(native, "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16", dot_bf16);
+bf16_tiles!(
+    native,
+    "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16",
+    dot_bf16
+);
 bf16_tiles!(widened, "avx512f,avx512bw,avx512dq,avx512vl", dot_f32);

@@ -108,15 +108,23 @@ impl<const B: usize> Expand<B> {
         acc: &mut [[__m512; B]; R],
     ) {
         // SAFETY: by the caller.
-        let words = unsafe { load::<B, R>(tile, start) };
+        let words = unsafe { load::<B>(tile, start) };
         let mut upper = words;
         for block in 0..B {
             upper[block] = _mm512_srli_epi32(words[block], 16);
         }
         // Inputs k .. k + 3 are the low nibbles of the four bytes, k + 4 .. k + 7 the high ones.
-        let bits: &[u32] = if FOUR { &[0, 8, 16, 24, 4, 12, 20, 28] } else { &[0, 8, 16, 24] };
+        let bits: &[u32] = if FOUR {
+            &[0, 8, 16, 24, 4, 12, 20, 28]
+        } else {
+            &[0, 8, 16, 24]
+        };
         for (input, bit) in bits.iter().enumerate() {
-            let (words, bit) = if *bit < 16 { (&words, *bit) } else { (&upper, *bit - 16) };
+            let (words, bit) = if *bit < 16 {
+                (&words, *bit)
+            } else {
+                (&upper, *bit - 16)
+            };
             // SAFETY: by the caller.
             unsafe { fma_input(tile, k + input, &self.weights::<FOUR>(words, bit), acc) };
         }
@@ -133,7 +141,8 @@ impl<const B: usize> Expand<B> {
         let base = _mm512_set1_ps((1_u32 << (23 - bit)) as f32);
         let mut weights = [_mm512_setzero_ps(); B];
         for block in 0..B {
-            let word = _mm512_ternarylogic_epi32(words[block], mask, _mm512_castps_si512(base), AND_OR);
+            let word =
+                _mm512_ternarylogic_epi32(words[block], mask, _mm512_castps_si512(base), AND_OR);
             let code = _mm512_sub_ps(_mm512_castsi512_ps(word), base);
             weights[block] = if self.has_minima {
                 _mm512_fmadd_ps(self.scales[block], code, self.seconds[block])

@@ -52,7 +52,7 @@ unsafe fn tile<const B: usize, const R: usize, const HALF: bool>(tile: &Tile<'_>
     for line in 0..tile.shape.lines {
         // SAFETY: the line lies in the blocks, its inputs in the rows.
         unsafe {
-            let words = load::<B, R>(tile, line * 64);
+            let words = load::<B>(tile, line * 64);
             let mut weights = [_mm512_setzero_ps(); B];
             if HALF {
                 // A line holds two inputs per row; a bf16 is the upper half of its f32.

@@ -82,13 +82,14 @@ macro_rules! int8_tiles {
                 let nibble = _mm512_set1_epi8(0x0F);
                 for line in 0..place.lines {
                     // SAFETY: the line lies in the blocks.
-                    let codes = unsafe { load::<B, R>(tile, place.codes + line * 64) };
+                    let codes = unsafe { load::<B>(tile, place.codes + line * 64) };
                     let k = group * grouped.group + line * if FOUR { 8 } else { 4 };
                     if FOUR {
                         let (mut low, mut high) = (codes, codes);
                         for block in 0..B {
                             low[block] = _mm512_and_si512(codes[block], nibble);
-                            high[block] = _mm512_and_si512(_mm512_srli_epi16(codes[block], 4), nibble);
+                            high[block] =
+                                _mm512_and_si512(_mm512_srli_epi16(codes[block], 4), nibble);
                         }
                         // SAFETY: rows are padded to whole lines.
                         unsafe {
@@ -117,7 +118,11 @@ macro_rules! int8_tiles {
                     let minus = unsafe { _mm512_set1_epi32((*meta(tile, row, group)).minus_sum) };
                     if grouped.zero == Zero::Fixed {
                         // The fixed zeros are 2^3 and 2^7.
-                        *sums = [if FOUR { _mm512_slli_epi32(minus, 3) } else { _mm512_slli_epi32(minus, 7) }; B];
+                        *sums = [if FOUR {
+                            _mm512_slli_epi32(minus, 3)
+                        } else {
+                            _mm512_slli_epi32(minus, 7)
+                        }; B];
                         continue;
                     }
                     for (block, sum) in sums.iter_mut().enumerate() {
@@ -166,7 +171,8 @@ macro_rules! int8_tiles {
                         // SAFETY: the entry of this row and group exists.
                         let scale = unsafe { _mm512_set1_ps((*meta(tile, row, group)).scale) };
                         let sum = _mm512_cvtepi32_ps(sums[row][block]);
-                        acc[row][block] = _mm512_fmadd_ps(sum, _mm512_mul_ps(scales, scale), acc[row][block]);
+                        acc[row][block] =
+                            _mm512_fmadd_ps(sum, _mm512_mul_ps(scales, scale), acc[row][block]);
                     }
                     if grouped.zero != Zero::Minima {
                         continue;
@@ -210,5 +216,9 @@ fn dot_bw(sum: __m512i, codes: __m512i, acts: __m512i) -> __m512i {
     _mm512_add_epi32(sum, _mm512_add_epi32(even, odd))
 }
 
-int8_tiles!(vnni, "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni", dot_vnni);
+int8_tiles!(
+    vnni,
+    "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni",
+    dot_vnni
+);
 int8_tiles!(bw, "avx512f,avx512bw,avx512dq,avx512vl", dot_bw);

@@ -3,25 +3,24 @@
 
 use std::arch::x86_64::*;
 
-use super::super::tile::{GEMV_ROWS_MAX, Tile};
+use super::super::tile::Tile;
 use crate::pack::ROWS;
 
-/// How far ahead of its use a `gemv` asks for a line.
-const PREFETCH_BYTES: usize = 3072;
-
-/// The line at byte `start` of each block; a `gemv` asks for later ones on the way.
+/// The line at byte `start` of each block; asks for later ones on the way.
 ///
 /// # Safety
 /// The tile's blocks hold that line.
 #[inline]
 #[target_feature(enable = "avx512f")]
-pub(super) unsafe fn load<const B: usize, const R: usize>(tile: &Tile<'_>, start: usize) -> [__m512i; B] {
+pub(super) unsafe fn load<const B: usize>(tile: &Tile<'_>, start: usize) -> [__m512i; B] {
     let mut words = [_mm512_setzero_si512(); B];
     for (block, word) in words.iter_mut().enumerate() {
-        let at = tile.weights.wrapping_add(block * tile.shape.block_bytes + start);
-        if R <= GEMV_ROWS_MAX {
-            _mm_prefetch(at.wrapping_add(PREFETCH_BYTES).cast(), _MM_HINT_T0);
-        }
+        let offset = block * tile.shape.block_bytes + start;
+        _mm_prefetch(
+            tile.ahead.wrapping_add(offset >> tile.ahead_shift).cast(),
+            _MM_HINT_T0,
+        );
+        let at = tile.weights.wrapping_add(offset);
         // SAFETY: by the caller.
         *word = unsafe { _mm512_loadu_si512(at.cast()) };
     }
@@ -41,9 +40,9 @@ pub(super) unsafe fn fma_input<const B: usize, const R: usize>(
     acc: &mut [[__m512; B]; R],
 ) {
     for (row, acc) in acc.iter_mut().enumerate() {
-        let at = tile.acts.wrapping_add(row * tile.act_stride + k * 4).cast::<f32>();
-        // SAFETY: by the caller; rows start on lines.
-        let x = _mm512_set1_ps(unsafe { *at });
+        let at = tile.acts.wrapping_add(row * tile.act_stride + k * 4);
+        // SAFETY: by the caller.
+        let x = _mm512_set1_ps(f32::from_ne_bytes(unsafe { at.cast::<[u8; 4]>().read() }));
         for (acc, weight) in acc.iter_mut().zip(weights) {
             *acc = _mm512_fmadd_ps(*weight, x, *acc);
         }
@@ -57,9 +56,9 @@ pub(super) unsafe fn fma_input<const B: usize, const R: usize>(
 #[inline]
 #[target_feature(enable = "avx512f")]
 pub(super) unsafe fn broadcast(tile: &Tile<'_>, row: usize, start: usize) -> __m512i {
-    let at = tile.acts.wrapping_add(row * tile.act_stride + start).cast::<i32>();
+    let at = tile.acts.wrapping_add(row * tile.act_stride + start);
     // SAFETY: by the caller.
-    _mm512_set1_epi32(unsafe { at.read_unaligned() })
+    _mm512_set1_epi32(i32::from_ne_bytes(unsafe { at.cast::<[u8; 4]>().read() }))
 }
 
 /// Writes the outputs of the tile's width from `acc[row][block]`.
@@ -68,7 +67,10 @@ pub(super) unsafe fn broadcast(tile: &Tile<'_>, row: usize, start: usize) -> __m
 /// The tile's outputs are writable.
 #[inline]
 #[target_feature(enable = "avx512f")]
-pub(super) unsafe fn store<const B: usize, const R: usize>(tile: &Tile<'_>, acc: &[[__m512; B]; R]) {
+pub(super) unsafe fn store<const B: usize, const R: usize>(
+    tile: &Tile<'_>,
+    acc: &[[__m512; B]; R],
+) {
     for (row, blocks) in acc.iter().enumerate() {
         let out = tile.out.wrapping_add(row * tile.out_stride);
         for (block, value) in blocks.iter().enumerate() {

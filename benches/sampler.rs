@@ -1,0 +1,136 @@
+//! What choosing a token costs, beside one plain pass over the same row. One row in cache, one thread; the
+//! engine samples rows one after another. Rows are normal with a spread of 2.5: like a model's, but with a
+//! fatter tail, so that more noise must be looked at than on most real rows.
+
+use std::hint::black_box;
+
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use tokenmill_core::SamplingParams;
+use tokenmill_core::noise::{Noise, Purpose};
+use tokenmill_decode::{Sampler, Scratch, Vocabulary};
+
+/// SmolLM2's vocabulary, and Qwen's.
+const VOCAB_LENS: [usize; 2] = [49_152, 152_064];
+
+fn row(len: usize) -> Vec<f32> {
+    let noise = Noise::new(1, 0, 0, Purpose::Private);
+    let uniform = |index: usize| f64::from(noise.word(index as u32)) / 4_294_967_296.0;
+    let normal = |index: usize| {
+        let (u, v) = (uniform(2 * index), uniform(2 * index + 1));
+        (-2.0 * (1.0 - u).ln()).sqrt() * (std::f64::consts::TAU * v).cos()
+    };
+    (0..len).map(|index| (normal(index) * 2.5) as f32).collect()
+}
+
+/// The least that any sampler does: the maximum of a row.
+fn plain_pass(row: &[f32]) -> f32 {
+    let mut maxima = [f32::NEG_INFINITY; 16];
+    let (blocks, rest) = row.as_chunks::<16>();
+    for block in blocks {
+        for (maximum, &value) in maxima.iter_mut().zip(block) {
+            *maximum = if value > *maximum { value } else { *maximum };
+        }
+    }
+    maxima
+        .iter()
+        .chain(rest)
+        .copied()
+        .fold(f32::NEG_INFINITY, f32::max)
+}
+
+fn cases() -> Vec<(&'static str, SamplingParams)> {
+    let params = SamplingParams::default;
+    vec![
+        (
+            "greedy",
+            SamplingParams {
+                temperature: 0.0,
+                ..params()
+            },
+        ),
+        (
+            "temperature",
+            SamplingParams {
+                temperature: 0.8,
+                ..params()
+            },
+        ),
+        (
+            "top_k+top_p",
+            SamplingParams {
+                temperature: 0.8,
+                top_k: 50,
+                top_p: 0.95,
+                ..params()
+            },
+        ),
+        (
+            "top_p",
+            SamplingParams {
+                temperature: 0.8,
+                top_p: 0.95,
+                ..params()
+            },
+        ),
+        (
+            "min_p",
+            SamplingParams {
+                temperature: 0.8,
+                min_p: 0.05,
+                ..params()
+            },
+        ),
+        (
+            "penalties",
+            SamplingParams {
+                temperature: 0.0,
+                repetition_penalty: 1.1,
+                frequency_penalty: 0.2,
+                presence_penalty: 0.1,
+                no_repeat_ngram_size: 4,
+                ..params()
+            },
+        ),
+        (
+            "logprobs",
+            SamplingParams {
+                temperature: 0.0,
+                logprobs: Some(5),
+                ..params()
+            },
+        ),
+    ]
+}
+
+fn sampler(criterion: &mut Criterion) {
+    for len in VOCAB_LENS {
+        let row = row(len);
+        // A conversation of 1,000 tokens, about 700 of them distinct.
+        let noise = Noise::new(2, 0, 0, Purpose::Private);
+        let prefix: Vec<u32> = (0..1_000)
+            .map(|index| (noise.word(index) % 1_200) * 37)
+            .collect();
+        let vocabulary = Vocabulary::new(len, vec![2]).expect("a vocabulary");
+        let mut group = criterion.benchmark_group("sampler");
+        group.bench_function(BenchmarkId::new("plain pass", len), |bench| {
+            bench.iter(|| plain_pass(black_box(&row)))
+        });
+        for (name, params) in cases() {
+            let (prompt, output) = prefix.split_at(500);
+            let mut sampler = Sampler::new(&params, 7, 0, &vocabulary, prompt).expect("a sampler");
+            output.iter().for_each(|&token| sampler.advance(token));
+            let mut scratch = Scratch::new();
+            group.bench_function(BenchmarkId::new(name, len), |bench| {
+                bench.iter(|| {
+                    sampler
+                        .sample(black_box(&row), &mut scratch)
+                        .expect("a token")
+                });
+            });
+        }
+        group.finish();
+    }
+}
+
+criterion_group!(benches, sampler);
+criterion_main!(benches);

@@ -1,0 +1,9 @@
+//! The public door of `tokenmill-text`: tokenizers made in the tests, streams, templates, hostile files.
+//! The real model's vectors stand in the facade's tests, which may use the reader of its file too.
+
+mod encoding;
+mod hostile_template;
+mod hostile_tokenizer;
+mod stream;
+mod template;
+mod tiny;

@@ -1,0 +1,66 @@
+//! Chat templates against transformers. `templates.json` holds templates of our own that use what the
+//! well-known ones use, and what transformers 5.23 (`render_jinja_template`, clock at 2026-11-24 08:05:09)
+//! makes of them.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::Deserialize;
+use tokenmill_text::{ChatTemplate, Date, Error, Message, RenderOptions};
+
+/// 2026-11-24 08:05:09 UTC.
+const NOW: i64 = 1_795_507_509;
+
+#[derive(Deserialize)]
+struct Fixtures {
+    templates: HashMap<String, String>,
+    messages: HashMap<String, Vec<Message>>,
+    cases: Vec<Case>,
+}
+
+#[derive(Deserialize)]
+struct Case {
+    template: String,
+    messages: String,
+    add_generation_prompt: bool,
+    kwargs: BTreeMap<String, serde_json::Value>,
+    text: Option<String>,
+    raised: Option<String>,
+}
+
+#[test]
+fn templates_render_as_transformers_renders_them() {
+    let fixtures: Fixtures = serde_json::from_str(include_str!("templates.json")).unwrap();
+    let compiled: HashMap<_, _> = fixtures
+        .templates
+        .iter()
+        .map(|(name, source)| {
+            (
+                name,
+                ChatTemplate::compile(source, "<s>", "</s>").expect(name),
+            )
+        })
+        .collect();
+    let mut failures = String::new();
+    for case in &fixtures.cases {
+        let options = RenderOptions {
+            add_generation_prompt: case.add_generation_prompt,
+            kwargs: case.kwargs.clone(),
+            date: Some(Date::from_unix_seconds(NOW)),
+        };
+        let got = compiled[&case.template].render(&fixtures.messages[&case.messages], &options);
+        let is_same = match (&got, &case.text, &case.raised) {
+            (Ok(got), Some(text), None) => got == text,
+            (Err(Error::TemplateRaised { message }), None, Some(raised)) => message == raised,
+            _ => false,
+        };
+        if !is_same {
+            let expected = case.text.as_ref().or(case.raised.as_ref()).unwrap();
+            failures += &format!(
+                "{} on {}:\n{got:?}\n{expected:?}\n",
+                case.template, case.messages
+            );
+        }
+    }
+    assert!(failures.is_empty(), "{failures}");
+    assert!(fixtures.cases.len() >= 100);
+}

@@ -1,0 +1,192 @@
+"""Sampling parameters against the option table: names, defaults, refusals. Cases 29 to 43, 46."""
+
+import copy
+import math
+import pickle  # noqa: TID251 (worker processes copy arguments with it)
+
+import numpy as np
+import pytest
+
+from tokenmill import InvalidRequestError, SamplingParams, UnsupportedError, _tokenmill, options
+
+
+def test_the_fields_are_those_of_the_table():
+    listed = set(SamplingParams.__annotations__)
+    assert listed == {option.name for option in options.supported("sampling")}
+
+
+def test_the_defaults_are_those_of_the_table():
+    params = SamplingParams()
+    assert (params.n, params.temperature, params.top_p, params.max_tokens) == (1, 1.0, 1.0, 16)
+    assert params.to_dict() == _tokenmill.check_sampling({})
+    assert params.given == {}
+
+
+def test_values_are_kept_as_given_and_completed():
+    params = SamplingParams(temperature=0.5, stop="x")
+    assert params.given == {"temperature": 0.5, "stop": "x"}
+    assert params.stop == ["x"]
+    assert repr(params) == "SamplingParams(temperature=0.5, stop='x')"
+
+
+def test_params_are_immutable_and_compare_by_value():
+    params = SamplingParams(top_k=3)
+    with pytest.raises(AttributeError, match="immutable: use replace"):
+        params.top_k = 4
+    with pytest.raises(AttributeError):
+        del params.top_k
+    assert params.replace(top_k=4).top_k == 4
+    assert params == SamplingParams(top_k=3) != SamplingParams()
+    assert params != 3
+    pickled = pickle.loads(pickle.dumps(params))  # noqa: S301 (made on this line)
+    for other in (copy.copy(params), copy.deepcopy(params), pickled):
+        assert other == params
+
+
+def test_an_unknown_keyword_suggests_the_nearest():
+    with pytest.raises(InvalidRequestError, match="temperature") as caught:
+        SamplingParams(temprature=1.0)
+    assert caught.value.param == "temprature"
+
+
+def test_an_unknown_attribute_suggests_the_nearest():
+    with pytest.raises(AttributeError, match="did you mean temperature"):
+        _ = SamplingParams().temprature
+
+
+@pytest.mark.parametrize("name", ["guided_decoding", "best_of", "extra_args", "structured_outputs"])
+def test_what_other_engines_take_and_we_do_not_is_refused_by_name(name):
+    with pytest.raises((UnsupportedError, InvalidRequestError), match=name):
+        SamplingParams(**{name: 3})
+
+
+NAN, INF = math.nan, math.inf
+REFUSED = {
+    "temperature": [-0.1, 1e39, NAN, INF, "0.7", True, 100.5, [1.0]],
+    "top_p": [0, 0.0, 1.0001, -1, NAN, "1", True],
+    "top_k": [-2, 1.5, 2**63, "3", True],
+    "min_p": [1.1, -0.1, NAN],
+    "max_tokens": [0, -1, 1.5, 2**63, "3", True],
+    "min_tokens": [-1, 17, 1.5],
+    "n": [0, 17, 10**12, -1, 1.5, True],
+    "stop": [["x"] * 17, "", [""], "x" * 257, [3], 3, b"x"],
+    "logit_bias": [
+        dict.fromkeys(range(301), 1.0),
+        {"abc": 1.0},
+        {1: 101.0},
+        {1: -101.0},
+        {1: NAN},
+        {-1: 1.0},
+        {2**32: 1.0},
+        [1],
+        {1: "x"},
+        {1: True},
+    ],
+    "logprobs": [21, -2, 1.5, "3"],
+    "seed": [2**63, -(2**63) - 1, 1.5, "3", True],
+    "presence_penalty": [2.1, -2.1, INF, NAN, "1"],
+    "frequency_penalty": [2.1, -2.1, INF],
+    "repetition_penalty": [0, -1, INF, NAN],
+    "no_repeat_ngram_size": [-1, 1.5],
+    "stop_token_ids": [[-1], [2**32], [1.5], 3, "x", [True]],
+    "ignore_eos": [1, "yes"],
+    "detokenize": [0, "no"],
+    "logprobs_mode": ["raw", 3, ""],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [(name, value) for name, values in REFUSED.items() for value in values],
+    ids=lambda value: str(value)[:24],
+)
+def test_a_value_outside_its_bound_is_refused_by_name(name, value):
+    with pytest.raises((InvalidRequestError, TypeError), match=name) as caught:
+        SamplingParams(**{name: value})
+    if isinstance(caught.value, InvalidRequestError):
+        assert caught.value.param == name
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 400
+
+
+ACCEPTED = {
+    "temperature": [0, 0.0, 1e-30, 100, np.float32(0.5), np.float64(0.5)],
+    "top_k": [-1, 0, 2**31, np.int64(5)],
+    "top_p": [1, 1e-6, np.float64(0.9)],
+    "seed": [-(2**63), 2**63 - 1, None, -1, np.int32(3)],
+    "n": [1, 16],
+    "max_tokens": [1, None, np.uint8(3)],
+    "logprobs": [0, 20, None, True],
+    "stop": [None, "x", ["x"] * 16, ("a", "b"), "é" * 128],
+    "logit_bias": [None, {}, {3: -100}, {"3": 100.0}],
+    "stop_token_ids": [None, [], [1, 1], np.array([1, 2])],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [(name, value) for name, values in ACCEPTED.items() for value in values],
+    ids=lambda value: str(value)[:24],
+)
+def test_a_value_within_its_bound_is_taken(name, value):
+    SamplingParams(**{name: value})
+
+
+def test_no_limit_of_tokens_is_a_value_of_its_own():
+    assert SamplingParams(max_tokens=None).max_tokens is None
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"n": 2, "temperature": 0.0},
+        {"min_tokens": 9, "max_tokens": 8},
+        {"stop": "x", "detokenize": False},
+    ],
+)
+def test_contradicting_values_are_refused_naming_both(values):
+    with pytest.raises(InvalidRequestError) as caught:
+        SamplingParams(**values)
+    for name in values:
+        assert name in str(caught.value)
+
+
+def test_an_argument_that_holds_itself_is_refused():
+    loop = []
+    loop.append(loop)
+    with pytest.raises((ValueError, TypeError)):
+        SamplingParams(stop=loop)
+
+
+class Hostile:
+    def __index__(self):
+        raise ZeroDivisionError
+
+    __float__ = __str__ = __repr__ = __iter__ = __index__
+
+
+@pytest.mark.parametrize("name", list(REFUSED))
+def test_an_object_that_raises_when_read_is_an_ordinary_exception(name):
+    with pytest.raises((ValueError, TypeError, ZeroDivisionError)):
+        SamplingParams(**{name: Hostile()})
+
+
+def test_every_kind_of_error_has_its_built_in_and_exit_code():
+    expected = {
+        "InvalidRequestError": (ValueError, 2),
+        "NotFoundError": (LookupError, 2),
+        "UnsupportedError": (ValueError, 3),
+        "CorruptModelError": (ValueError, 3),
+        "OverloadedError": (RuntimeError, 4),
+        "DrainingError": (RuntimeError, 4),
+        "DeadlineError": (TimeoutError, 4),
+        "CancelledError": (Exception, 130),
+        "TokenmillIoError": (OSError, 3),
+        "InternalError": (RuntimeError, 1),
+    }
+    for name, (built_in, code) in expected.items():
+        kind = getattr(_tokenmill, name)
+        assert issubclass(kind, built_in)
+        assert issubclass(kind, _tokenmill.TokenmillError)
+        assert kind.exit_code == code
+        assert kind("x").param is None
