@@ -2,10 +2,13 @@
 //! reference itself against a brute-force evaluation in float64; and for each group a backend that breaks
 //! it, which the group must find. A new backend is one more subject.
 
+mod company;
 mod driver;
 mod groups;
 mod liar;
 mod naive;
+mod pen;
+mod programs;
 mod random;
 mod sketch;
 mod subject;
@@ -14,8 +17,10 @@ use tokenmill_cpu::{CpuBackend, Level};
 use tokenmill_model::{Activations, ComputeDtype, KvFormat, Weights};
 use tokenmill_reference::ReferenceBackend;
 
-use groups::{GROUPS, all_operations, company, company_sketches};
+use company::{company, company_sketches};
+use groups::GROUPS;
 use liar::{Liar, Lie};
+use programs::{all_operations, weight_formats};
 use random::Random;
 use sketch::{Sketch, VOCAB};
 use subject::{Outcome, Subject, truth};
@@ -139,7 +144,7 @@ fn rounded_arithmetic_of_the_cpu_backend_stays_near_the_reference() {
                 tolerance: 0.06,
                 ..cpu(level)
             };
-            let outcome = groups::weight_formats(&rounded);
+            let outcome = weight_formats(&rounded);
             assert_eq!(
                 outcome,
                 Ok(()),

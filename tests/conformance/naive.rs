@@ -48,7 +48,9 @@ impl Naive<'_> {
                 let mut rows = Rows::new();
                 for (position, &token) in tokens.iter().enumerate() {
                     let mut row = self.table_row(op.table, token as usize, width);
-                    row.iter_mut().for_each(|x| *x *= f64::from(op.scale));
+                    for x in &mut row {
+                        *x *= f64::from(op.scale);
+                    }
                     if let Some(table) = op.positions {
                         let learned = self.table_row(table, position + op.position_offset, width);
                         row.iter_mut().zip(learned).for_each(|(x, y)| *x += y);
@@ -277,9 +279,9 @@ fn normalise(kind: NormKind, values: &mut [f64], eps: f64) {
         NormKind::Layer => values.iter().sum::<f64>() / count,
     };
     let variance = values.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / count;
-    values
-        .iter_mut()
-        .for_each(|x| *x = (*x - mean) / (variance + eps).sqrt());
+    for x in values {
+        *x = (*x - mean) / (variance + eps).sqrt();
+    }
 }
 
 fn activate(activation: Activation, x: f64) -> f64 {

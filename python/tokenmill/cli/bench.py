@@ -152,7 +152,7 @@ def _shares(
     figures: dict[str, float], limits: dict[str, float], *, activations: str
 ) -> dict[str, float]:
     """Rates over the measured limits of the machine."""
-    peak = "f32_flops_per_s" if activations == "exact" else "int8_ops_per_s"
+    peak = "f32_flops" if activations == "exact" else "int8_ops"
     return {
         "limit_bytes_per_s": limits["read_bytes_per_s"],
         "limit_ops_per_s": limits[peak],

@@ -61,9 +61,9 @@ fn meet_list(kept: &[Candidate], noise: &Noise, leader: &mut Leader) {
             leader.meet(candidate.token, candidate.score + gumbel(word));
         };
         if group.len() <= WORDS_MAX {
-            group
-                .iter()
-                .for_each(|candidate| meet(candidate, noise.word(candidate.token), leader));
+            for candidate in group {
+                meet(candidate, noise.word(candidate.token), leader);
+            }
             continue;
         }
         let limit = word_limit(score_max - leader.value);

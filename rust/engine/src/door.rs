@@ -145,7 +145,8 @@ impl Door {
         let shared = &self.shared;
         self.refuse_unless_open()?;
         let prompt = self.prompt_tokens(request.prompt)?;
-        let params = self.check_params(&request.params)?;
+        let params = request.params;
+        self.check_params(&params)?;
         let output_len_max = self.price(prompt.len(), &params)?;
         let id = RequestId(shared.next_id.fetch_add(1, Ordering::Relaxed));
         let seed = match (params.seed, shared.seed) {
@@ -228,14 +229,14 @@ impl Door {
     }
 
     /// Every bound again, whoever built the value, then the checks that need the model.
-    fn check_params(&self, params: &SamplingParams) -> Result<SamplingParams> {
-        let params = SamplingParams::from_values(&named(params), &self.shared.limits)?;
+    fn check_params(&self, params: &SamplingParams) -> Result<()> {
+        params.validate(&self.shared.limits)?;
         self.check_vocabulary("stop_token_ids", params.stop_token_ids.iter().copied())?;
         self.check_vocabulary("logit_bias", params.logit_bias.iter().map(|(token, _)| *token))?;
         if !params.stop.is_empty() && !self.shared.lexicon.has_tokenizer() {
             return Err(Error::Unsupported { what: "stop", reason: "the model was loaded without a tokenizer".into() });
         }
-        Ok(params)
+        Ok(())
     }
 
     /// Output tokens that fit, or a refusal with the numbers.
@@ -273,10 +274,6 @@ impl Door {
 fn derived_seed(seed: i64, id: RequestId) -> i64 {
     let words = philox4x32([id.0 as u32, (id.0 >> 32) as u32, 0, u32::MAX], [seed as u32, (seed >> 32) as u32]);
     (i64::from(words[1]) << 32) | i64::from(words[0])
-}
-
-fn named(params: &SamplingParams) -> Vec<(String, Value)> {
-    params.to_values().into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 /// Bytes from the system's randomness.

@@ -133,7 +133,8 @@ impl Backend for ReferenceBackend {
         let plan = &loaded.plan;
         for copy in copies {
             let is_inside = |block: u32, slot: u32| {
-                (block as usize) < plan.blocks && (slot + copy.len) as usize <= plan.block_size
+                let end = slot as usize + copy.len as usize;
+                (block as usize) < plan.blocks && end <= plan.block_size
             };
             if !is_inside(copy.from.0, copy.from_slot) || !is_inside(copy.to.0, copy.to_slot) {
                 return Err(broken("a copy leaves its block"));

@@ -42,7 +42,9 @@ fn trace(seed: u64, planted: Option<Planted>) {
             }
             3 => {
                 let id = world.live.keys().nth(dice as usize / 8 % 4).copied();
-                id.into_iter().for_each(|id| world.cancel(id));
+                if let Some(id) = id {
+                    world.cancel(id);
+                }
             }
             4 => {
                 world.failing_step(dice.is_multiple_of(3));

@@ -17,6 +17,7 @@ enum Event {
     Finish(usize),
     Step(usize),
     Fail { copies_run: bool },
+    ResetCache,
 }
 
 fn ask() -> impl Strategy<Value = Ask> {
@@ -53,6 +54,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => (0usize..8).prop_map(Event::Pause),
         1 => (0usize..8).prop_map(Event::Resume),
         1 => any::<bool>().prop_map(|copies_run| Event::Fail { copies_run }),
+        1 => Just(Event::ResetCache),
     ]
 }
 
@@ -102,6 +104,10 @@ fn play(world: &mut World, event: Event) {
         Event::Step(count) => (0..count).for_each(|_| {
             world.step();
         }),
+        Event::ResetCache => {
+            world.scheduler.reset_prefix_cache();
+            world.scheduler.check_full();
+        }
         Event::Fail { copies_run } => {
             world.failing_step(copies_run);
         }

@@ -33,8 +33,18 @@ impl SamplingParams {
             .collect()
     }
 
-    /// Refuses options that contradict each other. Parameters built by hand are checked here too.
-    pub fn check_combinations(&self) -> Result<()> {
+    /// Refuses parameters built by hand as `from_values` refuses values: every bound and every combination.
+    pub fn validate(&self, limits: &Limits) -> Result<()> {
+        let values: Vec<(String, Value)> = self
+            .to_values()
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect();
+        Self::from_values(&values, limits).map(drop)
+    }
+
+    /// Refuses options that contradict each other.
+    fn check_combinations(&self) -> Result<()> {
         let refuse = |name: &str, other: &str, reason: String| {
             Err(Error::Conflict {
                 name: name.into(),

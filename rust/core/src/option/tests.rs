@@ -504,3 +504,71 @@ fn a_spelled_out_neutral_value_of_an_absent_option_runs() {
     assert!(sampling(&[pair("pipeline", text("tokenmill"))]).is_ok());
     assert!(sampling(&[pair("pipeline", text("hf"))]).is_err());
 }
+
+#[test]
+fn parameters_built_by_hand_meet_the_same_bounds() {
+    let limits = Limits::default();
+    let params = SamplingParams::default;
+    assert_eq!(params().validate(&limits), Ok(()));
+    for (bad, name) in [
+        (
+            SamplingParams {
+                temperature: f32::NAN,
+                ..params()
+            },
+            "temperature",
+        ),
+        (
+            SamplingParams {
+                top_p: 0.0,
+                ..params()
+            },
+            "top_p",
+        ),
+        (
+            SamplingParams {
+                repetition_penalty: f32::INFINITY,
+                ..params()
+            },
+            "repetition_penalty",
+        ),
+        (SamplingParams { n: 17, ..params() }, "n"),
+        (
+            SamplingParams {
+                max_tokens: Some(0),
+                ..params()
+            },
+            "max_tokens",
+        ),
+        (
+            SamplingParams {
+                stop: vec![String::new()],
+                ..params()
+            },
+            "stop",
+        ),
+        (
+            SamplingParams {
+                logit_bias: vec![(1, 0.0), (1, 1.0)],
+                ..params()
+            },
+            "logit_bias",
+        ),
+        (
+            SamplingParams {
+                logprobs: Some(21),
+                ..params()
+            },
+            "logprobs",
+        ),
+        (
+            SamplingParams {
+                min_tokens: 17,
+                ..params()
+            },
+            "min_tokens",
+        ),
+    ] {
+        assert_eq!(bad.validate(&limits).unwrap_err().param(), Some(name));
+    }
+}

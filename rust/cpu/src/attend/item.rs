@@ -230,7 +230,9 @@ unsafe fn walk_as<V: Lanes, const BF16: bool>(
     let whole = rule.seen(last).start.div_ceil(TILE)..(rows.position + 1) / TILE;
     // SAFETY: passed on from the caller; tiles up to the last row's position are in the table.
     unsafe {
-        (0..queries).for_each(|query| begin::<V>(arrays, query));
+        for query in 0..queries {
+            begin::<V>(arrays, query);
+        }
         let mut tile = first_tile;
         while tile < end_tile {
             let is_whole = whole.contains(&tile);
@@ -244,7 +246,9 @@ unsafe fn walk_as<V: Lanes, const BF16: bool>(
             scores::<V, BF16>(arrays, queries, &k, tiles, k_rows(kv.format, rule.head_dim));
             if is_whole {
                 for query in 0..queries {
-                    (0..tiles).for_each(|i| soften::<V>(arrays, query, i, &(0..TILE), rule.soft_cap));
+                    for i in 0..tiles {
+                        soften::<V>(arrays, query, i, &(0..TILE), rule.soft_cap);
+                    }
                 }
                 mix::<V, BF16>(arrays, queries, &v, tiles);
             } else {
@@ -258,7 +262,9 @@ unsafe fn walk_as<V: Lanes, const BF16: bool>(
             }
             tile += tiles;
         }
-        (0..queries).for_each(|query| end::<V>(arrays, query));
+        for query in 0..queries {
+            end::<V>(arrays, query);
+        }
     }
 }
 

@@ -2,6 +2,8 @@
 //! Several queries share each loaded row of V; that and the cut of the width change no bits.
 //! Reference and test: the scalar level, and `attend::tests`.
 
+#![allow(clippy::needless_range_loop)] // register tiles: fixed bounds, several arrays by one index
+
 use std::ops::Range;
 
 use super::score::Tiles;
@@ -97,29 +99,40 @@ unsafe fn block<V: Lanes, const BF16: bool, const Q: usize, const D: usize>(
         let o = arrays.state(query).add(column);
         let weights = arrays.s.add(query * TILES_AT_ONCE * TILE);
         let alpha = arrays.alpha.add(query * TILES_AT_ONCE);
-        let mut sums: [[V; D]; Q] =
-            std::array::from_fn(|q| std::array::from_fn(|d| V::load(o.add(q * stride + d * LANES))));
-        for tile in tiles {
-            for (q, sums) in sums.iter_mut().enumerate() {
-                let factor = V::splat(*alpha.add(q * TILES_AT_ONCE + tile));
-                sums.iter_mut().for_each(|sum| *sum = sum.mul(factor));
+        let mut sums = [[V::splat(0.0); D]; Q];
+        for q in 0..Q {
+            for d in 0..D {
+                sums[q][d] = V::load(o.add(q * stride + d * LANES));
             }
-            for j in lanes.clone() {
-                let row: [V; D] = std::array::from_fn(|d| {
+        }
+        for tile in tiles {
+            for q in 0..Q {
+                let factor = V::splat(*alpha.add(q * TILES_AT_ONCE + tile));
+                for d in 0..D {
+                    sums[q][d] = sums[q][d].mul(factor);
+                }
+            }
+            for j in lanes.start..lanes.end {
+                let mut row = [V::splat(0.0); D];
+                for d in 0..D {
                     let at = j * width + column + d * LANES;
-                    if BF16 { V::load_bf16(v[tile].cast::<u16>().add(at)) } else { V::load(v[tile].cast::<f32>().add(at)) }
-                });
-                for (q, sums) in sums.iter_mut().enumerate() {
+                    row[d] = if BF16 {
+                        V::load_bf16(v[tile].cast::<u16>().add(at))
+                    } else {
+                        V::load(v[tile].cast::<f32>().add(at))
+                    };
+                }
+                for q in 0..Q {
                     let weight = V::splat(*weights.add(q * TILES_AT_ONCE * TILE + tile * TILE + j));
-                    for (sum, value) in sums.iter_mut().zip(row) {
-                        *sum = weight.fma(value, *sum);
+                    for d in 0..D {
+                        sums[q][d] = weight.fma(row[d], sums[q][d]);
                     }
                 }
             }
         }
-        for (q, sums) in sums.iter().enumerate() {
-            for (d, sum) in sums.iter().enumerate() {
-                sum.store(o.add(q * stride + d * LANES));
+        for q in 0..Q {
+            for d in 0..D {
+                sums[q][d].store(o.add(q * stride + d * LANES));
             }
         }
     }

@@ -2,6 +2,8 @@
 //! over the head's dimensions, ascending; latency is hidden with several queries and tiles, which therefore
 //! change no bits. Reference and test: the scalar level, and `attend::tests`.
 
+#![allow(clippy::needless_range_loop)] // register tiles: fixed bounds, several arrays by one index
+
 use super::scratch::{Arrays, TILES_AT_ONCE};
 use crate::memory::TILE;
 use crate::lanes::Lanes;
@@ -49,28 +51,23 @@ unsafe fn by_queries<V: Lanes, const BF16: bool, const T: usize>(
     tile: usize,
     dims: usize,
 ) {
-    let k: [*const u8; T] = std::array::from_fn(|t| k[t]);
     let mut query = 0;
     // SAFETY: passed on from the caller; `query` stays below `queries`.
     unsafe {
-        let at = |query: usize| {
-            let q = arrays.q.add(query * arrays.width).cast_const();
-            (q, arrays.s.add(query * TILES_AT_ONCE * TILE + tile * TILE))
-        };
         while V::IS_WIDE && query + 6 <= queries {
-            block::<V, BF16, 6, T>(at(query), arrays.width, k, dims);
+            block::<V, BF16, 6, T>(arrays, query, k, tile, dims);
             query += 6;
         }
         if V::IS_WIDE && query + 3 <= queries {
-            block::<V, BF16, 3, T>(at(query), arrays.width, k, dims);
+            block::<V, BF16, 3, T>(arrays, query, k, tile, dims);
             query += 3;
         }
         while query + 2 <= queries {
-            block::<V, BF16, 2, T>(at(query), arrays.width, k, dims);
+            block::<V, BF16, 2, T>(arrays, query, k, tile, dims);
             query += 2;
         }
         if query < queries {
-            block::<V, BF16, 1, T>(at(query), arrays.width, k, dims);
+            block::<V, BF16, 1, T>(arrays, query, k, tile, dims);
         }
     }
 }
@@ -81,41 +78,49 @@ unsafe fn by_queries<V: Lanes, const BF16: bool, const T: usize>(
 /// As `scores`.
 #[inline(always)]
 unsafe fn block<V: Lanes, const BF16: bool, const Q: usize, const T: usize>(
-    (q, s): (*const f32, *mut f32),
-    width: usize,
-    k: [*const u8; T],
+    arrays: &Arrays,
+    query: usize,
+    k: &[*const u8],
+    tile: usize,
     dims: usize,
 ) {
     // SAFETY: passed on from the caller.
     unsafe {
+        let q = arrays.q.add(query * arrays.width).cast_const();
         let mut sums = [[V::splat(0.0); T]; Q];
         if BF16 {
             for pair in 0..dims.div_ceil(2) {
-                let lines: [(V, V); T] =
-                    std::array::from_fn(|t| V::load_bf16_pairs(k[t].cast::<u16>().add(pair * 2 * TILE)));
-                for (query, sums) in sums.iter_mut().enumerate() {
-                    let first = V::splat(*q.add(query * width + 2 * pair));
+                let mut lines = [(V::splat(0.0), V::splat(0.0)); T];
+                for t in 0..T {
+                    lines[t] = V::load_bf16_pairs(k[t].cast::<u16>().add(pair * 2 * TILE));
+                }
+                for i in 0..Q {
+                    let first = V::splat(*q.add(i * arrays.width + 2 * pair));
                     // Where head_dim is odd, both the query's and the tile's padding are zero.
-                    let second = V::splat(*q.add(query * width + 2 * pair + 1));
-                    for (sum, line) in sums.iter_mut().zip(lines) {
-                        *sum = second.fma(line.1, first.fma(line.0, *sum));
+                    let second = V::splat(*q.add(i * arrays.width + 2 * pair + 1));
+                    for t in 0..T {
+                        sums[i][t] = second.fma(lines[t].1, first.fma(lines[t].0, sums[i][t]));
                     }
                 }
             }
         } else {
-            for i in 0..dims {
-                let lines: [V; T] = std::array::from_fn(|t| V::load(k[t].cast::<f32>().add(i * TILE)));
-                for (query, sums) in sums.iter_mut().enumerate() {
-                    let first = V::splat(*q.add(query * width + i));
-                    for (sum, line) in sums.iter_mut().zip(lines) {
-                        *sum = first.fma(line, *sum);
+            for dim in 0..dims {
+                let mut lines = [V::splat(0.0); T];
+                for t in 0..T {
+                    lines[t] = V::load(k[t].cast::<f32>().add(dim * TILE));
+                }
+                for i in 0..Q {
+                    let value = V::splat(*q.add(i * arrays.width + dim));
+                    for t in 0..T {
+                        sums[i][t] = value.fma(lines[t], sums[i][t]);
                     }
                 }
             }
         }
-        for (query, sums) in sums.iter().enumerate() {
-            for (t, sum) in sums.iter().enumerate() {
-                sum.store(s.add(query * TILES_AT_ONCE * TILE + t * TILE));
+        for i in 0..Q {
+            for t in 0..T {
+                let s = arrays.s.add((query + i) * TILES_AT_ONCE * TILE);
+                sums[i][t].store(s.add((tile + t) * TILE));
             }
         }
     }

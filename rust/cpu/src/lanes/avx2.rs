@@ -173,10 +173,19 @@ impl Lanes for Avx2 {
         has_level!({
             let from = LANE_RUNS.as_ptr().add(16 - first.min(16));
             let until = LANE_RUNS.as_ptr().add(32 - end.min(16));
-            let run = |at: *const i32| _mm256_castsi256_ps(_mm256_loadu_si256(at.cast()));
-            let low = _mm256_and_ps(run(until), run(from));
-            let high = _mm256_and_ps(run(until.add(8)), run(from.add(8)));
-            Self(_mm256_blendv_ps(other.0, self.0, low), _mm256_blendv_ps(other.1, self.1, high))
+            let low = _mm256_and_si256(
+                _mm256_loadu_si256(until.cast()),
+                _mm256_loadu_si256(from.cast()),
+            );
+            let high = _mm256_and_si256(
+                _mm256_loadu_si256(until.add(8).cast()),
+                _mm256_loadu_si256(from.add(8).cast()),
+            );
+            let is_kept = Self::from_bits(low, high);
+            Self(
+                _mm256_blendv_ps(other.0, self.0, is_kept.0),
+                _mm256_blendv_ps(other.1, self.1, is_kept.1),
+            )
         })
     }
 }

@@ -8,10 +8,10 @@ use super::Lanes;
 #[derive(Clone, Copy)]
 pub(crate) struct Avx512(__m512);
 
+/// Bits of the lanes below `n`.
 #[inline(always)]
-fn lane_mask(first: usize, end: usize) -> __mmask16 {
-    let below = |n: usize| if n >= 16 { 0xFFFF } else { (1u32 << n) - 1 };
-    (below(end) & !below(first)) as u16
+fn lanes_below(n: usize) -> __mmask16 {
+    ((1u32 << n.min(16)) - 1) as u16
 }
 
 // SAFETY (every block below): a value of this type exists only where an `unsafe` constructor was called
@@ -137,6 +137,6 @@ impl Lanes for Avx512 {
 
     #[inline(always)]
     fn keep_lanes(self, first: usize, end: usize, other: Self) -> Self {
-        Self(has_level!(_mm512_mask_blend_ps(lane_mask(first, end), other.0, self.0)))
+        Self(has_level!(_mm512_mask_blend_ps(lanes_below(end) & !lanes_below(first), other.0, self.0)))
     }
 }

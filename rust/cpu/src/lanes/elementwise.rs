@@ -36,83 +36,101 @@ per_level! {
     fn all_finite = finite(x: *const f32, len: usize) -> bool;
 }
 
-/// Maps two runs into a third, vector by vector.
-///
-/// # Safety
-/// `a` and `out` are valid for `len` values, `b` too or null (then its vectors are zero); the processor has
-/// the level of `V`.
-#[inline(always)]
-unsafe fn map<V: Lanes>(a: *const f32, b: *const f32, out: *mut f32, len: usize, f: impl Fn(V, V) -> V) {
-    // SAFETY: passed on from the caller.
-    unsafe {
+/// Maps runs into one, vector by vector: `map!(len, |x in a, y in b| expression => out)`.
+macro_rules! map {
+    ($len:expr, |$($name:ident in $from:expr),+| $value:expr => $out:expr) => {{
+        let (len, out) = ($len, $out);
         let mut at = 0;
         while at + LANES <= len {
-            let second = if b.is_null() { V::splat(0.0) } else { V::load(b.add(at)) };
-            f(V::load(a.add(at)), second).store(out.add(at));
+            $(let $name = V::load($from.add(at));)+
+            $value.store(out.add(at));
             at += LANES;
         }
         if at < len {
-            let rest = len - at;
-            let second = if b.is_null() { V::splat(0.0) } else { load_partial(b.add(at), rest, 0.0) };
-            store_partial(f(load_partial(a.add(at), rest, 0.0), second), out.add(at), rest);
+            $(let $name: V = load_partial($from.add(at), len - at, 0.0);)+
+            store_partial($value, out.add(at), len - at);
         }
-    }
+    }};
+}
+
+/// `$body` with `$f` being the activation's function.
+macro_rules! with_activation {
+    ($activation:expr, $f:ident => $body:expr) => {
+        match $activation {
+            Activation::Silu => {
+                use silu as $f;
+                $body
+            }
+            Activation::Gelu => {
+                use gelu as $f;
+                $body
+            }
+            Activation::GeluTanh => {
+                use gelu_tanh as $f;
+                $body
+            }
+            Activation::Relu => {
+                use relu as $f;
+                $body
+            }
+        }
+    };
 }
 
 /// # Safety
-/// As `map`.
+/// All runs are valid for `len` values; the processor has the level of `V`. So for all functions below.
 #[inline(always)]
 unsafe fn added<V: Lanes>(from: *const f32, to: *const f32, out: *mut f32, len: usize, scale: f32) {
     // SAFETY: passed on from the caller.
     unsafe {
         let scale = V::splat(scale);
-        map::<V>(from, to, out, len, |from, to| scale.fma(from, to));
+        map!(len, |a in from, b in to| scale.fma(a, b) => out);
     }
 }
 
 /// # Safety
-/// As `map`.
+/// As `added`.
 #[inline(always)]
 unsafe fn biased<V: Lanes>(x: *mut f32, bias: *const f32, len: usize) {
     // SAFETY: passed on from the caller.
-    unsafe { map::<V>(x, bias, x, len, Lanes::add) }
+    unsafe { map!(len, |a in x, b in bias| a.add(b) => x) }
 }
 
 /// # Safety
-/// As `map`.
+/// As `added`.
 #[inline(always)]
 unsafe fn clamped<V: Lanes>(x: *mut f32, len: usize, limit: f32) {
     // SAFETY: passed on from the caller.
     unsafe {
         let (low, high) = (V::splat(-limit), V::splat(limit));
-        map::<V>(x, std::ptr::null(), x, len, |x, _| high.min(low.max(x)));
+        map!(len, |a in x| high.min(low.max(a)) => x);
     }
 }
 
 /// # Safety
-/// As `map`.
+/// As `added`.
 #[inline(always)]
 unsafe fn multiplied<V: Lanes>(x: *mut f32, len: usize, factor: f32) {
     // SAFETY: passed on from the caller.
     unsafe {
         let factor = V::splat(factor);
-        map::<V>(x, std::ptr::null(), x, len, |x, _| x.mul(factor));
+        map!(len, |a in x| a.mul(factor) => x);
     }
 }
 
 /// # Safety
-/// As `map`.
+/// As `added`.
 #[inline(always)]
 unsafe fn capped<V: Lanes>(x: *mut f32, len: usize, cap: f32) {
     // SAFETY: passed on from the caller.
     unsafe {
         let cap = V::splat(cap);
-        map::<V>(x, std::ptr::null(), x, len, |x, _| tanh(x.div(cap)).mul(cap));
+        map!(len, |a in x| tanh(a.div(cap)).mul(cap) => x);
     }
 }
 
 /// # Safety
-/// As `map`.
+/// As `added`; `up` may be null.
 #[inline(always)]
 unsafe fn activated<V: Lanes>(
     activation: Activation,
@@ -123,26 +141,13 @@ unsafe fn activated<V: Lanes>(
 ) {
     // SAFETY: passed on from the caller.
     unsafe {
-        match activation {
-            Activation::Silu => gated::<V>(gate, up, out, len, |x| silu(x)),
-            Activation::Gelu => gated::<V>(gate, up, out, len, |x| gelu(x)),
-            Activation::GeluTanh => gated::<V>(gate, up, out, len, |x| gelu_tanh(x)),
-            Activation::Relu => gated::<V>(gate, up, out, len, |x| relu(x)),
-        }
-    }
-}
-
-/// # Safety
-/// As `map`.
-#[inline(always)]
-unsafe fn gated<V: Lanes>(gate: *const f32, up: *const f32, out: *mut f32, len: usize, f: impl Fn(V) -> V) {
-    // SAFETY: passed on from the caller.
-    unsafe {
-        if up.is_null() {
-            map::<V>(gate, up, out, len, |gate, _| f(gate));
-        } else {
-            map::<V>(gate, up, out, len, |gate, up| f(gate).mul(up));
-        }
+        with_activation!(activation, f => {
+            if up.is_null() {
+                map!(len, |a in gate| f(a) => out);
+            } else {
+                map!(len, |a in gate, b in up| f(a).mul(b) => out);
+            }
+        });
     }
 }
 
@@ -152,31 +157,16 @@ unsafe fn gated<V: Lanes>(gate: *const f32, up: *const f32, out: *mut f32, len: 
 unsafe fn activated_interleaved<V: Lanes>(activation: Activation, x: *const f32, out: *mut f32, len: usize) {
     // SAFETY: passed on from the caller.
     unsafe {
-        match activation {
-            Activation::Silu => interleaved::<V>(x, out, len, |x| silu(x)),
-            Activation::Gelu => interleaved::<V>(x, out, len, |x| gelu(x)),
-            Activation::GeluTanh => interleaved::<V>(x, out, len, |x| gelu_tanh(x)),
-            Activation::Relu => interleaved::<V>(x, out, len, |x| relu(x)),
-        }
-    }
-}
-
-/// # Safety
-/// As `activated_interleaved`.
-#[inline(always)]
-unsafe fn interleaved<V: Lanes>(x: *const f32, out: *mut f32, len: usize, f: impl Fn(V) -> V) {
-    // SAFETY: passed on from the caller.
-    unsafe {
-        let mut at = 0;
-        while at < len {
-            let value = f(V::load(x.add(2 * at))).mul(V::load(x.add(2 * at + LANES)));
-            if at + LANES <= len {
-                value.store(out.add(at));
-            } else {
-                store_partial(value, out.add(at), len - at);
+        with_activation!(activation, f => {
+            for at in (0..len).step_by(LANES) {
+                let value = f(V::load(x.add(2 * at))).mul(V::load(x.add(2 * at + LANES)));
+                if at + LANES <= len {
+                    value.store(out.add(at));
+                } else {
+                    store_partial(value, out.add(at), len - at);
+                }
             }
-            at += LANES;
-        }
+        });
     }
 }
 
@@ -186,12 +176,11 @@ unsafe fn interleaved<V: Lanes>(x: *const f32, out: *mut f32, len: usize, f: imp
 unsafe fn rotated<V: Lanes>(x: *mut f32, cos: *const f32, sin: *const f32, pairs: usize) {
     // SAFETY: passed on from the caller.
     unsafe {
-        let mut at = 0;
-        while at < pairs {
+        for at in (0..pairs).step_by(LANES) {
             let part = (pairs - at).min(LANES);
-            let read = |from: *const f32| if part == LANES { V::load(from) } else { load_partial(from, part, 0.0) };
             let (low, high) = (x.add(at), x.add(pairs + at));
-            let (a, b, cos, sin) = (read(low), read(high), read(cos.add(at)), read(sin.add(at)));
+            let (a, b) = (read::<V>(low, part), read::<V>(high, part));
+            let (cos, sin) = (read::<V>(cos.add(at), part), read::<V>(sin.add(at), part));
             let turned_a = V::splat(0.0).sub(b).fma(sin, a.mul(cos));
             let turned_b = a.fma(sin, b.mul(cos));
             if part == LANES {
@@ -201,13 +190,12 @@ unsafe fn rotated<V: Lanes>(x: *mut f32, cos: *const f32, sin: *const f32, pairs
                 store_partial(turned_a, low, part);
                 store_partial(turned_b, high, part);
             }
-            at += LANES;
         }
     }
 }
 
 /// # Safety
-/// As `map`.
+/// As `added`.
 #[inline(always)]
 unsafe fn finite<V: Lanes>(x: *const f32, len: usize) -> bool {
     // SAFETY: passed on from the caller.
@@ -215,13 +203,17 @@ unsafe fn finite<V: Lanes>(x: *const f32, len: usize) -> bool {
         // x * 0 is 0 for finite x and NaN otherwise, and a sum keeps a NaN.
         let zero = V::splat(0.0);
         let mut sum = zero;
-        let mut at = 0;
-        while at < len {
-            let part = (len - at).min(LANES);
-            let value = if part == LANES { V::load(x.add(at)) } else { load_partial(x.add(at), part, 0.0) };
-            sum = value.fma(zero, sum);
-            at += LANES;
+        for at in (0..len).step_by(LANES) {
+            sum = read::<V>(x.add(at), (len - at).min(LANES)).fma(zero, sum);
         }
         sum.reduce_add() == 0.0
     }
+}
+
+/// # Safety
+/// As `Lanes::load`, for `part` values.
+#[inline(always)]
+unsafe fn read<V: Lanes>(from: *const f32, part: usize) -> V {
+    // SAFETY: passed on from the caller.
+    unsafe { if part == LANES { V::load(from) } else { load_partial(from, part, 0.0) } }
 }

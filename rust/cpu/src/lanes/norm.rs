@@ -39,33 +39,30 @@ pub(crate) fn inverse_rms(sum: f32, len: usize, eps: f32) -> f32 {
     1.0 / (sum / len as f32 + eps).sqrt()
 }
 
-/// Sums `term` of each vector of the row; `term` sees padding lanes of the last vector as `fill`.
-///
-/// # Safety
-/// `x` is valid for `len` values; the processor has the level of `V`.
-#[inline(always)]
-unsafe fn sum<V: Lanes>(x: *const f32, len: usize, fill: f32, term: impl Fn(V, V) -> V) -> f32 {
-    // SAFETY: passed on from the caller.
-    unsafe {
+/// The sum of `$x -> $term` over a row; padding lanes of the last vector hold `$fill`. Vector i goes to register
+/// i % 4, in every norm.
+macro_rules! sum {
+    ($x:expr, $len:expr, $fill:expr, |$value:ident, $sum:ident| $term:expr) => {{
         let mut sums = [V::splat(0.0); 4];
-        let whole = len / LANES;
-        for i in 0..whole {
-            sums[i % 4] = term(V::load(x.add(i * LANES)), sums[i % 4]);
-        }
-        if !len.is_multiple_of(LANES) {
-            let last = load_partial(x.add(whole * LANES), len % LANES, fill);
-            sums[whole % 4] = term(last, sums[whole % 4]);
+        let (mut at, mut i) = (0, 0);
+        while at < $len {
+            let part = ($len - at).min(LANES);
+            let $value: V = if part == LANES { V::load($x.add(at)) } else { load_partial($x.add(at), part, $fill) };
+            let $sum = sums[i];
+            sums[i] = $term;
+            at += LANES;
+            i = (i + 1) % 4;
         }
         sums[0].add(sums[1]).add(sums[2].add(sums[3])).reduce_add()
-    }
+    }};
 }
 
 /// # Safety
-/// As `sum`.
+/// `x` is valid for `len` values; the processor has the level of `V`.
 #[inline(always)]
 unsafe fn squares<V: Lanes>(x: *const f32, len: usize) -> f32 {
     // SAFETY: passed on from the caller.
-    unsafe { sum::<V>(x, len, 0.0, |x, sum| x.fma(x, sum)) }
+    unsafe { sum!(x, len, 0.0, |x, sum| x.fma(x, sum)) }
 }
 
 /// # Safety
@@ -81,17 +78,15 @@ unsafe fn norm<V: Lanes>(row: &NormRow) {
             add_bias::<V>(row);
             return;
         }
-        let mean = sum::<V>(x, len, 0.0, |x, sum| sum.add(x)) / len as f32;
+        let mean = sum!(x, len, 0.0, |x, sum| sum.add(x)) / len as f32;
         let centre = V::splat(mean);
-        let variance = sum::<V>(x, len, mean, |x, sum| {
-            let x = x.sub(centre);
-            x.fma(x, sum)
-        });
+        let variance = sum!(x, len, mean, |x, sum| x.sub(centre).fma(x.sub(centre), sum));
         let factor = V::splat(inverse_rms(variance, len, row.eps));
-        for_each::<V>(len, |at, part| {
+        for at in (0..len).step_by(LANES) {
+            let part = len - at;
             let value = read::<V>(x.add(at), part).sub(centre).mul(factor);
             write(value.mul(read(row.weight.add(at), part)), row.out.add(at), part);
-        });
+        }
         add_bias::<V>(row);
     }
 }
@@ -103,10 +98,11 @@ unsafe fn scaled<V: Lanes>(x: *const f32, out: *mut f32, len: usize, weight: *co
     // SAFETY: passed on from the caller.
     unsafe {
         let factor = V::splat(factor);
-        for_each::<V>(len, |at, part| {
+        for at in (0..len).step_by(LANES) {
+            let part = len - at;
             let value = read::<V>(x.add(at), part).mul(factor);
             write(value.mul(read(weight.add(at), part)), out.add(at), part);
-        });
+        }
     }
 }
 
@@ -119,35 +115,26 @@ unsafe fn add_bias<V: Lanes>(row: &NormRow) {
     }
     // SAFETY: passed on from the caller.
     unsafe {
-        for_each::<V>(row.len, |at, part| {
+        for at in (0..row.len).step_by(LANES) {
+            let part = row.len - at;
             let value = read::<V>(row.out.add(at), part).add(read(row.bias.add(at), part));
             write(value, row.out.add(at), part);
-        });
-    }
-}
-
-/// Calls `f(offset, lanes)` for each vector of a row.
-#[inline(always)]
-fn for_each<V: Lanes>(len: usize, f: impl Fn(usize, usize)) {
-    let mut at = 0;
-    while at < len {
-        f(at, (len - at).min(LANES));
-        at += LANES;
+        }
     }
 }
 
 /// # Safety
-/// As `Lanes::load`, for `part` values.
+/// As `Lanes::load`, for `part` values or 16.
 #[inline(always)]
 unsafe fn read<V: Lanes>(from: *const f32, part: usize) -> V {
     // SAFETY: passed on from the caller.
-    unsafe { if part == LANES { V::load(from) } else { load_partial(from, part, 0.0) } }
+    unsafe { if part >= LANES { V::load(from) } else { load_partial(from, part, 0.0) } }
 }
 
 /// # Safety
-/// `to` is valid for `part` values.
+/// `to` is valid for `part` values or 16.
 #[inline(always)]
 unsafe fn write<V: Lanes>(value: V, to: *mut f32, part: usize) {
     // SAFETY: passed on from the caller.
-    unsafe { if part == LANES { value.store(to) } else { store_partial(value, to, part) } }
+    unsafe { if part >= LANES { value.store(to) } else { store_partial(value, to, part) } }
 }

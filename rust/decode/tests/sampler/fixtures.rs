@@ -1,7 +1,7 @@
 //! Known answers: orders of steps, ties, warpers, penalties.
 
 use tokenmill_core::{LogprobsMode, SamplingParams};
-use tokenmill_decode::{Choice, Error, Sampler, Scratch, Step, Vocabulary};
+use tokenmill_decode::{Choice, Error, Lifted, Sampler, Scratch, Step, Vocabulary};
 
 use crate::rows::{Prefix, p7};
 
@@ -453,7 +453,7 @@ fn a_choice_without_log_probs_reports_none() {
         Choice {
             token: 0,
             logprobs: None,
-            lifted: Default::default()
+            lifted: Lifted::new()
         }
     );
 }

@@ -87,9 +87,9 @@ pub fn warp(params: &SamplingParams, steps: &[Step], logits: &[f32]) -> Vec<f32>
         let ids = order(&scores);
         let kept = match step {
             Step::Temperature => {
-                scores
-                    .iter_mut()
-                    .for_each(|score| *score /= params.temperature);
+                for score in &mut scores {
+                    *score /= params.temperature;
+                }
                 continue;
             }
             Step::TopK => params.top_k as usize,

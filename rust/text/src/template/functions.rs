@@ -1,13 +1,18 @@
 //! The functions and filters that transformers adds to Jinja, and the lists of the filters and tests
 //! that exist at all: templates that name others are refused when they are loaded.
 
+use minijinja::value::{Rest, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, State, Value};
+use minijinja_contrib::pycompat::unknown_method_callback;
 
 use super::date::Date;
 use super::{RAISED_MARK, TemplateResult, tojson};
 
 /// Most characters of a template's own error text.
 pub(super) const RAISED_CHARS_MAX: usize = 200;
+
+/// Bytes that one unit of fuel pays for.
+const BYTES_PER_FUEL: usize = 64;
 
 /// The variable that carries the date; no template can spell it.
 pub(super) const DATE_NAME: &str = "\u{0}date";
@@ -107,9 +112,39 @@ pub(super) const TESTS: [&str; 36] = [
 /// Adds ours and takes away what shows the engine's insides.
 pub(super) fn register(environment: &mut Environment<'static>) {
     environment.remove_global("debug");
+    environment.set_unknown_method_callback(method);
     environment.add_filter("tojson", tojson::filter);
+    environment.add_filter("join", join);
     environment.add_function("raise_exception", raise_exception);
     environment.add_function("strftime_now", strftime_now);
+}
+
+/// Python's methods. `join` pays for what it will write before it writes: the engine would pay afterwards,
+/// and a list may hold one long string a thousand times.
+fn method(state: &mut State, value: &Value, method: &str, args: &[Value]) -> TemplateResult {
+    if let ("join", Some(items)) = (method, args.first()) {
+        pay_for_items(state, items)?;
+    }
+    unknown_method_callback(state, value, method, args)
+}
+
+/// The engine's filter behind the same payment.
+fn join(state: &mut State, value: Value, rest: Rest<Value>) -> TemplateResult {
+    pay_for_items(state, &value)?;
+    let mut args = vec![value];
+    args.extend(rest.0);
+    Value::from_function(minijinja::filters::join).call(state, &args)
+}
+
+/// Consumes fuel for the strings in a list, as if they were copied.
+fn pay_for_items(state: &State, items: &Value) -> TemplateResult<()> {
+    if items.kind() == ValueKind::Seq {
+        for item in items.try_iter()? {
+            let bytes = item.as_str().map_or(0, str::len);
+            state.consume_fuel(1 + (bytes / BYTES_PER_FUEL) as u64)?;
+        }
+    }
+    Ok(())
 }
 
 #[allow(

@@ -2,6 +2,10 @@
 //! a thread with a deep stack (flat chains of operators recurse in the parser), with fuel (which bounds
 //! time and memory) and a bounded output. White space, values and `tojson` follow transformers' Jinja.
 //! A template sees messages and scalars, never a file, another template or the clock.
+//!
+//! Fuel bounds what a template makes, not what one operation of the engine unfolds: a list that holds
+//! itself twice, forty times over, costs nothing until `~` prints it or `==` compares it. Only a process
+//! of its own under a memory limit stops that; whoever loads templates of strangers must probe there.
 
 mod date;
 mod functions;
@@ -15,7 +19,6 @@ use std::sync::Arc;
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{AutoEscape, Environment, ErrorKind, Value};
-use minijinja_contrib::pycompat::unknown_method_callback;
 
 pub use date::Date;
 pub use message::{Message, RenderOptions};
@@ -123,7 +126,6 @@ fn compile_environment(source: String) -> Result<Environment<'static>> {
     environment.set_debug(false);
     environment.set_fuel(Some(FUEL));
     environment.set_auto_escape_callback(|_| AutoEscape::None);
-    environment.set_unknown_method_callback(unknown_method_callback);
     let syntax = SyntaxConfig::builder()
         .trim_blocks(true)
         .lstrip_blocks(true)

@@ -14,8 +14,8 @@ const DEPTH_MAX: usize = 128;
 /// Widest indentation.
 const INDENT_MAX: usize = 32;
 
-/// Bytes paid for with one unit of fuel: writing is slower than copying.
-const BYTES_PER_FUEL: usize = 16;
+/// Bytes paid for with one unit of fuel; each value costs one more.
+const BYTES_PER_FUEL: usize = 64;
 
 /// `tojson(x, ensure_ascii=False, indent=None, separators=None, sort_keys=False)`.
 #[allow(
@@ -109,6 +109,7 @@ impl Writer<'_, '_, '_> {
 
     fn value(&mut self, value: &Value, depth: usize) -> TemplateResult<()> {
         self.pay()?;
+        self.state.consume_fuel(1)?;
         if depth > DEPTH_MAX {
             return Err(bad("the value is nested too deeply"));
         }
