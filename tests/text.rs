@@ -15,8 +15,14 @@ use tokenmill_text::{
     ChatTemplate, Detokenizer, Encode, GgufVocabulary, Message, RenderOptions, Tokenizer, decode,
 };
 
-const TRUSTED: Encode = Encode { add_bos: false, allow_control: true };
-const UNTRUSTED: Encode = Encode { add_bos: false, allow_control: false };
+const TRUSTED: Encode = Encode {
+    add_bos: false,
+    allow_control: true,
+};
+const UNTRUSTED: Encode = Encode {
+    add_bos: false,
+    allow_control: false,
+};
 
 #[allow(clippy::print_stderr)] // the only way for a test to say that it had nothing to do
 fn default_file() -> Option<PathBuf> {
@@ -30,24 +36,40 @@ fn default_file() -> Option<PathBuf> {
 /// Tokenizer and template of the file.
 fn load() -> Option<(Arc<Tokenizer>, ChatTemplate)> {
     let checkpoint = Checkpoint::open(&default_file()?).unwrap();
-    let Config::Gguf(metadata) = checkpoint.config() else { panic!("the default file is a GGUF") };
-    let id = |key: &str| metadata.optional(key, Metadata::u64).unwrap().map(|id| u32::try_from(id).unwrap());
+    let Config::Gguf(metadata) = checkpoint.config() else {
+        panic!("the default file is a GGUF")
+    };
+    let id = |key: &str| {
+        metadata
+            .optional(key, Metadata::u64)
+            .unwrap()
+            .map(|id| u32::try_from(id).unwrap())
+    };
     let vocabulary = GgufVocabulary {
         model: metadata.string("tokenizer.ggml.model").unwrap().to_owned(),
         pre: Some(metadata.string("tokenizer.ggml.pre").unwrap().to_owned()),
-        tokens: metadata.string_array("tokenizer.ggml.tokens").unwrap().to_vec(),
+        tokens: metadata
+            .string_array("tokenizer.ggml.tokens")
+            .unwrap()
+            .to_vec(),
         token_types: metadata.i32_array("tokenizer.ggml.token_type").unwrap(),
-        merges: metadata.string_array("tokenizer.ggml.merges").unwrap().to_vec(),
+        merges: metadata
+            .string_array("tokenizer.ggml.merges")
+            .unwrap()
+            .to_vec(),
         bos: id("tokenizer.ggml.bos_token_id"),
         eos: id("tokenizer.ggml.eos_token_id"),
         unk: id("tokenizer.ggml.unknown_token_id"),
         pad: id("tokenizer.ggml.padding_token_id"),
-        add_bos: metadata.optional("tokenizer.ggml.add_bos_token", Metadata::bool).unwrap(),
+        add_bos: metadata
+            .optional("tokenizer.ggml.add_bos_token", Metadata::bool)
+            .unwrap(),
         ..GgufVocabulary::default()
     };
     let tokenizer = Arc::new(Tokenizer::from_gguf(vocabulary).unwrap());
     let source = metadata.string("tokenizer.chat_template").unwrap();
-    let template = ChatTemplate::compile(source, tokenizer.bos_text(), tokenizer.eos_text()).unwrap();
+    let template =
+        ChatTemplate::compile(source, tokenizer.bos_text(), tokenizer.eos_text()).unwrap();
     Some((tokenizer, template))
 }
 
@@ -92,23 +114,35 @@ fn ids_are_those_of_the_oracle() {
     for (text, ids) in VECTORS {
         assert_eq!(tokenizer.encode(text, TRUSTED).unwrap(), ids, "{text:?}");
         // Byte 04 has no token and vanishes.
-        assert_eq!(decode(&tokenizer, ids, false), text.replace('\u{4}', ""), "{ids:?}");
+        assert_eq!(
+            decode(&tokenizer, ids, false),
+            text.replace('\u{4}', ""),
+            "{ids:?}"
+        );
     }
 }
 
 #[test]
 fn the_vocabulary_is_the_file_s() {
-    let Some((tokenizer, template)) = load() else { return };
+    let Some((tokenizer, template)) = load() else {
+        return;
+    };
     assert_eq!(tokenizer.vocab_len(), 49_152);
     assert_eq!((tokenizer.bos(), tokenizer.eos()), (Some(1), &[2][..]));
-    assert_eq!((tokenizer.bos_text(), tokenizer.eos_text()), ("<|im_start|>", "<|im_end|>"));
+    assert_eq!(
+        (tokenizer.bos_text(), tokenizer.eos_text()),
+        ("<|im_start|>", "<|im_end|>")
+    );
     assert!(!tokenizer.add_bos_default());
-    assert_eq!((0..49_152).filter(|&id| tokenizer.is_control(id)).count(), 17);
+    assert_eq!(
+        (0..49_152).filter(|&id| tokenizer.is_control(id)).count(),
+        17
+    );
     let single = |byte: u8| (0..49_152).any(|id| tokenizer.token_bytes(id) == Some(&[byte]));
     let missing: Vec<u8> = (0..=255).filter(|&byte| !single(byte)).collect();
     let expected = [
-        0x04, 0x06, 0x13, 0x14, 0x16, 0x1D, 0xC0, 0xC1, 0xF1, 0xF2, 0xF5, 0xF6, 0xF7, 0xF8, 0xF9, 0xFA, 0xFB, 0xFC,
-        0xFD, 0xFE, 0xFF,
+        0x04, 0x06, 0x13, 0x14, 0x16, 0x1D, 0xC0, 0xC1, 0xF1, 0xF2, 0xF5, 0xF6, 0xF7, 0xF8, 0xF9,
+        0xFA, 0xFB, 0xFC, 0xFD, 0xFE, 0xFF,
     ];
     assert_eq!(missing, expected);
     assert!(template.warnings().is_empty());
@@ -124,8 +158,13 @@ fn special_token_text_from_a_stranger_stays_text() {
 }
 
 fn check_chat(messages: &[Message], text: &str, ids: &[u32]) {
-    let Some((tokenizer, template)) = load() else { return };
-    let options = RenderOptions { add_generation_prompt: true, ..RenderOptions::default() };
+    let Some((tokenizer, template)) = load() else {
+        return;
+    };
+    let options = RenderOptions {
+        add_generation_prompt: true,
+        ..RenderOptions::default()
+    };
     assert_eq!(template.render(messages, &options).unwrap(), text);
     assert_eq!(tokenizer.encode(text, TRUSTED).unwrap(), ids);
 }
@@ -143,7 +182,10 @@ fn conversations_become_the_oracle_s_text_and_ids() {
 #[test]
 fn whatever_the_ids_streamed_text_is_the_whole_text() {
     let Some((tokenizer, _)) = load() else { return };
-    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
+    let config = ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    };
     proptest!(config, |(ids in prop::collection::vec(0u32..49_152, 0..60), skip: bool)| {
         let mut detokenizer = Detokenizer::new(skip);
         let mut streamed = String::new();
@@ -160,7 +202,10 @@ fn whatever_the_ids_streamed_text_is_the_whole_text() {
 #[test]
 fn whatever_the_text_it_comes_back() {
     let Some((tokenizer, _)) = load() else { return };
-    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
+    let config = ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    };
     // Planes 4 to 11 and some control characters need bytes that have no token.
     proptest!(config, |(text in "[\\PC&&[\\x00-\\u{3FFFF}]]{0,60}")| {
         let ids = tokenizer.encode(&text, UNTRUSTED).unwrap();

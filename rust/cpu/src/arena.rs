@@ -34,17 +34,28 @@ unsafe impl Send for Arena {}
 unsafe impl Sync for Arena {}
 
 impl Arena {
-    /// Reserves `capacity` bytes (rounded up to lines by the caller's regions). Untouched pages cost nothing.
+    /// Reserves `capacity` bytes (rounded up to lines by the caller's regions) on huge pages. Untouched pages
+    /// cost nothing.
     pub(crate) fn new(capacity: usize) -> Result<Arc<Self>> {
+        Self::reserve(capacity, "packed weights", Pages::Huge)
+    }
+
+    /// Reserves memory on small pages, for `what` is touched here and there and long stays empty elsewhere: a
+    /// huge page would be cleared for each touch.
+    pub(crate) fn sparse(capacity: usize, what: &'static str) -> Result<Arc<Self>> {
+        Self::reserve(capacity, what, Pages::Small)
+    }
+
+    fn reserve(capacity: usize, what: &'static str, pages: Pages) -> Result<Arc<Self>> {
         let needed = capacity.checked_add(HUGE_PAGE_BYTES);
         let map = needed.and_then(Map::new).ok_or_else(|| Error::Memory {
-            what: "packed weights".to_owned(),
+            what: what.to_owned(),
             needed_bytes: capacity as u64,
         })?;
         let skip = map.start.as_ptr().align_offset(HUGE_PAGE_BYTES);
         // SAFETY: `skip` < HUGE_PAGE_BYTES, and the map is that much longer than `capacity`.
         let base = unsafe { map.start.add(skip) };
-        advise_huge_pages(base, capacity);
+        advise(base, capacity, pages);
         Ok(Arc::new(Self {
             _map: map,
             base,
@@ -74,6 +85,13 @@ impl Arena {
             len,
         })
     }
+}
+
+/// Sizes of pages to ask for.
+#[derive(Clone, Copy, Debug)]
+enum Pages {
+    Huge,
+    Small,
 }
 
 /// Exclusive ownership of a part of an arena.
@@ -172,15 +190,21 @@ impl Drop for Map {
     }
 }
 
-/// Advice only: where it is refused, small pages serve as well, only slower.
-fn advise_huge_pages(base: NonNull<u8>, len: usize) {
+/// Advice only: where it is refused, the other pages serve as well, only slower.
+fn advise(base: NonNull<u8>, len: usize, pages: Pages) {
     #[cfg(target_os = "linux")]
-    // SAFETY: the range lies inside a mapping of ours; the advice changes no contents.
-    unsafe {
-        libc::madvise(base.as_ptr().cast(), len, libc::MADV_HUGEPAGE);
+    {
+        let advice = match pages {
+            Pages::Huge => libc::MADV_HUGEPAGE,
+            Pages::Small => libc::MADV_NOHUGEPAGE,
+        };
+        // SAFETY: the range lies inside a mapping of ours; the advice changes no contents.
+        unsafe {
+            libc::madvise(base.as_ptr().cast(), len, advice);
+        }
     }
     #[cfg(not(target_os = "linux"))]
-    let _ = (base, len);
+    let _ = (base, len, pages);
 }
 
 #[cfg(test)]

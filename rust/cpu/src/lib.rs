@@ -3,9 +3,6 @@
 mod arena;
 mod attend;
 mod backend;
-#[doc(hidden)]
-pub mod bench_api;
-mod calibrate;
 mod exec;
 mod isa;
 mod lanes;
@@ -16,6 +13,5 @@ mod plan;
 mod pool;
 
 pub use backend::{CpuBackend, MemoryUse};
-pub use calibrate::Machine;
 pub use exec::Profile;
 pub use isa::Level;

@@ -42,9 +42,6 @@ pub struct Scheduler {
     cancels: usize,
 }
 
-/// Tokens of output for which memory is reserved at the start; longer outputs grow theirs.
-const OUTPUT_RESERVE: usize = 512;
-
 /// What a sequence would need at its longest, against what the pool can ever give one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Price {
@@ -159,9 +156,6 @@ impl Scheduler {
         self.arrivals += 1;
         let sequence = &mut self.arena[ix];
         sequence.tokens = new.tokens;
-        sequence
-            .tokens
-            .reserve(new.max_new.unwrap_or(usize::MAX).min(OUTPUT_RESERVE));
         sequence.prompt_len = prompt_len;
         // The token sampled at the end of the context is known, though never computed.
         let limit_len = new
@@ -172,6 +166,7 @@ impl Scheduler {
         sequence.read_cache = new.read_cache;
         sequence.priority = new.priority;
         sequence.place = place;
+        sequence.reserve(self.blocks.block_size);
         self.enqueue(ix);
         Ok(())
     }
@@ -319,6 +314,7 @@ impl Scheduler {
             ..from.place
         };
         to.was_resident = true;
+        to.reserve(self.blocks.block_size);
         // A protected parent was promised its blocks; the copy that a fork will cost must not eat them.
         let is_promised = !self.protected.is_empty() && self.headroom(ix) == 0;
         if is_promised || self.running.len() >= self.config.running_max {

@@ -83,7 +83,8 @@ fn a_full_queue_refuses_and_stays_as_it_was() {
 
 #[test]
 fn bad_configurations_are_refused_by_name() {
-    let cases: [(&str, fn(&mut SchedConfig)); 14] = [
+    type Spoil = fn(&mut SchedConfig);
+    let cases: [(&str, Spoil); 14] = [
         ("tokens_per_step", |config| config.tokens_per_step = 0),
         ("logits_rows_max", |config| config.logits_rows_max = 0),
         ("running_max", |config| config.running_max = 0),
@@ -95,10 +96,10 @@ fn bad_configurations_are_refused_by_name() {
         ("context_len", |config| config.context_len = 0),
         ("chunk_max", |config| config.chunk_max = Some(0)),
         ("long_prefill_share", |config| {
-            config.long_prefill_share = 0.0
+            config.long_prefill_share = 0.0;
         }),
         ("long_prefill_share", |config| {
-            config.long_prefill_share = f32::NAN
+            config.long_prefill_share = f32::NAN;
         }),
         ("preempt_max", |config| config.preempt_max = 0),
         ("age_steps", |config| config.age_steps = u32::MAX),

@@ -13,6 +13,9 @@ from parity import corpus
 from parity.conftest import full
 from parity.make_golden import TOKENIZER, group_digest, llama_ids
 
+# The bytes for which this vocabulary has no token; they vanish, in llama.cpp as well.
+LOST = frozenset(bytes.fromhex("04 06 13 14 16 1D C0 C1 F1 F2 F5 F6 F7 F8 F9 FA FB FC FD FE FF"))
+
 
 @pytest.fixture(scope="module")
 def lines():
@@ -41,14 +44,10 @@ def test_ids_of_ten_thousand_lines_are_those_of_llama_cpp(exact, lines):
 
 def test_text_comes_back_from_its_ids(exact, lines):
     tokenizer = exact.get_tokenizer()
-    for line in lines[::7]:
-        ids = tokenizer.encode(line, add_special_tokens=False)
-        # Twenty-one bytes have no token in this vocabulary and vanish; then the lengths differ.
-        text = tokenizer.decode(ids)
-        if len(text.encode()) == len(line.encode()):
-            assert text == line
-        else:
-            assert any(ord(character) < 0x20 or ord(character) >= 0x40000 for character in line)
+    whole = [line for line in lines if LOST.isdisjoint(line.encode())]
+    assert len(whole) > 9_000
+    for line in whole:
+        assert tokenizer.decode(tokenizer.encode(line, add_special_tokens=False)) == line
 
 
 @full

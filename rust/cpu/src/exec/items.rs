@@ -1,5 +1,5 @@
 //! The items of attention of one step: which rows, which KV head, and for few rows over a long context which
-//! split. Workers claim items from a counter; who computes one never matters.
+//! split. Who computes one never matters.
 //!
 //! Invariants: the lists never grow beyond what was taken at load; every (row, KV head) lies in exactly one
 //! whole item, or in one item per split under one slot, whose last finisher merges.
@@ -76,9 +76,9 @@ impl Items {
         self.lists.iter_mut().for_each(|list| list.plan(batch));
     }
 
-    /// Item `index` of a class.
-    pub(crate) fn get(&self, class: usize, index: usize) -> Option<&Item> {
-        self.lists[class].items.get(index)
+    /// The items of a class.
+    pub(crate) fn of(&self, class: usize) -> &[Item] {
+        &self.lists[class].items
     }
 
     /// The states of a slot, first split first.

@@ -91,10 +91,10 @@ impl Model {
 fn vectors_of(phase: &Phase) -> Vec<(WeightId, f32)> {
     let plain = |weights: &[Option<WeightId>]| weights.iter().flatten().map(|weight| (*weight, 0.0)).collect();
     match phase {
-        Phase::Rows { ops, .. } => ops
+        Phase::Rows(ops) => ops
             .iter()
             .filter_map(|op| match op {
-                RowOp::Norm { norm, .. } => Some(norm),
+                RowOp::Norm(norm) => Some(norm),
                 _ => None,
             })
             .flat_map(|norm| {
@@ -103,7 +103,7 @@ fn vectors_of(phase: &Phase) -> Vec<(WeightId, f32)> {
             .collect(),
         Phase::Project(project) => vectors_of_heads(&project.heads),
         Phase::Finish(finish) => vectors_of_heads(&finish.heads),
-        Phase::Product(product) => plain(&[product.bias]),
+        Phase::Products(products) => plain(&products.iter().map(|product| product.bias).collect::<Vec<_>>()),
         Phase::Gate(gate) => plain(&[gate.gate_bias, gate.up_bias]),
         Phase::Head(head) => plain(&[head.bias]),
         Phase::Attend(_) => Vec::new(),

@@ -24,7 +24,7 @@ pub struct Profile {
     pub gate: Duration,
     /// The output head.
     pub head: Duration,
-    /// Waiting for the other workers.
+    /// Waiting for the other workers, and for row work that one of them does for all.
     pub waiting: Duration,
 }
 
@@ -32,10 +32,10 @@ impl Profile {
     /// The field of a phase's kind.
     pub(crate) fn of(&mut self, phase: &Phase) -> &mut Duration {
         match phase {
-            Phase::Rows { .. } => &mut self.rows,
+            Phase::Rows(_) => &mut self.rows,
             Phase::Project(_) | Phase::Finish(_) => &mut self.qkv,
             Phase::Attend(_) => &mut self.attention,
-            Phase::Product(_) => &mut self.linear,
+            Phase::Products(_) => &mut self.linear,
             Phase::Gate(_) => &mut self.gate,
             Phase::Head(_) => &mut self.head,
         }

@@ -1,8 +1,8 @@
-//! The walk: a loaded model, and one step of it. Every worker walks the list of phases and meets the others
-//! where the plan says so.
+//! The walk: a loaded model, and one step of it. Every worker walks the list of phases and does what units of
+//! each it can get.
 //!
-//! Invariants: a step allocates nothing after its check; what a phase writes is read by other workers only
-//! after a meeting; a failed step leaves the model usable.
+//! Invariants: a step allocates nothing; what a phase writes is read in later phases alone; a failed step leaves
+//! the model usable.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
@@ -12,10 +12,10 @@ use tokenmill_model::{BlockCopy, Error, MemoryPlan, Program, Result, StepBatch};
 
 use super::check::{check_batch, check_copies};
 use super::load::Model;
-use super::memory::{Bank, Memory, SMALL_ROWS, Sizes, WorkerMemory};
+use super::memory::{Memory, SMALL_ROWS, Sizes, WorkerMemory};
 use super::{Profile, internal};
 use crate::isa::Level;
-use crate::plan::{Arithmetic, Phase, Plan, WeightSource, plan};
+use crate::plan::{Arithmetic, Phase, Plan, Product, RowOp, WeightSource, plan};
 use crate::pool::{Poisoned, Pool, Worker};
 
 /// A model ready to run.
@@ -38,7 +38,6 @@ pub(crate) struct Step<'a> {
     pub(crate) model: &'a Model,
     pub(crate) memory: &'a Memory,
     pub(crate) batch: &'a StepBatch,
-    pub(crate) worker: Worker<'a>,
     pub(crate) own: &'a WorkerMemory,
 }
 
@@ -48,7 +47,7 @@ impl Loaded {
         let arithmetic = Arithmetic { dtype: request.dtype, activations: request.activations, level };
         let plan = plan(program, source, arithmetic)?;
         let threads = request.threads.max(1);
-        let pool = Pool::new(threads).map_err(|error| internal(format!("a thread did not start: {error}")))?;
+        let pool = Pool::new(threads, plan.phases.len()).map_err(|error| internal(format!("a thread did not start: {error}")))?;
         let model = Model::load(program, source, &plan, threads)?;
         let sizes = Sizes {
             rows_max: request.rows_max.max(1),
@@ -84,21 +83,18 @@ impl Loaded {
         self.logits_rows = 0;
         check_batch(batch, &mut self.memory, self.step)?;
         self.memory.items.plan(batch);
-        self.memory.counters.iter_mut().for_each(|counter| *counter.get_mut() = 0);
         self.memory.is_broken.iter_mut().for_each(|is_broken| *is_broken.get_mut() = false);
 
         let (level, plan, model, memory) = (self.level, &self.plan, &self.model, &self.memory);
         let profile = Mutex::new(self.profile.as_mut().map(|profile| (profile, start)));
         let outcome = self.pool.run(|worker| {
-            let step = Step { level, plan, model, memory, batch, worker, own: &memory.workers[worker.index] };
+            let step = Step { level, plan, model, memory, batch, own: &memory.workers[worker.index] };
             if worker.index != 0 {
-                return step.walk();
+                return step.walk(worker, None);
             }
             // Only the caller's thread ever takes this lock.
-            match &mut *profile.lock().unwrap_or_else(PoisonError::into_inner) {
-                None => step.walk(),
-                Some((profile, start)) => step.walk_timed(profile, start),
-            }
+            let mut profile = profile.lock().unwrap_or_else(PoisonError::into_inner);
+            step.walk(worker, profile.as_mut().map(|(profile, start)| Clock { profile, last: start }))
         });
         drop(profile);
         outcome.map_err(|failed| internal(format!("a worker panicked: {}", failed.0)))?;
@@ -126,63 +122,85 @@ impl Loaded {
     }
 }
 
+/// The caller's clock, where it is asked for.
+struct Clock<'a> {
+    profile: &'a mut Profile,
+    last: &'a mut Instant,
+}
+
 impl Step<'_> {
-    /// Whether every worker does the row work of all rows.
-    pub(crate) fn is_small(&self) -> bool {
+    /// Whether one worker does the row work of all rows.
+    fn is_small(&self) -> bool {
         self.batch.rows() <= SMALL_ROWS
     }
 
-    /// Where this step's row operations write, and products read their activations.
-    pub(crate) fn bank(&self) -> &Bank {
-        if self.is_small() { &self.own.bank } else { &self.memory.shared }
-    }
-
-    /// Width of a register.
-    pub(crate) fn width(&self, reg: usize) -> usize {
-        self.plan.regs[reg]
-    }
-
-    fn walk(&self) -> std::result::Result<(), Poisoned> {
-        for phase in &self.plan.phases {
-            self.phase(phase);
-            if self.meets_after(phase) {
-                self.worker.meet()?;
+    fn walk(&self, mut worker: Worker<'_>, mut clock: Option<Clock<'_>>) -> std::result::Result<(), Poisoned> {
+        if let Some(clock) = &mut clock {
+            clock.profile.steps += 1;
+            Profile::lap(clock.last, &mut clock.profile.around);
+        }
+        let mut phases = self.plan.phases.iter().peekable();
+        while let Some(phase) = phases.next() {
+            let tail = phases.next_if(|next| self.is_small() && matches!(next, Phase::Rows(_)));
+            worker.begin(self.units(phase), tail.is_some())?;
+            if let Some(clock) = &mut clock {
+                Profile::lap(clock.last, &mut clock.profile.waiting);
+            }
+            while let Some(unit) = worker.claim() {
+                self.unit(phase, unit);
+            }
+            let is_last = worker.end();
+            if let Some(clock) = &mut clock {
+                Profile::lap(clock.last, clock.profile.of(phase));
+            }
+            if let (true, Some(Phase::Rows(ops))) = (is_last, tail) {
+                self.rows(ops, 0..self.batch.rows());
+                worker.end_tail();
+                if let Some(clock) = &mut clock {
+                    Profile::lap(clock.last, &mut clock.profile.rows);
+                }
             }
         }
         Ok(())
     }
 
-    fn walk_timed(&self, profile: &mut Profile, start: &mut Instant) -> std::result::Result<(), Poisoned> {
-        profile.steps += 1;
-        Profile::lap(start, &mut profile.around);
-        for phase in &self.plan.phases {
-            self.phase(phase);
-            Profile::lap(start, profile.of(phase));
-            if self.meets_after(phase) {
-                self.worker.meet()?;
-                Profile::lap(start, &mut profile.waiting);
+    /// Units of a phase: the same for every worker.
+    fn units(&self, phase: &Phase) -> usize {
+        match phase {
+            Phase::Rows(_) => self.row_cut().units(),
+            Phase::Project(project) => self.project_cut(project).units(),
+            Phase::Products(products) => products.iter().map(|product| self.product_cut(product).units()).sum(),
+            Phase::Finish(_) => self.row_cut().units(),
+            Phase::Attend(attend) => self.memory.items.of(attend.class).len(),
+            Phase::Gate(gate) => self.gate_cut(gate).units(),
+            Phase::Head(head) => self.head_cut(head).units(),
+        }
+    }
+
+    fn unit(&self, phase: &Phase, unit: usize) {
+        match phase {
+            Phase::Rows(ops) => self.row_unit(ops, unit),
+            Phase::Project(project) => self.project(project, unit),
+            Phase::Products(products) => self.product_unit(products, unit),
+            Phase::Finish(finish) => self.finish(finish, unit),
+            Phase::Attend(attend) => self.attend(attend, unit),
+            Phase::Gate(gate) => self.gate(gate, unit),
+            Phase::Head(head) => self.head(head, unit),
+        }
+    }
+
+    fn row_unit(&self, ops: &[RowOp], unit: usize) {
+        let (rows, _) = self.row_cut().ranges(unit);
+        self.rows(ops, rows);
+    }
+
+    fn product_unit(&self, products: &[Product], mut unit: usize) {
+        for product in products {
+            let cut = self.product_cut(product);
+            if unit < cut.units() {
+                return self.product(product, cut.ranges(unit));
             }
-        }
-        Ok(())
-    }
-
-    fn meets_after(&self, phase: &Phase) -> bool {
-        match phase {
-            Phase::Rows { meets, .. } => *meets || !self.is_small(),
-            Phase::Product(product) => !product.is_joined,
-            _ => true,
-        }
-    }
-
-    fn phase(&self, phase: &Phase) {
-        match phase {
-            Phase::Rows { ops, .. } => self.rows(ops),
-            Phase::Project(project) => self.project(project),
-            Phase::Product(product) => self.product(product),
-            Phase::Finish(finish) => self.finish(finish),
-            Phase::Attend(attend) => self.attend(attend),
-            Phase::Gate(gate) => self.gate(gate),
-            Phase::Head(head) => self.head(head),
+            unit -= cut.units();
         }
     }
 }

@@ -36,9 +36,9 @@ per_level! {
     fn all_finite = finite(x: *const f32, len: usize) -> bool;
 }
 
-/// Maps runs into one, vector by vector: `map!(len, |x in a, y in b| expression => out)`.
+/// Maps runs into one, vector by vector: `map!(len, out, x in a, y in b => expression)`.
 macro_rules! map {
-    ($len:expr, |$($name:ident in $from:expr),+| $value:expr => $out:expr) => {{
+    ($len:expr, $out:expr, $($name:ident in $from:expr),+ => $value:expr) => {{
         let (len, out) = ($len, $out);
         let mut at = 0;
         while at + LANES <= len {
@@ -84,7 +84,7 @@ unsafe fn added<V: Lanes>(from: *const f32, to: *const f32, out: *mut f32, len: 
     // SAFETY: passed on from the caller.
     unsafe {
         let scale = V::splat(scale);
-        map!(len, |a in from, b in to| scale.fma(a, b) => out);
+        map!(len, out, a in from, b in to => scale.fma(a, b));
     }
 }
 
@@ -93,7 +93,7 @@ unsafe fn added<V: Lanes>(from: *const f32, to: *const f32, out: *mut f32, len: 
 #[inline(always)]
 unsafe fn biased<V: Lanes>(x: *mut f32, bias: *const f32, len: usize) {
     // SAFETY: passed on from the caller.
-    unsafe { map!(len, |a in x, b in bias| a.add(b) => x) }
+    unsafe { map!(len, x, a in x, b in bias => a.add(b)) }
 }
 
 /// # Safety
@@ -103,7 +103,7 @@ unsafe fn clamped<V: Lanes>(x: *mut f32, len: usize, limit: f32) {
     // SAFETY: passed on from the caller.
     unsafe {
         let (low, high) = (V::splat(-limit), V::splat(limit));
-        map!(len, |a in x| high.min(low.max(a)) => x);
+        map!(len, x, a in x => high.min(low.max(a)));
     }
 }
 
@@ -114,7 +114,7 @@ unsafe fn multiplied<V: Lanes>(x: *mut f32, len: usize, factor: f32) {
     // SAFETY: passed on from the caller.
     unsafe {
         let factor = V::splat(factor);
-        map!(len, |a in x| a.mul(factor) => x);
+        map!(len, x, a in x => a.mul(factor));
     }
 }
 
@@ -125,7 +125,7 @@ unsafe fn capped<V: Lanes>(x: *mut f32, len: usize, cap: f32) {
     // SAFETY: passed on from the caller.
     unsafe {
         let cap = V::splat(cap);
-        map!(len, |a in x| tanh(a.div(cap)).mul(cap) => x);
+        map!(len, x, a in x => tanh(a.div(cap)).mul(cap));
     }
 }
 
@@ -143,9 +143,9 @@ unsafe fn activated<V: Lanes>(
     unsafe {
         with_activation!(activation, f => {
             if up.is_null() {
-                map!(len, |a in gate| f(a) => out);
+                map!(len, out, a in gate => f(a));
             } else {
-                map!(len, |a in gate, b in up| f(a).mul(b) => out);
+                map!(len, out, a in gate, b in up => f(a).mul(b));
             }
         });
     }

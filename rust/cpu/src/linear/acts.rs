@@ -186,3 +186,40 @@ pub(crate) unsafe fn prepare_row(level: Level, view: &ActView, row: usize, value
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{ActBuffer, ActForm, RowsIn, prepare_rows};
+    use crate::isa::Level;
+
+    #[test]
+    fn rows_are_padded_with_zeros_whatever_was_there_before() {
+        let int8 = ActForm::Int8 {
+            group: 32,
+            sums: 16,
+        };
+        for (form, width) in [(ActForm::F32, 4), (ActForm::Bf16, 2), (int8, 1)] {
+            // A fresh buffer is all ones in test builds.
+            let buffer = ActBuffer::new(2, [(form, 37)]).unwrap();
+            let view = buffer.view(form, 37);
+            let x = [1.0_f32; 74];
+            let input = RowsIn {
+                ptr: x.as_ptr(),
+                ld: 37,
+            };
+            // SAFETY: two rows of 37 values; one thread; every machine runs `Scalar`.
+            unsafe { prepare_rows(Level::Scalar, &view, input, 0..2) };
+            for row in 0..2 {
+                // SAFETY: a row holds 40 values of this width.
+                let bytes = unsafe {
+                    std::slice::from_raw_parts(view.data.add(row * view.stride), 40 * width)
+                };
+                assert!(bytes[..37 * width].iter().any(|byte| *byte != 0));
+                assert!(
+                    bytes[37 * width..].iter().all(|byte| *byte == 0),
+                    "{form:?}"
+                );
+            }
+        }
+    }
+}

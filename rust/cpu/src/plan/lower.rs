@@ -1,9 +1,7 @@
 //! From a program to phases. Owns the order of things and the choice between fused and plain forms; the
 //! phases' work is in `exec`.
 //!
-//! Invariants: activations are made ready again after every write of their register; a phase that is split
-//! over outputs ends with a meeting unless the next one is joined to it; a small step's `Rows` meets where the
-//! phases after it, up to their meeting, write a register that it reads from the shared place.
+//! Invariant: activations are made ready again after every write of their register.
 
 use std::collections::HashMap;
 
@@ -11,8 +9,8 @@ use tokenmill_model::{Affine, Attention, Embed, Linear, Logits, Mlp, Norm, Op, P
 
 use super::matrices::{ActKey, Arithmetic, MatrixTable, WeightSource};
 use super::{
-    ActId, Attend, AttendClass, Finish, Gate, Head, HeadRun, Heads, MatrixId, Part, Phase, Place, Plan, Product,
-    Project, RowOp,
+    ActId, Attend, AttendClass, Finish, Gate, Head, HeadRun, Heads, MatrixId, Part, Phase, Plan, Product, Project,
+    RowOp,
 };
 use crate::attend::Rule;
 use crate::exec::{internal, unsupported};
@@ -24,13 +22,11 @@ pub(crate) fn plan(program: &Program, source: &dyn WeightSource, arithmetic: Ari
         program,
         matrices: MatrixTable::new(program, source, arithmetic),
         regs: program.regs.clone(),
-        is_own: vec![false; program.regs.len()],
         scratch_regs: HashMap::new(),
         acts: Vec::new(),
         act_ids: HashMap::new(),
         is_ready: Vec::new(),
         classes: Vec::new(),
-        attends: 0,
         rows: Vec::new(),
         phases: Vec::new(),
     };
@@ -41,14 +37,12 @@ pub(crate) fn plan(program: &Program, source: &dyn WeightSource, arithmetic: Ari
         lowering.op(op)?;
     }
     lowering.flush();
-    let mut phases = lowering.phases;
-    set_meetings(&mut phases);
     Ok(Plan {
         regs: lowering.regs,
         matrices: lowering.matrices.into_specs(),
         acts: lowering.acts,
         classes: lowering.classes,
-        phases,
+        phases: lowering.phases,
     })
 }
 
@@ -56,8 +50,6 @@ struct Lowering<'a> {
     program: &'a Program,
     matrices: MatrixTable<'a>,
     regs: Vec<usize>,
-    /// Per register: whether row operations wrote it last.
-    is_own: Vec<bool>,
     /// Registers that the plan added, by purpose and width.
     scratch_regs: HashMap<(&'static str, usize), usize>,
     acts: Vec<MatrixId>,
@@ -65,7 +57,6 @@ struct Lowering<'a> {
     /// Per activation buffer: whether it holds its register's present content.
     is_ready: Vec<bool>,
     classes: Vec<AttendClass>,
-    attends: usize,
     /// Row operations that no phase holds yet.
     rows: Vec<RowOp>,
     phases: Vec<Phase>,
@@ -75,16 +66,18 @@ impl Lowering<'_> {
     fn op(&mut self, op: &Op) -> Result<()> {
         match op {
             Op::Embed(embed) => self.embed(embed),
-            Op::Norm(norm) => self.norm(norm),
+            Op::Norm(norm) => {
+                self.norm(norm);
+                Ok(())
+            }
             Op::Qkv(qkv) => self.qkv(qkv),
             Op::Attention(attention) => self.attention(attention),
             Op::Linear(linear) => self.linear(linear),
             Op::Mlp(mlp) => self.mlp(mlp),
             Op::Moe(_) => Err(unsupported("a mixture of experts")),
             Op::Add(add) => {
-                let (from, to) = (self.place(add.from), self.place(add.to));
-                self.rows.push(RowOp::Add { from, to, scale: add.scale });
-                self.wrote_by_rows(add.to);
+                self.rows.push(RowOp::Add(add.clone()));
+                self.wrote(index(add.to));
                 Ok(())
             }
             Op::Logits(logits) => self.logits(logits),
@@ -96,15 +89,13 @@ impl Lowering<'_> {
             self.matrices.matrix(&[table], false)?;
         }
         self.rows.push(RowOp::Embed(embed.clone()));
-        self.wrote_by_rows(embed.out);
+        self.wrote(index(embed.out));
         Ok(())
     }
 
-    fn norm(&mut self, norm: &Norm) -> Result<()> {
-        let input = self.place(norm.input);
-        self.rows.push(RowOp::Norm { norm: norm.clone(), input });
-        self.wrote_by_rows(norm.out);
-        Ok(())
+    fn norm(&mut self, norm: &Norm) {
+        self.rows.push(RowOp::Norm(norm.clone()));
+        self.wrote(index(norm.out));
     }
 
     fn qkv(&mut self, qkv: &Qkv) -> Result<()> {
@@ -119,14 +110,14 @@ impl Lowering<'_> {
             clip: qkv.clip,
             norms: [qkv.q_norm, qkv.k_norm],
             rope: qkv.rope,
-            out: usize::from(qkv.out.0),
+            out: index(qkv.out),
         };
         if shape.head_dim.is_multiple_of(ROWS) && !is_whole(&qkv.q_norm) && !is_whole(&qkv.k_norm) {
             self.project(qkv, heads)?;
         } else {
             self.project_in_two(qkv, heads)?;
         }
-        self.wrote_by_outputs(usize::from(qkv.out.0));
+        self.wrote(index(qkv.out));
         Ok(())
     }
 
@@ -155,9 +146,9 @@ impl Lowering<'_> {
         let mut products = Vec::with_capacity(3);
         for (i, (purpose, affine)) in parts.into_iter().enumerate() {
             regs[i] = self.scratch_reg(purpose, self.matrices.outputs(affine.weight));
-            products.push(self.product(affine, qkv.input, regs[i], i < 2)?);
+            products.push(self.product(affine, qkv.input, regs[i])?);
         }
-        products.into_iter().for_each(|product| self.push(Phase::Product(product)));
+        self.push(Phase::Products(products));
         self.push(Phase::Finish(Finish { heads, regs }));
         Ok(())
     }
@@ -180,20 +171,18 @@ impl Lowering<'_> {
             self.classes.push(class);
             self.classes.len() - 1
         });
-        let out = usize::from(attention.out.0);
-        let index = self.attends;
-        self.attends += 1;
-        let input = usize::from(attention.input.0);
-        self.push(Phase::Attend(Attend { layer: attention.layer, class, index, input, out }));
-        self.wrote_by_outputs(out);
+        let out = index(attention.out);
+        let input = index(attention.input);
+        self.push(Phase::Attend(Attend { layer: attention.layer, class, input, out }));
+        self.wrote(out);
         Ok(())
     }
 
     fn linear(&mut self, linear: &Linear) -> Result<()> {
-        let out = usize::from(linear.out.0);
-        let product = self.product(linear.affine, linear.input, out, false)?;
-        self.push(Phase::Product(product));
-        self.wrote_by_outputs(out);
+        let out = index(linear.out);
+        let product = self.product(linear.affine, linear.input, out)?;
+        self.push(Phase::Products(vec![product]));
+        self.wrote(out);
         Ok(())
     }
 
@@ -214,14 +203,14 @@ impl Lowering<'_> {
                 out: inner_reg,
                 inner,
             }));
-            self.wrote_by_outputs(inner_reg);
+            self.wrote(inner_reg);
         } else {
             self.gate_in_two(mlp, inner_reg, inner)?;
         }
-        let out = usize::from(mlp.out.0);
-        let down = self.product(mlp.down, Reg(inner_reg as u16), out, false)?;
-        self.push(Phase::Product(down));
-        self.wrote_by_outputs(out);
+        let out = index(mlp.out);
+        let down = self.product(mlp.down, Reg(inner_reg as u16), out)?;
+        self.push(Phase::Products(vec![down]));
+        self.wrote(out);
         Ok(())
     }
 
@@ -230,19 +219,14 @@ impl Lowering<'_> {
         let gate_reg = self.scratch_reg("gate", inner);
         let up_reg = self.scratch_reg("up", inner);
         let gate = mlp.gate.ok_or_else(|| internal("one matrix does not stack with itself"))?;
-        let gate = self.product(gate, mlp.input, gate_reg, true)?;
-        let up = self.product(mlp.up, mlp.input, up_reg, false)?;
-        self.push(Phase::Product(gate));
-        self.push(Phase::Product(up));
-        self.wrote_by_outputs(gate_reg);
-        self.wrote_by_outputs(up_reg);
-        self.rows.push(RowOp::Activate {
-            gate: Place { reg: gate_reg, is_own: false },
-            up: Place { reg: up_reg, is_own: false },
-            activation: mlp.activation,
-            out: inner_reg,
-        });
-        self.wrote_by_rows(Reg(inner_reg as u16));
+        let gate = self.product(gate, mlp.input, gate_reg)?;
+        let up = self.product(mlp.up, mlp.input, up_reg)?;
+        self.push(Phase::Products(vec![gate, up]));
+        self.wrote(gate_reg);
+        self.wrote(up_reg);
+        let activation = mlp.activation;
+        self.rows.push(RowOp::Activate { gate: gate_reg, up: up_reg, activation, out: inner_reg });
+        self.wrote(inner_reg);
         Ok(())
     }
 
@@ -252,8 +236,7 @@ impl Lowering<'_> {
         }
         let matrix = self.matrices.matrix(&[logits.head.weight], false)?;
         let act = self.act(logits.input, matrix, true);
-        let from = self.place(logits.input);
-        self.rows.push(RowOp::PrepareHead { from, act });
+        self.rows.push(RowOp::PrepareHead { from: index(logits.input), act });
         self.push(Phase::Head(Head {
             matrix,
             act,
@@ -264,24 +247,23 @@ impl Lowering<'_> {
         Ok(())
     }
 
-    fn product(&mut self, affine: Affine, input: Reg, reg: usize, is_joined: bool) -> Result<Product> {
+    fn product(&mut self, affine: Affine, input: Reg, reg: usize) -> Result<Product> {
         let matrix = self.matrices.matrix(&[affine.weight], false)?;
         let act = self.ready(input, matrix);
-        Ok(Product { matrix, act, reg, bias: affine.bias, is_joined })
+        Ok(Product { matrix, act, reg, bias: affine.bias })
     }
 
     /// The activations of a register for a matrix, made ready if they are not.
     fn ready(&mut self, input: Reg, matrix: MatrixId) -> ActId {
         let act = self.act(input, matrix, false);
         if !std::mem::replace(&mut self.is_ready[act.0], true) {
-            let from = self.place(input);
-            self.rows.push(RowOp::Prepare { from, act });
+            self.rows.push(RowOp::Prepare { from: index(input), act });
         }
         act
     }
 
     fn act(&mut self, input: Reg, matrix: MatrixId, is_head: bool) -> ActId {
-        let key = (usize::from(input.0), self.matrices.act_key(matrix), is_head);
+        let key = (index(input), self.matrices.act_key(matrix), is_head);
         *self.act_ids.entry(key).or_insert_with(|| {
             self.acts.push(matrix);
             self.is_ready.push(false);
@@ -292,26 +274,11 @@ impl Lowering<'_> {
     fn scratch_reg(&mut self, purpose: &'static str, width: usize) -> usize {
         *self.scratch_regs.entry((purpose, width)).or_insert_with(|| {
             self.regs.push(width);
-            self.is_own.push(false);
             self.regs.len() - 1
         })
     }
 
-    fn place(&self, reg: Reg) -> Place {
-        let reg = usize::from(reg.0);
-        Place { reg, is_own: self.is_own[reg] }
-    }
-
-    fn wrote_by_rows(&mut self, reg: Reg) {
-        self.wrote(usize::from(reg.0), true);
-    }
-
-    fn wrote_by_outputs(&mut self, reg: usize) {
-        self.wrote(reg, false);
-    }
-
-    fn wrote(&mut self, reg: usize, is_own: bool) {
-        self.is_own[reg] = is_own;
+    fn wrote(&mut self, reg: usize) {
         for ((of, _, _), act) in &self.act_ids {
             if *of == reg {
                 self.is_ready[act.0] = false;
@@ -326,23 +293,11 @@ impl Lowering<'_> {
 
     fn flush(&mut self) {
         if !self.rows.is_empty() {
-            let ops = std::mem::take(&mut self.rows);
-            self.phases.push(Phase::Rows { ops, meets: false });
+            self.phases.push(Phase::Rows(std::mem::take(&mut self.rows)));
         }
     }
 }
 
-/// Where a small step's `Rows` must meet: the last invariant above.
-fn set_meetings(phases: &mut [Phase]) {
-    for i in 0..phases.len() {
-        let (before, after) = phases.split_at_mut(i + 1);
-        let Some(Phase::Rows { ops, meets }) = before.last_mut() else { continue };
-        let is_read = |reg: usize| ops.iter().any(|op| op.reads_shared(reg));
-        for phase in after {
-            *meets |= phase.output().is_some_and(is_read);
-            if !phase.is_joined() {
-                break;
-            }
-        }
-    }
+fn index(Reg(reg): Reg) -> usize {
+    usize::from(reg)
 }

@@ -1,9 +1,8 @@
 //! A program planned for this backend: which weights are packed together, and a list of phases with as few
 //! meetings of the workers as the data allow.
 //!
-//! The work of a single row (norms, adds, making activations ready) is gathered into `Phase::Rows`. In a large
-//! step the workers share its rows and meet after it; in a small step each worker does all rows into memory of
-//! its own, which costs less than a meeting. Both give the same bits, because a row's work is the same.
+//! The work of a single row (norms, adds, making activations ready) is gathered into `Phase::Rows`. In a small
+//! step whoever ends the phase before does all of it at once, which costs less than sharing it out.
 //! Products, attention and everything else that is split over outputs is a phase of its own.
 
 mod lower;
@@ -12,7 +11,7 @@ mod matrices;
 pub(crate) use lower::plan;
 pub(crate) use matrices::{Arithmetic, MatrixSpec, WeightSource};
 
-use tokenmill_model::{Activation, Embed, HeadNorm, Norm, WeightId};
+use tokenmill_model::{Activation, Add, Embed, HeadNorm, Norm, WeightId};
 
 use crate::attend::Rule;
 
@@ -23,15 +22,6 @@ pub(crate) struct MatrixId(pub(crate) usize);
 /// Index into the plan's activation buffers; each is used for one register and one form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ActId(pub(crate) usize);
-
-/// A register as a row operation sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
-    /// Index of the register.
-    pub(crate) reg: usize,
-    /// Whether its content was written by row operations, so that in a small step every worker has its own.
-    pub(crate) is_own: bool,
-}
 
 /// What the backend runs.
 #[derive(Debug)]
@@ -57,15 +47,15 @@ pub(crate) struct AttendClass {
     pub(crate) kv_heads: usize,
 }
 
-/// A part of a step between two meetings.
+/// A part of a step: it starts when the one before is done, and its units may be done in any order.
 #[derive(Debug)]
 pub(crate) enum Phase {
-    /// Row operations. `meets`: even in a small step, because the next phase writes what this one reads.
-    Rows { ops: Vec<RowOp>, meets: bool },
+    /// Operations that concern one row at a time. Never two in a row.
+    Rows(Vec<RowOp>),
     /// Q, K and V by whole heads, with everything up to the cache.
     Project(Project),
-    /// Products into registers.
-    Product(Product),
+    /// Products into registers, none of which needs another.
+    Products(Vec<Product>),
     /// What `Project` does after its products, from registers, where heads are no whole blocks.
     Finish(Finish),
     /// Attention.
@@ -81,50 +71,18 @@ pub(crate) enum Phase {
 pub(crate) enum RowOp {
     /// Cosines and sines of the row's position, for each rotary table.
     Angles,
-    /// Token to vector; always to the worker's own place.
+    /// Token to vector.
     Embed(Embed),
-    /// A norm; the weight is one of the backend's vectors.
-    Norm { norm: Norm, input: Place },
+    /// A norm; its weights are among the model's vectors.
+    Norm(Norm),
     /// `to += scale * from`.
-    Add { from: Place, to: Place, scale: f32 },
-    /// `out = activation(gate) * up`, to the worker's own place.
-    Activate { gate: Place, up: Place, activation: Activation, out: usize },
+    Add(Add),
+    /// `out = activation(gate) * up`, by register.
+    Activate { gate: usize, up: usize, activation: Activation, out: usize },
     /// Makes activations ready for products.
-    Prepare { from: Place, act: ActId },
+    Prepare { from: usize, act: ActId },
     /// The same for the rows that want logits alone, packed together.
-    PrepareHead { from: Place, act: ActId },
-}
-
-impl RowOp {
-    /// Whether it reads the shared content of a register in a small step.
-    fn reads_shared(&self, reg: usize) -> bool {
-        let is_it = |place: &Place| !place.is_own && place.reg == reg;
-        match self {
-            Self::Angles | Self::Embed(_) => false,
-            Self::Norm { input: from, .. } | Self::Prepare { from, .. } | Self::PrepareHead { from, .. } => is_it(from),
-            Self::Add { from, to, .. } => is_it(from) || is_it(to),
-            Self::Activate { gate, up, .. } => is_it(gate) || is_it(up),
-        }
-    }
-}
-
-impl Phase {
-    /// The register that it writes, unless it is `Rows`.
-    fn output(&self) -> Option<usize> {
-        match self {
-            Self::Rows { .. } | Self::Head(_) => None,
-            Self::Project(project) => Some(project.heads.out),
-            Self::Finish(finish) => Some(finish.heads.out),
-            Self::Product(product) => Some(product.reg),
-            Self::Attend(attend) => Some(attend.out),
-            Self::Gate(gate) => Some(gate.out),
-        }
-    }
-
-    /// Whether no meeting follows it.
-    fn is_joined(&self) -> bool {
-        matches!(self, Self::Product(product) if product.is_joined)
-    }
+    PrepareHead { from: usize, act: ActId },
 }
 
 /// A product into a register, bias included.
@@ -138,8 +96,6 @@ pub(crate) struct Product {
     pub(crate) reg: usize,
     /// `[outputs]`.
     pub(crate) bias: Option<WeightId>,
-    /// Whether the next phase needs nothing of this one, so that nobody waits.
-    pub(crate) is_joined: bool,
 }
 
 /// Which of the three.
@@ -216,8 +172,6 @@ pub(crate) struct Attend {
     pub(crate) layer: usize,
     /// Index into `Plan::classes`.
     pub(crate) class: usize,
-    /// Which attention operation of the step this is (for its counter).
-    pub(crate) index: usize,
     /// Register of q.
     pub(crate) input: usize,
     /// Destination register.

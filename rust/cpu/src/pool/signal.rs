@@ -1,7 +1,7 @@
-//! A counter that one thread raises and others wait for: spin, then yield, then sleep.
+//! A counter that threads raise and others wait for: spin, then yield, then sleep.
 //!
-//! Invariants: a waiter that saw the value it wants also sees everything written before the raise (release
-//! and acquire); a raise costs no system call unless someone sleeps. Knows nothing of jobs or barriers.
+//! Invariants: a waiter that saw a value also sees everything written before it was raised to that value
+//! (release and acquire); a raise costs no system call unless someone sleeps. Knows nothing of jobs.
 
 use std::sync::atomic::{AtomicU32, Ordering, fence};
 
@@ -26,22 +26,31 @@ pub(super) struct Signal {
 
 impl Signal {
     /// The value.
+    #[inline]
     pub(super) fn get(&self) -> u32 {
         self.value.load(Ordering::Acquire)
     }
 
-    /// Sets the value and wakes the sleepers.
-    pub(super) fn raise(&self, value: u32) {
-        self.value.store(value, Ordering::Release);
-        // A sleeper counts itself, then looks at the value; we store the value, then look at the count. With
+    /// Sets the value while nobody waits.
+    pub(super) fn reset(&self) {
+        self.value.store(0, Ordering::Release);
+    }
+
+    /// Adds to the value and wakes the sleepers; gives the value before.
+    #[inline]
+    pub(super) fn add(&self, count: u32) -> u32 {
+        let before = self.value.fetch_add(count, Ordering::AcqRel);
+        // A sleeper counts itself, then looks at the value; we change the value, then look at the count. With
         // a fence between the two on each side, at least one of us sees the other.
         fence(Ordering::SeqCst);
         if self.sleepers.load(Ordering::Relaxed) != 0 {
             futex::wake_all(&self.value);
         }
+        before
     }
 
     /// Waits until `is_done` of the value holds.
+    #[inline]
     pub(super) fn wait(&self, patience: Patience, is_done: impl Fn(u32) -> bool) {
         for _ in 0..patience.spins {
             if is_done(self.get()) {
@@ -49,24 +58,25 @@ impl Signal {
             }
             std::hint::spin_loop();
         }
+        self.wait_long(patience, is_done);
+    }
+
+    #[cold]
+    fn wait_long(&self, patience: Patience, is_done: impl Fn(u32) -> bool) {
         for _ in 0..patience.yields {
             if is_done(self.get()) {
                 return;
             }
             std::thread::yield_now();
         }
-        loop {
+        while !is_done(self.get()) {
             self.sleepers.fetch_add(1, Ordering::Relaxed);
             fence(Ordering::SeqCst);
             let value = self.get();
-            let is_over = is_done(value);
-            if !is_over {
+            if !is_done(value) {
                 futex::wait(&self.value, value);
             }
             self.sleepers.fetch_sub(1, Ordering::Relaxed);
-            if is_over || is_done(self.get()) {
-                return;
-            }
         }
     }
 }

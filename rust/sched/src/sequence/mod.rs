@@ -69,6 +69,9 @@ pub(crate) struct Sequence {
     pub(crate) was_resident: bool,
 }
 
+/// Tokens of output for which memory is reserved at the start; longer outputs grow theirs.
+const OUTPUT_RESERVE: usize = 512;
+
 /// The id of a live sequence; a vacant place of the arena has none.
 pub(crate) type SequenceIdOrNone = Option<SequenceId>;
 
@@ -91,6 +94,15 @@ impl Sequence {
             return 0;
         }
         self.known().min(context_len).saturating_sub(self.computed)
+    }
+
+    /// Makes room for the next tokens, so that a decoding sequence rarely allocates.
+    pub(crate) fn reserve(&mut self, block_size: usize) {
+        let more = (self.limit_len - self.known()).min(OUTPUT_RESERVE);
+        let blocks = (self.known() + more).div_ceil(block_size);
+        self.tokens.reserve(more);
+        self.table.reserve(blocks.saturating_sub(self.table.len()));
+        self.keys.reserve(blocks.saturating_sub(self.keys.len()));
     }
 
     /// Forgets residence: the table must be empty already.

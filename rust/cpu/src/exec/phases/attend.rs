@@ -1,7 +1,4 @@
-//! Attention: workers claim items from a counter until none is left. The last finisher of a slot merges its
-//! splits, in ascending order.
-
-use std::sync::atomic::Ordering;
+//! Attention: a unit is an item. The last finisher of a slot merges its splits, in ascending order.
 
 use crate::attend::{Rows, Rule, attend_rows, attend_split, merge_splits, state_len};
 use crate::exec::items::{Item, Part};
@@ -9,22 +6,16 @@ use crate::exec::walk::Step;
 use crate::plan::Attend;
 
 impl Step<'_> {
-    /// Claims and computes items.
-    pub(crate) fn attend(&self, attend: &Attend) {
-        let counter = &self.memory.counters[attend.index];
-        while let Some(item) = self.memory.items.get(attend.class, counter.fetch_add(1, Ordering::Relaxed)) {
-            self.item(attend, item);
-        }
-    }
-
-    fn item(&self, attend: &Attend, item: &Item) {
+    /// Computes an item.
+    pub(crate) fn attend(&self, attend: &Attend, unit: usize) {
+        let item = &self.memory.items.of(attend.class)[unit];
         let rule = &self.plan.classes[attend.class].rule;
         let rows = self.rows_of(attend, rule, item);
         let arrays = self.own.scratch.arrays(rows.rows * rule.group, rule.head_dim);
         let table = self.batch.table(&self.batch.spans[item.span as usize]);
         let kv = self.memory.cache.view(attend.layer, item.head as usize, table);
         // SAFETY: the step was checked: the table covers the rows' positions; K and V up to them were written
-        // before the meeting, in this step or an earlier one; this item alone writes its rows and heads, and
+        // in an earlier phase or step; this item alone writes its rows and heads, and
         // the state of its split; the last finisher of a slot reads all states after all are written.
         unsafe {
             match item.part {
@@ -41,7 +32,7 @@ impl Step<'_> {
     }
 
     fn rows_of(&self, attend: &Attend, rule: &Rule, item: &Item) -> Rows {
-        let regs = &self.memory.shared.regs;
+        let regs = &self.memory.regs;
         let first = item.head as usize * rule.group * rule.head_dim;
         let row = item.row as usize;
         Rows {

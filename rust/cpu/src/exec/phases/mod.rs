@@ -1,5 +1,6 @@
-//! The phases that are split over outputs, heads or items. Threads split outputs and items, never a sum.
+//! The phases that are split over outputs, heads or items, and how each is cut into units. Sums are never cut.
 
 mod attend;
+mod cut;
 mod products;
 mod project;

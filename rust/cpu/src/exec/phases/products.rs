@@ -1,5 +1,4 @@
-//! Products: single ones into a register, gate and up with their activation, and the output head. Each worker
-//! has a contiguous share of the blocks of 16 outputs and does all rows of it.
+//! Products: single ones into a register, gate and up with their activation, and the output head.
 
 use std::ops::Range;
 use std::sync::atomic::Ordering;
@@ -26,9 +25,8 @@ impl Step<'_> {
     /// `out` is writable at the rows and outputs of the operands, and nobody else touches them.
     pub(super) unsafe fn multiply(&self, operands: &Operands, out: OutView) {
         let (rows, blocks) = (operands.rows.clone(), operands.blocks.clone());
-        let (matrix, act) = (self.model.matrix(operands.matrix), self.bank().acts[operands.act.0]);
-        // SAFETY: the plan made the activations ready for this matrix, with a meeting since where others made
-        // them; the level was detected; the rest is the caller's promise.
+        let (matrix, act) = (self.model.matrix(operands.matrix), self.memory.acts[operands.act.0]);
+        // SAFETY: the plan made the activations ready for this matrix in an earlier phase; the level was detected; the rest is the caller's promise.
         unsafe { matmul(self.level, matrix, &act, (rows, blocks), out) };
     }
 
@@ -43,24 +41,22 @@ impl Step<'_> {
         chunk
     }
 
-    /// One product into its register.
-    pub(crate) fn product(&self, product: &Product) {
-        let matrix = self.model.matrix(product.matrix);
-        let (register, rows) = (&self.memory.shared.regs[product.reg], 0..self.batch.rows());
-        let blocks = self.worker.share(matrix.blocks(), 2);
+    /// One product, of some rows and blocks, into its register.
+    pub(crate) fn product(&self, product: &Product, (rows, blocks): (Range<usize>, Range<usize>)) {
+        let outputs = outputs(&blocks, self.model.matrix(product.matrix).n());
+        let register = &self.memory.regs[product.reg];
         let out = OutView { ptr: register.row(0), ld: register.stride() };
         let operands = Operands { matrix: product.matrix, act: product.act, rows: rows.clone(), blocks };
-        // SAFETY: the register has a row per row of the step, and this worker alone writes these outputs.
+        // SAFETY: the register has a row per row of the step; this unit alone writes these.
         unsafe { self.multiply(&operands, out) };
         if let Some(bias) = product.bias {
-            let outputs = outputs(&operands.blocks, matrix.n());
             rows.for_each(|row| self.add_bias(bias, &outputs, register.row(row)));
         }
     }
 
     /// Adds part of a bias to the same part of a row.
     fn add_bias(&self, bias: WeightId, outputs: &Range<usize>, row: *mut f32) {
-        // SAFETY: a bias has one value per output; this worker alone writes these outputs of the row.
+        // SAFETY: a bias has one value per output; this unit alone writes these outputs of the row.
         unsafe {
             let bias = self.model.vector(bias).add(outputs.start);
             add_bias(self.level, row.add(outputs.start), bias, outputs.len());
@@ -68,28 +64,21 @@ impl Step<'_> {
     }
 
     /// Gate and up, then `act(gate) * up` into the register.
-    pub(crate) fn gate(&self, gate: &Gate) {
-        let blocks_per_unit = if gate.is_gated { 2 } else { 1 };
-        let units = self.worker.share(gate.inner.div_ceil(ROWS), 1);
-        let (rows_at_once, units_at_once) = self.own.chunk_of(self.batch.rows(), blocks_per_unit * ROWS);
-        for first in units.clone().step_by(units_at_once) {
-            let units = first..units.end.min(first + units_at_once);
-            let blocks = units.start * blocks_per_unit..units.end * blocks_per_unit;
-            let width = blocks.len() * ROWS;
-            for row in (0..self.batch.rows()).step_by(rows_at_once) {
-                let rows = row..self.batch.rows().min(row + rows_at_once);
-                let operands = Operands { matrix: gate.matrix, act: gate.act, rows, blocks: blocks.clone() };
-                let chunk = self.multiply_to_chunk(&operands, width);
-                for (i, row) in operands.rows.enumerate() {
-                    self.activate(gate, outputs(&units, gate.inner), chunk.wrapping_add(i * width), row);
-                }
-            }
+    pub(crate) fn gate(&self, gate: &Gate, unit: usize) {
+        let (rows, units) = self.gate_cut(gate).ranges(unit);
+        let per_unit = if gate.is_gated { 2 } else { 1 };
+        let blocks = units.start * per_unit..units.end * per_unit;
+        let width = blocks.len() * ROWS;
+        let operands = Operands { matrix: gate.matrix, act: gate.act, rows, blocks };
+        let chunk = self.multiply_to_chunk(&operands, width);
+        for (i, row) in operands.rows.enumerate() {
+            self.activate(gate, outputs(&units, gate.inner), chunk.wrapping_add(i * width), row);
         }
     }
 
     fn activate(&self, gate: &Gate, outputs: Range<usize>, x: *mut f32, row: usize) {
-        let out = self.memory.shared.regs[gate.out].row(row);
-        // SAFETY: `x` holds the products of `outputs` (with gate and up in turns of 16); this worker alone
+        let out = self.memory.regs[gate.out].row(row);
+        // SAFETY: `x` holds the products of `outputs` (with gate and up in turns of 16); this unit alone
         // writes these outputs of the register.
         unsafe {
             let out = out.add(outputs.start);
@@ -123,17 +112,12 @@ impl Step<'_> {
     }
 
     /// Logits of the rows that want them.
-    pub(crate) fn head(&self, head: &Head) {
-        let matrix = self.model.matrix(head.matrix);
-        let blocks = self.worker.share(matrix.blocks(), 4);
-        let rows = 0..self.batch.logits_rows.len();
+    pub(crate) fn head(&self, head: &Head, unit: usize) {
+        let (rows, blocks) = self.head_cut(head).ranges(unit);
         let logits = &self.memory.logits;
-        if rows.is_empty() || blocks.is_empty() {
-            return;
-        }
-        let outputs = outputs(&blocks, matrix.n());
+        let outputs = outputs(&blocks, self.model.matrix(head.matrix).n());
         let operands = Operands { matrix: head.matrix, act: head.act, rows: rows.clone(), blocks };
-        // SAFETY: a row of logits per row that wants them; this worker alone writes these outputs.
+        // SAFETY: a row of logits per row that wants them; this unit alone writes these outputs.
         unsafe { self.multiply(&operands, OutView { ptr: logits.row(0), ld: logits.stride() }) };
         for row in rows {
             // SAFETY: as above.

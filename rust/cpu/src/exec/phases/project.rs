@@ -1,6 +1,6 @@
-//! From one input to rotated queries, and to K and V in the cache. Where heads are whole blocks, each worker has
-//! a share of the heads and takes them from the product to their place while they are in its cache; elsewhere
-//! the products go to registers first.
+//! From one input to rotated queries, and to K and V in the cache. Where heads are whole blocks, a worker
+//! takes a head from the product to its place while it is in the cache; elsewhere the products go to registers
+//! first.
 
 use std::ops::Range;
 
@@ -14,55 +14,43 @@ use crate::pack::ROWS;
 use crate::plan::{Finish, HeadRun, Heads, Part, Project};
 
 impl Step<'_> {
-    /// This worker's share of all heads of q, k and v.
-    pub(crate) fn project(&self, project: &Project) {
-        let share = self.worker.share(project.runs.iter().map(|run| run.heads).sum(), 1);
-        let mut before = 0;
+    /// A head of some rows.
+    pub(crate) fn project(&self, project: &Project, unit: usize) {
+        let (rows, unit_heads) = self.project_cut(project).ranges(unit);
+        let mut head = unit_heads.start;
         for run in &project.runs {
-            let own = |head: usize| head.clamp(before, before + run.heads) - before;
-            self.project_heads(&project.heads, run, own(share.start)..own(share.end));
-            before += run.heads;
+            if head < run.heads {
+                return self.project_head(&project.heads, run, head, rows);
+            }
+            head -= run.heads;
         }
     }
 
-    fn project_heads(&self, heads: &Heads, run: &HeadRun, own: Range<usize>) {
-        let head_dim = heads.head_dim;
-        let (rows_at_once, heads_at_once) = self.own.chunk_of(self.batch.rows(), head_dim);
-        let block = |head: usize| run.first_block + head * head_dim / ROWS;
-        for first in own.clone().step_by(heads_at_once) {
-            let some = first..own.end.min(first + heads_at_once);
-            let width = some.len() * head_dim;
-            for row in (0..self.batch.rows()).step_by(rows_at_once) {
-                let operands = Operands {
-                    matrix: run.matrix,
-                    act: run.act,
-                    rows: row..self.batch.rows().min(row + rows_at_once),
-                    blocks: block(some.start)..block(some.end),
-                };
-                let chunk = self.multiply_to_chunk(&operands, width);
-                for (i, row) in operands.rows.enumerate() {
-                    for (j, head) in some.clone().enumerate() {
-                        let x = chunk.wrapping_add(i * width + j * head_dim);
-                        // SAFETY: the chunk holds this head of this row, and is this worker's.
-                        unsafe {
-                            self.add_head_bias(heads, run.part, head, x);
-                            self.finish_head(heads, (run.part, head), row, (x, None));
-                        }
-                    }
-                }
+    fn project_head(&self, heads: &Heads, run: &HeadRun, head: usize, rows: Range<usize>) {
+        let width = heads.head_dim;
+        let first = run.first_block + head * width / ROWS;
+        let blocks = first..first + width / ROWS;
+        let operands = Operands { matrix: run.matrix, act: run.act, rows, blocks };
+        let chunk = self.multiply_to_chunk(&operands, width);
+        for (i, row) in operands.rows.enumerate() {
+            let x = chunk.wrapping_add(i * width);
+            // SAFETY: the chunk holds this head of this row, and is this worker's.
+            unsafe {
+                self.add_head_bias(heads, run.part, head, x);
+                self.finish_head(heads, (run.part, head), row, (x, None));
             }
         }
     }
 
-    /// The second half of a projection whose products are in registers (biases included); workers share rows.
-    pub(crate) fn finish(&self, finish: &Finish) {
+    /// The second half of a projection whose products are in registers (biases included).
+    pub(crate) fn finish(&self, finish: &Finish, unit: usize) {
         let heads = &finish.heads;
-        for row in self.worker.share(self.batch.rows(), 1) {
+        for row in self.row_cut().ranges(unit).0 {
             let parts = [(Part::Query, heads.heads), (Part::Key, heads.kv_heads), (Part::Value, heads.kv_heads)];
             for ((part, count), reg) in parts.into_iter().zip(finish.regs) {
-                let x = self.memory.shared.regs[reg].row(row);
+                let x = self.memory.regs[reg].row(row);
                 let len = count * heads.head_dim;
-                // SAFETY: the register holds all heads of this row, which is this worker's.
+                // SAFETY: the register holds all heads of this row, which is this unit's.
                 unsafe {
                     // The clamp stands between the product and a norm, also where the norm needs all heads.
                     self.clip(heads, x, len);
@@ -113,13 +101,13 @@ impl Step<'_> {
             self.clip(heads, x, dim);
             self.norm_head(heads, (part, head), x, factor);
             if let (Some(rope), true) = (heads.rope, part != Part::Value) {
-                let (cos, sin) = self.bank().angles(self.model, row, rope);
+                let (cos, sin) = self.memory.angles(self.model, row, rope);
                 rotate(self.level, x, cos, sin, self.model.ropes[rope].inv_freq.len());
             }
             let cache = &self.memory.cache;
             match part {
                 Part::Query => {
-                    let out = self.memory.shared.regs[heads.out].row(row).add(head * dim);
+                    let out = self.memory.regs[heads.out].row(row).add(head * dim);
                     std::ptr::copy_nonoverlapping(x, out, dim);
                 }
                 _ if slot == NO_SLOT => {}

@@ -1,0 +1,143 @@
+"""Random tiny checkpoints of every architecture against transformers, on both real backends.
+
+tests/models/make_tiny.py writes them. Each is read from safetensors and, where GGUF knows the
+architecture, from GGUF; each in one chunk and in chunks of five tokens; prompt rows and decode rows.
+"""
+
+import importlib.util
+import sys
+
+import numpy as np
+import pytest
+
+from parity import rows
+from parity.conftest import EXACT
+from tokenmill import LLM
+
+# Read without importing torch when tests are collected; a test holds it to the maker's list.
+CASES = {
+    "llama": True,
+    "llama-tied": True,
+    "llama-bias": True,
+    "llama3-rope": True,
+    "llama-linear-rope": True,
+    "llama-yarn-rope": True,
+    "llama-q4_1": True,
+    "llama-q8_0": True,
+    "llama-f16": True,
+    "mistral-window": False,
+    "mistral": True,
+    "qwen2": True,
+    "qwen2-window": False,
+    "qwen3": True,
+    "qwen3-bias": False,
+    "qwen3-bf16": True,
+}
+FILES = [(name, "model") for name in CASES] + [
+    (name, "model.gguf") for name, has_gguf in CASES.items() if has_gguf
+]
+# Of the range of the row, from its lowest to its highest logit.
+SHARE_MAX = 1e-4
+GREEDY_LEN = 24
+PROMPT_LENS = (1, 7, 24, 90)
+
+
+@pytest.fixture(scope="module")
+def maker(repository):
+    """tests/models/make_tiny.py as a module."""
+    spec = importlib.util.spec_from_file_location(
+        "make_tiny", repository / "tests" / "models" / "make_tiny.py"
+    )
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["make_tiny"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+class Checkpoints:
+    """Makes a case when it is first asked for, and remembers what transformers computes with it."""
+
+    def __init__(self, maker, folder) -> None:
+        self._maker = maker
+        self._folder = folder
+        self._models = {}
+        self._known = {}
+
+    def folder(self, name):
+        """The case's folder, with model/ and perhaps model.gguf."""
+        if name not in self._models:
+            seed, case = next(
+                (seed, case) for seed, case in enumerate(self._maker.CASES) if case.name == name
+            )
+            model = self._maker.make_model(case, seed)
+            folder = self._folder / name
+            folder.mkdir()
+            if case.gguf_arch is not None:
+                self._maker.write_gguf(case, model, folder / "model.gguf")
+            model.to(case.dtype).save_pretrained(folder / "model")
+            self._models[name] = model.float()
+        return self._folder / name
+
+    def expected(self, name, length):
+        """A prompt, its greedy continuation, and the row of every position of both."""
+        if (name, length) not in self._known:
+            self._known[name, length] = self._compute(name, length)
+        return self._known[name, length]
+
+    def _compute(self, name, length):
+        import torch
+
+        self.folder(name)
+        model = self._models[name]
+        generator = np.random.default_rng(length)
+        prompt = generator.integers(0, model.config.vocab_size, length).tolist()
+        known = list(prompt)
+        with torch.no_grad():
+            for _ in range(GREEDY_LEN):
+                logits = model(torch.tensor([known]), use_cache=False).logits[0]
+                known.append(int(logits[-1].argmax()))
+            logits = model(torch.tensor([known[:-1]]), use_cache=False).logits[0]
+        return prompt, known[length:], logits.double().numpy()
+
+
+@pytest.fixture(scope="module")
+def checkpoints(maker, tmp_path_factory):
+    """Every case, made on demand."""
+    return Checkpoints(maker, tmp_path_factory.mktemp("tiny"))
+
+
+def assert_close(got, expected, where) -> None:
+    """Rows within the bound, each against its own range."""
+    spans = expected.max(axis=-1) - expected.min(axis=-1)
+    worst = (np.abs(got - expected).max(axis=-1) / spans).max()
+    assert worst <= SHARE_MAX, (*where, f"{worst:.2e} of the range")
+
+
+def test_the_list_of_cases_is_the_maker_s(maker):
+    assert {case.name: case.gguf_arch is not None for case in maker.CASES} == CASES
+
+
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+@pytest.mark.parametrize(("name", "file"), FILES, ids=lambda value: str(value))
+def test_logits_and_greedy_tokens_equal_those_of_transformers(checkpoints, name, file, backend):
+    path = checkpoints.folder(name) / file
+    for chunk in (512, 5):
+        options = {"max_num_batched_tokens": chunk, "max_num_seqs": 4, "kv_cache_memory_bytes": 4 << 20}
+        with LLM(path, backend=backend, max_logprobs=-1, **options, **EXACT) as llm:
+            for length in PROMPT_LENS:
+                where = (name, file, backend, f"chunk {chunk}", f"prompt {length}")
+                prompt, tokens, expected = checkpoints.expected(name, length)
+                cuts = range(1, length + 1, 1 if length < 90 else 11)
+                got = rows.logits(llm, [prompt[:cut] for cut in cuts])
+                assert_close(got, expected[[cut - 1 for cut in cuts]], where)
+                made, decoded = rows.greedy(llm, prompt, GREEDY_LEN)
+                assert made == tokens, where
+                assert_close(decoded, expected[length - 1 :], where)
+
+
+def test_a_logit_outside_the_bound_is_found(checkpoints):
+    _, _, expected = checkpoints.expected("llama", 7)
+    wrong = expected.copy()
+    wrong[3, 5] += 2 * SHARE_MAX * (expected[3].max() - expected[3].min())
+    with pytest.raises(AssertionError, match="of the range"):
+        assert_close(wrong, expected, ("llama",))
