@@ -1,9 +1,9 @@
-//! How much of the machine do the products of the CPU backend use? Each figure stands beside the ceiling measured
-//! around it in the same run: decode shapes (`gemv`) over matrices that no cache holds, as a share of the read
-//! bandwidth; prefill shapes (`gemm`) as a share of the peak of the instruction they use.
+//! How much of the machine do the products of the CPU backend use? Decode shapes (`gemv`) run over matrices that
+//! no cache holds and are a share of the read bandwidth; prefill shapes (`gemm`) are a share of the peak of the
+//! instruction they use. Ceiling and product take turns, and the best of each counts.
 //!
-//! A figure between two ceilings that differ by more than a tenth is void: it is printed with a `?`. Criterion's
-//! own lines give the times of single products in cache.
+//! A figure during which other processes used more than a tenth of a core is void and marked `?`. Criterion's
+//! own lines are the times of single products in cache, by one thread.
 
 #![expect(clippy::print_stdout, reason = "a benchmark's table is its output")]
 
@@ -21,7 +21,9 @@ const COLD_BYTES: usize = 128 << 20;
 /// Times that every figure is taken; the best counts.
 const REPEATS: usize = 9;
 /// Time per ceiling.
-const CEILING: Duration = Duration::from_millis(50);
+const CEILING: Duration = Duration::from_millis(10);
+/// Work of other processes, in cores, above which a figure is void.
+const OTHERS_CORES_MAX: f64 = 0.10;
 
 /// The default model's shapes: (outputs, inputs) of Q, K, V together, of gate and up together, and of down.
 const SHAPES: [(usize, usize); 3] = [(960, 576), (3072, 576), (576, 1536)];
@@ -41,9 +43,7 @@ fn main() {
         Level::choose(std::env::var("TOKENMILL_CPU_ISA").ok().as_deref()).expect("a known level");
     let mut criterion = Criterion::default().configure_from_args();
     products_in_cache(&mut criterion, level);
-    println!(
-        "\n{level}, {THREADS} threads, best of {REPEATS}; shares of ceilings measured before and after each"
-    );
+    println!("\n{level}, {THREADS} threads, best of {REPEATS}");
     for storage in STORAGES {
         for rows in [1, 4] {
             gemv_share(level, storage, rows);
@@ -78,48 +78,41 @@ fn products_in_cache(criterion: &mut Criterion, level: Level) {
     group.finish();
 }
 
-/// Best rate of `amount` per run.
-fn best_rate(products: &mut Products, amount: u64) -> f64 {
-    let seconds = (0..REPEATS)
-        .map(|_| {
-            let start = Instant::now();
-            products.run(THREADS);
-            start.elapsed().as_secs_f64()
-        })
-        .fold(f64::INFINITY, f64::min);
+/// Best rate of `amount` per run beside the best of a ceiling, in turns, as one line.
+fn share(
+    name: &str,
+    unit: &str,
+    products: &mut Products,
+    (amount, ceiling): (u64, impl Fn() -> f64),
+) {
+    let (start, cpu) = (Instant::now(), CpuSeconds::now());
+    let (mut best, mut limit) = (0.0_f64, 0.0_f64);
+    for _ in 0..REPEATS {
+        limit = limit.max(ceiling());
+        let run = Instant::now();
+        products.run(THREADS);
+        best = best.max(amount as f64 / run.elapsed().as_secs_f64());
+    }
     black_box(products.output());
-    amount as f64 / seconds
-}
-
-fn row(name: &str, unit: &str, rate: f64, ceilings: [f64; 2]) {
-    let ceiling = ceilings[0].max(ceilings[1]);
-    let is_void = ceilings[0].min(ceilings[1]) < 0.9 * ceiling;
-    let share = rate / ceiling;
-    let mark = if is_void { "?" } else { "" };
+    let others = CpuSeconds::now().others_since(&cpu) / start.elapsed().as_secs_f64();
+    let mark = if others > OTHERS_CORES_MAX { "?" } else { "" };
+    let (best, limit, ratio) = (best / 1e9, limit / 1e9, best / limit);
     println!(
-        "{name:40} {:8.1} {unit} of {:8.1}: {share:.2}{mark}",
-        rate / 1e9,
-        ceiling / 1e9
+        "{name:40} {best:8.1} {unit} of {limit:8.1}: {ratio:.2}{mark} (others {others:.2} cores)"
     );
 }
 
 fn gemv_share(level: Level, storage: Storage, rows: usize) {
     for shape in SHAPES {
         let one = Products::new(level, storage, shape, rows, 1)
-            .expect("a small matrix")
-            .weight_bytes() as usize;
-        let mut products =
-            Products::new(level, storage, shape, rows, COLD_BYTES / one + 1).expect("memory");
+            .expect("memory")
+            .weight_bytes();
+        let copies = COLD_BYTES / one as usize + 1;
+        let mut products = Products::new(level, storage, shape, rows, copies).expect("memory");
         let read = || Machine::measure(level, THREADS, CEILING).read_bytes_per_s;
-        let before = read();
         let bytes = products.weight_bytes();
-        let rate = best_rate(&mut products, bytes);
-        row(
-            &format!("gemv {storage:?} {shape:?} x {rows}"),
-            "GB/s",
-            rate,
-            [before, read()],
-        );
+        let name = format!("gemv {storage:?} {shape:?} x {rows}");
+        share(&name, "GB/s", &mut products, (bytes, read));
     }
 }
 
@@ -136,14 +129,46 @@ fn gemm_share(level: Level, storage: Storage, rows: usize) {
                 _ => machine.int8_ops,
             }
         };
-        let before = peak();
         let operations = products.operations();
-        let rate = best_rate(&mut products, operations);
-        row(
-            &format!("gemm {storage:?} {shape:?} x {rows}"),
-            "Gop/s",
-            rate,
-            [before, peak()],
-        );
+        let name = format!("gemm {storage:?} {shape:?} x {rows}");
+        share(&name, "Gop/s", &mut products, (operations, peak));
+    }
+}
+
+/// Processor time used so far, by the machine and by this process; zeros where the system does not say.
+struct CpuSeconds {
+    machine: f64,
+    own: f64,
+}
+
+impl CpuSeconds {
+    fn now() -> Self {
+        let numbers = |path: &str| -> Vec<f64> {
+            let text = std::fs::read_to_string(path).unwrap_or_default();
+            let line = text.lines().next().unwrap_or_default();
+            // The name of a process stands in brackets and may hold anything.
+            let fields = line.rsplit(')').next().unwrap_or_default();
+            fields
+                .split_whitespace()
+                .skip(1)
+                .map(|field| field.parse().unwrap_or(0.0))
+                .collect()
+        };
+        let at = |numbers: &[f64], wanted: &[usize]| -> f64 {
+            wanted
+                .iter()
+                .filter_map(|index| numbers.get(*index))
+                .sum::<f64>()
+                / 100.0
+        };
+        Self {
+            // user, nice, system, irq, softirq, steal; and utime, stime.
+            machine: at(&numbers("/proc/stat"), &[0, 1, 2, 5, 6, 7]),
+            own: at(&numbers("/proc/self/stat"), &[10, 11]),
+        }
+    }
+
+    fn others_since(&self, earlier: &Self) -> f64 {
+        (self.machine - earlier.machine) - (self.own - earlier.own)
     }
 }

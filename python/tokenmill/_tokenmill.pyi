@@ -10,6 +10,28 @@ from typing import Any, ClassVar, final
 
 from tokenmill.api.records import EngineInfo, Event, ModelInfo, OptionRow
 
+__all__ = [
+    "Engine",
+    "inspect",
+    "Handle",
+    "measure_machine",
+    "check_sampling",
+    "nearest",
+    "options",
+    "__version__",
+    "TokenmillError",
+    "InvalidRequestError",
+    "NotFoundError",
+    "UnsupportedError",
+    "CorruptModelError",
+    "OverloadedError",
+    "DrainingError",
+    "DeadlineError",
+    "CancelledError",
+    "TokenmillIoError",
+    "InternalError",
+]
+
 __version__: str
 
 def options() -> list[OptionRow]: ...
@@ -69,5 +91,7 @@ class Handle:
     prompt_token_ids: list[int]
     seed: int
     effective: dict[str, Any]
+    def __iter__(self) -> Handle: ...
+    def __next__(self) -> Event: ...
     def next(self, timeout: float | None = None) -> Event | None: ...
     def cancel(self) -> None: ...

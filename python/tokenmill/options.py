@@ -5,7 +5,6 @@ a value is written on a command line, in an environment variable or in a file; w
 allowed is decided where the table lives.
 """
 
-import difflib
 import functools
 import json
 import os
@@ -60,6 +59,8 @@ def supported(group: str) -> list[Option]:
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name most like this one, if any is like it at all."""
+    import difflib
+
     matches = difflib.get_close_matches(name, list(known), 1, 0.6)
     return matches[0] if matches else None
 

@@ -318,14 +318,15 @@ fn number(encoding: Encoding, value: f32) -> Vec<u8> {
     }
 }
 
-/// An IEEE half near `value`: the mantissa is cut, what is too small for a normal half becomes zero.
+/// An IEEE half near `value`: the mantissa is cut.
 fn half_bits(value: f32) -> u16 {
     let bits = value.to_bits();
     let exponent = (bits >> 23 & 0xFF) as i32 - 127 + 15;
     assert!(exponent < 31, "{value} is too large for a half");
     let sign = (bits >> 16 & 0x8000) as u16;
     if exponent <= 0 {
-        return sign;
+        // Below the smallest normal half, numbers are counts of 2^-24.
+        return sign | (value.abs() * (1 << 24) as f32) as u16;
     }
     sign | (exponent as u16) << 10 | (bits >> 13 & 0x3FF) as u16
 }

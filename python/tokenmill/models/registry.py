@@ -5,7 +5,6 @@ name gives the same weights everywhere. It refuses to know how a file is fetched
 kept.
 """
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -68,5 +67,7 @@ def find_known(name: str) -> KnownModel | None:
 
 def nearest_known(name: str) -> str | None:
     """The known name most like this one, if any is like it at all."""
+    import difflib
+
     matches = difflib.get_close_matches(name.lower(), [m.name for m in KNOWN_MODELS], 1, 0.5)
     return matches[0] if matches else None

@@ -8,13 +8,14 @@ import errno
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tokenmill.errors import NotFoundError, TokenmillIoError, refusal
-from tokenmill.models.cache import ModelCache
-from tokenmill.models.fetch import fetch
-from tokenmill.models.hub import fetch_from_hub, is_hub_name
 from tokenmill.models.registry import DEFAULT_MODEL, KnownModel, find_known, nearest_known
 from tokenmill.progress import say
+
+if TYPE_CHECKING:
+    from tokenmill.models.cache import ModelCache
 
 _SHOWN_MAX = 120
 
@@ -29,7 +30,7 @@ class Resolved:
 
 
 def resolve(
-    model: str | os.PathLike[str] | None = None, cache: ModelCache | None = None
+    model: str | os.PathLike[str] | None = None, cache: "ModelCache | None" = None
 ) -> Resolved:
     """The path of a model; may fetch it. `None` asks for the default model."""
     if model is not None and not isinstance(model, (str, os.PathLike)):
@@ -44,8 +45,14 @@ def resolve(
         if known is not None:
             say(f"using {local.resolve()}, which stands before the known model of that name")
         return Resolved(name, local, None)
+    # Imported late: who names a path pays for no network library.
     if known is not None:
+        from tokenmill.models.cache import ModelCache
+        from tokenmill.models.fetch import fetch
+
         return Resolved(name, fetch(known, cache or ModelCache()), known)
+    from tokenmill.models.hub import fetch_from_hub, is_hub_name
+
     if not isinstance(model, os.PathLike) and is_hub_name(name) and not _looks_like_path(name):
         return Resolved(name, fetch_from_hub(name), None)
     raise NotFoundError(_not_found(name))

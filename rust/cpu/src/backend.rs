@@ -2,7 +2,8 @@
 //! instruction level; everything else is `exec`'s.
 
 use tokenmill_model::{
-    Backend, BlockCopy, Caps, Error, KvFormat, MemoryPlan, Program, Result, StepBatch, Ticket, Weights,
+    Backend, BlockCopy, Caps, Error, KvFormat, MemoryPlan, Program, Result, StepBatch, Ticket,
+    Weights,
 };
 
 use crate::exec::{Loaded, NAME, Profile, internal};
@@ -39,14 +40,20 @@ impl CpuBackend {
             Some(level) => Ok(Self::with_level(level)),
             None => Err(Error::Unsupported {
                 what: format!("{ISA_VARIABLE}={}", requested.unwrap_or_default()),
-                by: format!("{NAME}, whose levels are {}", Level::ALL.map(Level::name).join(", ")),
+                by: format!(
+                    "{NAME}, whose levels are {}",
+                    Level::ALL.map(Level::name).join(", ")
+                ),
             }),
         }
     }
 
     /// A backend at `level`, or at the machine's where that is lower.
     pub fn with_level(level: Level) -> Self {
-        Self { level: level.min(Level::detect()), loaded: None }
+        Self {
+            level: level.min(Level::detect()),
+            loaded: None,
+        }
     }
 
     /// The instruction level in use.
@@ -70,12 +77,18 @@ impl CpuBackend {
     pub fn memory_use(&self) -> Option<MemoryUse> {
         self.loaded.as_ref().map(|loaded| {
             let [weights_bytes, cache_bytes, step_bytes] = loaded.bytes();
-            MemoryUse { weights_bytes, cache_bytes, step_bytes }
+            MemoryUse {
+                weights_bytes,
+                cache_bytes,
+                step_bytes,
+            }
         })
     }
 
     fn loaded(&mut self) -> Result<&mut Loaded> {
-        self.loaded.as_mut().ok_or_else(|| internal("not loaded, or closed"))
+        self.loaded
+            .as_mut()
+            .ok_or_else(|| internal("not loaded, or closed"))
     }
 }
 
@@ -94,7 +107,10 @@ impl Backend for CpuBackend {
             return Err(internal("loaded twice"));
         }
         if plan.block_size == 0 || !plan.block_size.is_multiple_of(TILE) {
-            return Err(internal(format!("block size {} is no multiple of {TILE}", plan.block_size)));
+            return Err(internal(format!(
+                "block size {} is no multiple of {TILE}",
+                plan.block_size
+            )));
         }
         self.loaded = Some(Loaded::new(program, weights, plan, self.level)?);
         Ok(())

@@ -31,7 +31,8 @@ pub struct Machine {
 impl Machine {
     /// Measures `threads` threads, each figure for about `each`.
     pub fn measure(level: Level, threads: usize, each: Duration) -> Self {
-        let rate = |work: fn(Level, usize) -> f64| together(threads, each, |lanes| work(level, lanes));
+        let rate =
+            |work: fn(Level, usize) -> f64| together(threads, each, |lanes| work(level, lanes));
         Self {
             read_bytes_per_s: read(threads, each),
             f32_flops: rate(f32_round),
@@ -59,7 +60,10 @@ fn together(threads: usize, each: Duration, round: impl Fn(usize) -> f64 + Sync)
             })
         };
         let running: Vec<_> = (0..threads).map(spawn).collect();
-        running.into_iter().filter_map(|thread| thread.join().ok()).sum()
+        running
+            .into_iter()
+            .filter_map(|thread| thread.join().ok())
+            .sum()
     })
 }
 
@@ -70,7 +74,9 @@ fn read(threads: usize, each: Duration) -> f64 {
     std::thread::scope(|scope| {
         let spawn = |index: usize| {
             scope.spawn(move || {
-                let words: Vec<u64> = (0..BUFFER_BYTES as u64 / 8).map(|word| word ^ seed ^ index as u64).collect();
+                let words: Vec<u64> = (0..BUFFER_BYTES as u64 / 8)
+                    .map(|word| word ^ seed ^ index as u64)
+                    .collect();
                 barrier.wait();
                 let start = Instant::now();
                 let mut bytes = 0.0;
@@ -84,7 +90,10 @@ fn read(threads: usize, each: Duration) -> f64 {
             })
         };
         let running: Vec<_> = (0..threads).map(spawn).collect();
-        running.into_iter().filter_map(|thread| thread.join().ok()).sum()
+        running
+            .into_iter()
+            .filter_map(|thread| thread.join().ok())
+            .sum()
     })
 }
 
@@ -96,7 +105,9 @@ fn sum(words: &[u64]) -> u64 {
             *lane = lane.wrapping_add(*word);
         }
     }
-    lanes.iter().fold(0, |total, lane| total.wrapping_add(*lane))
+    lanes
+        .iter()
+        .fold(0, |total, lane| total.wrapping_add(*lane))
 }
 
 fn f32_round(level: Level, _thread: usize) -> f64 {
@@ -150,7 +161,10 @@ mod x86 {
     #[target_feature(enable = "avx512f")]
     pub unsafe fn f32_512() -> f64 {
         let mut chains = [_mm512_set1_ps(1.0); CHAINS];
-        let (a, b) = (_mm512_set1_ps(black_box(0.999)), _mm512_set1_ps(black_box(0.001)));
+        let (a, b) = (
+            _mm512_set1_ps(black_box(0.999)),
+            _mm512_set1_ps(black_box(0.001)),
+        );
         for _ in 0..INNER {
             for chain in &mut chains {
                 *chain = _mm512_fmadd_ps(*chain, a, b);
@@ -164,7 +178,10 @@ mod x86 {
     pub unsafe fn f32_256() -> f64 {
         // Twelve chains and two operands fit the sixteen registers.
         let mut chains = [_mm256_set1_ps(1.0); 12];
-        let (a, b) = (_mm256_set1_ps(black_box(0.999)), _mm256_set1_ps(black_box(0.001)));
+        let (a, b) = (
+            _mm256_set1_ps(black_box(0.999)),
+            _mm256_set1_ps(black_box(0.001)),
+        );
         for _ in 0..INNER {
             for chain in &mut chains {
                 *chain = _mm256_fmadd_ps(*chain, a, b);
@@ -177,7 +194,10 @@ mod x86 {
     #[target_feature(enable = "avx512f,avx512vnni")]
     pub unsafe fn int8_512() -> f64 {
         let mut chains = [_mm512_setzero_si512(); CHAINS];
-        let (a, b) = (_mm512_set1_epi8(black_box(3)), _mm512_set1_epi8(black_box(-5)));
+        let (a, b) = (
+            _mm512_set1_epi8(black_box(3)),
+            _mm512_set1_epi8(black_box(-5)),
+        );
         for _ in 0..INNER {
             for chain in &mut chains {
                 *chain = _mm512_dpbusd_epi32(*chain, a, b);
@@ -190,7 +210,10 @@ mod x86 {
     #[target_feature(enable = "avx512f,avx512bf16")]
     pub unsafe fn bf16_512() -> f64 {
         let mut chains = [_mm512_setzero_ps(); CHAINS];
-        let a = _mm512_cvtne2ps_pbh(_mm512_set1_ps(black_box(0.5)), _mm512_set1_ps(black_box(0.25)));
+        let a = _mm512_cvtne2ps_pbh(
+            _mm512_set1_ps(black_box(0.5)),
+            _mm512_set1_ps(black_box(0.25)),
+        );
         for _ in 0..INNER {
             for chain in &mut chains {
                 *chain = _mm512_dpbf16_ps(*chain, a, a);

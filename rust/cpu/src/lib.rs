@@ -3,6 +3,9 @@
 mod arena;
 mod attend;
 mod backend;
+#[doc(hidden)]
+pub mod bench_api;
+mod calibrate;
 mod exec;
 mod isa;
 mod lanes;
@@ -13,5 +16,6 @@ mod plan;
 mod pool;
 
 pub use backend::{CpuBackend, MemoryUse};
+pub use calibrate::Machine;
 pub use exec::Profile;
 pub use isa::Level;

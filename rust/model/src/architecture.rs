@@ -61,7 +61,7 @@ pub static KNOWN: [Architecture; 4] = [
         classes: &["LlamaForCausalLM", "LLaMAForCausalLM"],
         model_types: &["llama"],
         gguf_names: &["llama"],
-        is_gguf_paired: false,
+        is_gguf_paired: true,
         qkv_bias: Bias::Flag("attention_bias"),
         out_bias: Bias::Flag("attention_bias"),
         mlp_bias: Bias::Flag("mlp_bias"),

@@ -7,13 +7,13 @@ use std::collections::HashMap;
 use tokenmill_formats::{Checkpoint, blocks};
 
 use crate::architecture::ROPE_FACTORS;
+use crate::config::rope::{divide, rope};
 use crate::config::{LayerConfig, ModelConfig};
 use crate::error::{Error, Result};
 use crate::program::{
     Add, Affine, Attention, Embed, HeadNorm, KvShape, Linear, Logits, Mlp, ModelShape, Norm,
     NormKind, Op, Program, Qkv, Reg, RowOrder, WeightId, WeightSpec,
 };
-use crate::rope::{divide, rope};
 
 /// The program of a checkpoint, from its configuration. Whether the weights fit it, `Weights::new` checks.
 pub fn build(checkpoint: &Checkpoint) -> Result<Program> {

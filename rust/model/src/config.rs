@@ -4,17 +4,22 @@
 //! not do are refused by name; `auto_map` (code beside the weights) is never followed: a known
 //! architecture runs natively, an unknown one is refused.
 
+pub(crate) mod rope;
+mod windows;
+
 use std::ops::RangeInclusive;
 
 use tokenmill_formats::{Checkpoint, Config, gguf};
 
 use crate::architecture::{
-    Architecture, Bias, GGUF, HUGGING_FACE, KNOWN, TensorNames, WindowRule, keys, known_names,
+    Architecture, Bias, GGUF, HUGGING_FACE, KNOWN, TensorNames, keys, known_names,
 };
 use crate::error::{Error, Result};
 use crate::fields::{Fields, Key, Value, quote};
 use crate::program::Activation;
-use crate::rope::{RopeConfig, read_rope};
+
+use rope::read_rope;
+pub use rope::{Llama3Scaling, RopeConfig, RopeScaling, YarnScaling};
 
 const LAYERS: RangeInclusive<usize> = 1..=4096;
 const HEADS: RangeInclusive<usize> = 1..=65_536;
@@ -26,9 +31,6 @@ const CONTEXT: RangeInclusive<usize> = 1..=(1 << 30);
 const NORM_EPS: RangeInclusive<f64> = 1e-30..=1.0;
 /// What transformers assumes where config.json is silent.
 const NORM_EPS_DEFAULT: f64 = 1e-6;
-/// First layer with a window in Qwen configs that do not say.
-const WINDOW_LAYERS_DEFAULT: usize = 28;
-
 /// A model's sizes and switches, the same for every kind of file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelConfig {
@@ -348,62 +350,6 @@ impl Reader<'_> {
             layer.inner = row.count(keys::INNER, WIDTH)?.unwrap_or(layer.inner);
         }
         Ok(())
-    }
-
-    fn windows(&self, len: usize) -> Result<Vec<Option<usize>>> {
-        match self.architecture.window {
-            WindowRule::Uniform { default } => {
-                let default = default.filter(|_| !self.fields.is_gguf() && !self.has_null_window());
-                let window = self.fields.count(keys::WINDOW, CONTEXT)?.or(default);
-                Ok(vec![window; len])
-            }
-            WindowRule::UpperLayers => self.upper_windows(len),
-        }
-    }
-
-    /// A `null` says "none" where an absent key means the architecture's default.
-    fn has_null_window(&self) -> bool {
-        self.fields.has_null(keys::WINDOW)
-    }
-
-    fn upper_windows(&self, len: usize) -> Result<Vec<Option<usize>>> {
-        let fields = &self.fields;
-        if fields.is_gguf() {
-            return match fields.value(keys::WINDOW) {
-                None => Ok(vec![None; len]),
-                Some(_) => Err(unsupported(fields.name(keys::WINDOW))),
-            };
-        }
-        if fields.flag(Key::new("use_sliding_window", ""))? != Some(true) {
-            return Ok(vec![None; len]);
-        }
-        let window = fields.count(keys::WINDOW, CONTEXT)?;
-        let first = fields.count(Key::new("max_window_layers", ""), 0..=4096)?;
-        let first = first.unwrap_or(WINDOW_LAYERS_DEFAULT);
-        let key = Key::new("layer_types", "");
-        let Some(kinds) = fields.value(key) else {
-            return Ok((0..len)
-                .map(|index| window.filter(|_| index >= first))
-                .collect());
-        };
-        let Value::List(kinds) = kinds else {
-            return Err(fields.error(key, "a list of strings", &kinds.to_string()));
-        };
-        if kinds.len() != len {
-            let expected = format!("a list of {len} strings");
-            return Err(fields.error(key, &expected, &format!("a list of {}", kinds.len())));
-        }
-        kinds
-            .iter()
-            .map(|kind| match kind {
-                Value::Text("full_attention") => Ok(None),
-                Value::Text("sliding_attention") => Ok(window),
-                other => Err(unsupported(format!(
-                    "layer_types {}",
-                    quote(&other.to_string())
-                ))),
-            })
-            .collect()
     }
 
     fn activation(&self) -> Result<Activation> {

@@ -12,7 +12,6 @@ pub mod cost;
 pub mod error;
 pub mod fields;
 pub mod program;
-mod rope;
 pub mod weights;
 
 pub use architecture::{Architecture, KNOWN, known_names};

@@ -7,6 +7,7 @@ pub(crate) struct TokenTable {
     entries: Vec<Entry>,
     bytes: Vec<u8>,
     names: String,
+    bytes_len_max: usize,
 }
 
 /// Ends of the token's bytes and name in the buffers; they begin where the entry before ends.
@@ -23,6 +24,7 @@ impl TokenTable {
     pub(crate) fn push(&mut self, name: &str, bytes: &[u8], is_control: bool) {
         self.names.push_str(name);
         self.bytes.extend_from_slice(bytes);
+        self.bytes_len_max = self.bytes_len_max.max(bytes.len());
         self.end_entry(true, is_control);
     }
 
@@ -47,6 +49,11 @@ impl TokenTable {
     /// Ids, holes included.
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    /// Bytes of the longest token.
+    pub(crate) fn bytes_len_max(&self) -> usize {
+        self.bytes_len_max
     }
 
     /// The bytes that `id` stands for in text.

@@ -113,6 +113,12 @@ impl Tokenizer {
         self.table.len()
     }
 
+    /// Bytes of the longest token. A text of `n` bytes makes at least `n` over this many tokens (unless
+    /// some of its bytes have no token), so a prompt that cannot fit is known before it is encoded.
+    pub fn token_len_max_bytes(&self) -> usize {
+        self.table.bytes_len_max()
+    }
+
     /// The bytes that `id` stands for in text; `None` where no token has this id.
     pub fn token_bytes(&self, id: u32) -> Option<&[u8]> {
         self.table.bytes(id)

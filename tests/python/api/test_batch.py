@@ -44,6 +44,13 @@ def test_all_shapes_of_prompts_mix_in_one_list(fake):
     assert [item[3] for item in engine.submitted] == [None, None, "s", None]
 
 
+def test_arrays_in_a_list_are_prompts_each(fake):
+    llm, _ = fake
+    assert texts(llm.generate([np.array([97, 98]), np.array([99])])) == ["ab", "c"]
+    assert texts(llm.generate(np.array([[97, 98], [99, 100]]))) == ["ab", "cd"]
+    assert texts(llm.generate([np.int64(97), np.uint8(98)])) == ["ab"]
+
+
 def test_no_prompts_give_no_outputs(fake):
     llm, _ = fake
     assert llm.generate([]) == []

@@ -43,9 +43,9 @@ def wait_until(condition, seconds=10.0):
 def test_the_import_is_quick_and_takes_no_tensor_library(script):
     code = """
 import sys, time
-started = time.perf_counter()
+started = time.process_time()
 import tokenmill
-took = time.perf_counter() - started
+took = time.process_time() - started
 assert not {'torch', 'numpy', 'transformers', 'huggingface_hub'} & set(sys.modules), sys.modules
 print(took)
 """

@@ -112,7 +112,9 @@ CODE = (
         "<!DOCTYPE html>\n<html>\n  <head>\n    <title>Water levels</title>\n  </head>\n  <body>\n",
     ),
     Prompt("shell", "$ ls -la /var/log | sort -k5 -n | tail -3\n-rw-r--r-- 1 root root   4096 Mar"),
-    Prompt("table", "| year | sacks | price |\n|------|-------|-------|\n| 1841 | 1,204 | 3.50 |\n|"),
+    Prompt(
+        "table", "| year | sacks | price |\n|------|-------|-------|\n| 1841 | 1,204 | 3.50 |\n|"
+    ),
 )
 SCRIPTS = (
     Prompt("chinese", "水车是一种利用水流来转动的机器。在古代，人们用它来"),

@@ -25,7 +25,9 @@ BY_NAME = {prompt.name: prompt for prompt in prompts.PROMPTS}
 def golden():
     """What transformers answered when the golden file was made."""
     made = json.loads(MODEL.read_text())
-    assert made["digest"] == prompts.digest(), "prompts changed: run `python -m parity.make_golden model`"
+    assert made["digest"] == prompts.digest(), (
+        "prompts changed: run `python -m parity.make_golden model`"
+    )
     return made
 
 

@@ -122,7 +122,11 @@ def test_the_list_of_cases_is_the_maker_s(maker):
 def test_logits_and_greedy_tokens_equal_those_of_transformers(checkpoints, name, file, backend):
     path = checkpoints.folder(name) / file
     for chunk in (512, 5):
-        options = {"max_num_batched_tokens": chunk, "max_num_seqs": 4, "kv_cache_memory_bytes": 4 << 20}
+        options = {
+            "max_num_batched_tokens": chunk,
+            "max_num_seqs": 4,
+            "kv_cache_memory_bytes": 4 << 20,
+        }
         with LLM(path, backend=backend, max_logprobs=-1, **options, **EXACT) as llm:
             for length in PROMPT_LENS:
                 where = (name, file, backend, f"chunk {chunk}", f"prompt {length}")

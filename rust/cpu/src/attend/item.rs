@@ -10,8 +10,8 @@ use super::mix::{mix, mix_part};
 use super::score::{Tiles, scores};
 use super::scratch::{Arrays, TILES_AT_ONCE};
 use super::soften::{begin, end, finish, merge, soften};
-use crate::memory::{KvView, TILE, k_rows};
 use crate::lanes::{LANES, Lanes, load_partial, per_level};
+use crate::memory::{KvView, TILE, k_rows};
 use tokenmill_model::KvFormat;
 
 /// Tokens of a split.
@@ -38,7 +38,7 @@ pub(crate) struct Rows {
     /// Position of the first row.
     pub(crate) position: usize,
     /// Number of rows.
-    pub(crate) rows: usize,
+    pub(crate) len: usize,
     /// The first row's first head of the group.
     pub(crate) q: *const f32,
     /// Elements from a row of `q` to the next.
@@ -52,7 +52,9 @@ pub(crate) struct Rows {
 impl Rule {
     /// Positions that the row at `position` sees.
     pub(crate) fn seen(&self, position: usize) -> Range<usize> {
-        let first = self.window.map_or(0, |window| (position + 1).saturating_sub(window));
+        let first = self
+            .window
+            .map_or(0, |window| (position + 1).saturating_sub(window));
         first..position + 1
     }
 
@@ -77,69 +79,70 @@ impl Rows {
 }
 
 per_level! {
-    /// Attention of `rows` over all their splits, into `rows.out`.
-    fn attend_rows = rows_of(arrays: &Arrays, rule: &Rule, kv: &KvView<'_>, rows: &Rows);
-
-    /// The states of `rows` over one split, into `states[query][state_len]`. That of a query which sees nothing
-    /// of the split is not written.
-    fn attend_split = split_of(arrays: &Arrays, rule: &Rule, kv: &KvView<'_>, rows: &Rows, split: usize, states: *mut f32);
+    /// Attention of `rows` over `splits`. With `states` null these are all splits, and the result goes to
+    /// `rows.out`; else it is one, whose states go to `states[query][state_len]` (not those of queries that see
+    /// nothing of it).
+    fn attend = run(
+        arrays: &Arrays,
+        rule: &Rule,
+        kv: &KvView<'_>,
+        rows: &Rows,
+        splits: Range<usize>,
+        states: *mut f32,
+    );
 
     /// Merges the states of all splits, `[split][query][state_len]`, in ascending order, into `rows.out`.
-    fn merge_splits = merged_of(arrays: &Arrays, rule: &Rule, rows: &Rows, states: *const f32);
+    fn merge_splits = merged(arrays: &Arrays, rule: &Rule, rows: &Rows, states: *const f32);
 }
 
 /// # Safety
-/// `rows` and `kv` are valid, all positions up to the rows' own are written; the level is the processor's.
+/// `rows` and `kv` are valid, all positions up to the rows' own are written; `states` is null or valid for a
+/// state per query; the level is the processor's.
 #[inline(always)]
-unsafe fn rows_of<V: Lanes>(arrays: &Arrays, rule: &Rule, kv: &KvView<'_>, rows: &Rows) {
-    // SAFETY: passed on from the caller.
-    unsafe {
-        gather::<V>(arrays, rule, rows);
-        for split in rule.splits(rows.position, rows.rows) {
-            walk::<V>(arrays, rule, kv, rows, split);
-            for query in 0..rows.rows * rule.group {
-                take::<V>(arrays, rule.splits(rows.position_of(rule, query), 1), query, (split, arrays.state(query)));
-            }
-        }
-        scatter::<V>(arrays, rule, rows);
-    }
-}
-
-/// # Safety
-/// As `rows_of`; `states` is valid for a state per query.
-#[inline(always)]
-unsafe fn split_of<V: Lanes>(
+unsafe fn run<V: Lanes>(
     arrays: &Arrays,
     rule: &Rule,
     kv: &KvView<'_>,
     rows: &Rows,
-    split: usize,
+    splits: Range<usize>,
     states: *mut f32,
 ) {
     // SAFETY: passed on from the caller.
     unsafe {
         gather::<V>(arrays, rule, rows);
-        walk::<V>(arrays, rule, kv, rows, split);
-        for query in 0..rows.rows * rule.group {
-            if rule.splits(rows.position_of(rule, query), 1).contains(&split) {
-                let len = arrays.state_len();
-                std::ptr::copy_nonoverlapping(arrays.state(query), states.add(query * len), len);
+        for split in splits.start..splits.end {
+            walk::<V>(arrays, rule, kv, rows, split);
+            for query in 0..rows.len * rule.group {
+                let (seen, state) = (
+                    rule.splits(rows.position_of(rule, query), 1),
+                    arrays.state(query),
+                );
+                if states.is_null() {
+                    take::<V>(arrays, &seen, query, (split, state));
+                } else if seen.contains(&split) {
+                    let len = arrays.state_len();
+                    std::ptr::copy_nonoverlapping(state, states.add(query * len), len);
+                }
             }
+        }
+        if states.is_null() {
+            scatter::<V>(arrays, rule, rows);
         }
     }
 }
 
 /// # Safety
-/// As `rows_of`; `states` holds a state per split and query.
+/// As `run`; `states` holds a state per split and query.
 #[inline(always)]
-unsafe fn merged_of<V: Lanes>(arrays: &Arrays, rule: &Rule, rows: &Rows, states: *const f32) {
-    let queries = rows.rows * rule.group;
+unsafe fn merged<V: Lanes>(arrays: &Arrays, rule: &Rule, rows: &Rows, states: *const f32) {
+    let queries = rows.len * rule.group;
     // SAFETY: passed on from the caller.
     unsafe {
-        for (i, split) in rule.splits(rows.position, rows.rows).enumerate() {
+        for (i, split) in rule.splits(rows.position, rows.len).enumerate() {
             for query in 0..queries {
+                let seen = rule.splits(rows.position_of(rule, query), 1);
                 let state = states.add((i * queries + query) * arrays.state_len());
-                take::<V>(arrays, rule.splits(rows.position_of(rule, query), 1), query, (split, state));
+                take::<V>(arrays, &seen, query, (split, state));
             }
         }
         scatter::<V>(arrays, rule, rows);
@@ -149,9 +152,14 @@ unsafe fn merged_of<V: Lanes>(arrays: &Arrays, rule: &Rule, rows: &Rows, states:
 /// Adds the state of `split` to a query's merged state, if the query sees any of it (`splits`).
 ///
 /// # Safety
-/// As `rows_of`.
+/// As `run`.
 #[inline(always)]
-unsafe fn take<V: Lanes>(arrays: &Arrays, splits: Range<usize>, query: usize, (split, state): (usize, *const f32)) {
+unsafe fn take<V: Lanes>(
+    arrays: &Arrays,
+    splits: &Range<usize>,
+    query: usize,
+    (split, state): (usize, *const f32),
+) {
     let merged = arrays.merged(query);
     // SAFETY: passed on from the caller.
     unsafe {
@@ -166,18 +174,22 @@ unsafe fn take<V: Lanes>(arrays: &Arrays, splits: Range<usize>, query: usize, (s
 /// Scales the queries into the scratch, padded with zeros.
 ///
 /// # Safety
-/// As `rows_of`.
+/// As `run`.
 #[inline(always)]
 unsafe fn gather<V: Lanes>(arrays: &Arrays, rule: &Rule, rows: &Rows) {
     // SAFETY: passed on from the caller.
     unsafe {
         let scale = V::splat(rule.scale);
-        for query in 0..rows.rows * rule.group {
+        for query in 0..rows.len * rule.group {
             let from = rows.q.add(Rows::offset(rule, query, rows.q_stride));
             let to = arrays.q.add(query * arrays.width);
             for column in (0..arrays.width).step_by(LANES) {
                 let len = rule.head_dim - column;
-                let value = if len >= LANES { V::load(from.add(column)) } else { load_partial(from.add(column), len, 0.0) };
+                let value = if len >= LANES {
+                    V::load(from.add(column))
+                } else {
+                    load_partial(from.add(column), len, 0.0)
+                };
                 value.mul(scale).store(to.add(column));
             }
         }
@@ -185,12 +197,12 @@ unsafe fn gather<V: Lanes>(arrays: &Arrays, rule: &Rule, rows: &Rows) {
 }
 
 /// # Safety
-/// As `rows_of`; every query has a merged state.
+/// As `run`; every query has a merged state.
 #[inline(always)]
 unsafe fn scatter<V: Lanes>(arrays: &Arrays, rule: &Rule, rows: &Rows) {
     // SAFETY: passed on from the caller.
     unsafe {
-        for query in 0..rows.rows * rule.group {
+        for query in 0..rows.len * rule.group {
             let out = rows.out.add(Rows::offset(rule, query, rows.out_stride));
             finish::<V>(arrays.merged(query), arrays.width, out, rule.head_dim);
         }
@@ -200,7 +212,7 @@ unsafe fn scatter<V: Lanes>(arrays: &Arrays, rule: &Rule, rows: &Rows) {
 /// Runs all queries over one split. Leaves their states, sums included.
 ///
 /// # Safety
-/// As `rows_of`; the queries are gathered.
+/// As `run`; the queries are gathered.
 #[inline(always)]
 unsafe fn walk<V: Lanes>(arrays: &Arrays, rule: &Rule, kv: &KvView<'_>, rows: &Rows, split: usize) {
     // SAFETY: passed on from the caller.
@@ -222,8 +234,8 @@ unsafe fn walk_as<V: Lanes, const BF16: bool>(
     rows: &Rows,
     split: usize,
 ) {
-    let queries = rows.rows * rule.group;
-    let last = rows.position + rows.rows - 1;
+    let queries = rows.len * rule.group;
+    let last = rows.position + rows.len - 1;
     // Tiles that any row sees; those that every row sees whole need no mask.
     let first_tile = (rule.seen(rows.position).start / TILE).max(split * SPLIT / TILE);
     let end_tile = (last / TILE + 1).min((split + 1) * SPLIT / TILE);
@@ -236,7 +248,11 @@ unsafe fn walk_as<V: Lanes, const BF16: bool>(
         let mut tile = first_tile;
         while tile < end_tile {
             let is_whole = whole.contains(&tile);
-            let limit = if is_whole { whole.end.min(end_tile) } else { tile + 1 };
+            let limit = if is_whole {
+                whole.end.min(end_tile)
+            } else {
+                tile + 1
+            };
             let tiles = (limit - tile).min(TILES_AT_ONCE);
             let mut k: Tiles = [std::ptr::null(); TILES_AT_ONCE];
             let mut v = k;

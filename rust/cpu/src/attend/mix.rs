@@ -2,14 +2,18 @@
 //! Several queries share each loaded row of V; that and the cut of the width change no bits.
 //! Reference and test: the scalar level, and `attend::tests`.
 
+#![expect(
+    clippy::cast_ptr_alignment,
+    reason = "tiles and rows start on lines of 64 bytes"
+)]
 #![allow(clippy::needless_range_loop)] // register tiles: fixed bounds, several arrays by one index
 
 use std::ops::Range;
 
 use super::score::Tiles;
 use super::scratch::{Arrays, TILES_AT_ONCE};
-use crate::memory::TILE;
 use crate::lanes::{LANES, Lanes};
+use crate::memory::TILE;
 
 /// Adds the first `tiles` of `v`, of which every query sees every token.
 ///
@@ -17,24 +21,30 @@ use crate::lanes::{LANES, Lanes};
 /// The arrays hold `queries` queries with their weights and factors; each of `v` points at a tile of written
 /// tokens in the format that `BF16` says; the processor has the level of `V`.
 #[inline(always)]
-pub(super) unsafe fn mix<V: Lanes, const BF16: bool>(arrays: &Arrays, queries: usize, v: &Tiles, tiles: usize) {
+pub(super) unsafe fn mix<V: Lanes, const BF16: bool>(
+    arrays: &Arrays,
+    queries: usize,
+    v: &Tiles,
+    tiles: usize,
+) {
     let mut query = 0;
     // SAFETY: passed on from the caller; `query` stays below `queries`.
     unsafe {
-        while V::IS_WIDE && query + 6 <= queries {
+        while V::REGISTERS > 8 && query + 6 <= queries {
             by_width::<V, BF16, 6>(arrays, query, v, 0..tiles, 0..TILE);
             query += 6;
         }
-        if V::IS_WIDE && query + 3 <= queries {
+        if V::REGISTERS > 8 && query + 3 <= queries {
             by_width::<V, BF16, 3>(arrays, query, v, 0..tiles, 0..TILE);
             query += 3;
         }
-        while query + 2 <= queries {
+        while V::REGISTERS > 1 && query + 2 <= queries {
             by_width::<V, BF16, 2>(arrays, query, v, 0..tiles, 0..TILE);
             query += 2;
         }
-        if query < queries {
+        while query < queries {
             by_width::<V, BF16, 1>(arrays, query, v, 0..tiles, 0..TILE);
+            query += 1;
         }
     }
 }
@@ -68,16 +78,17 @@ unsafe fn by_width<V: Lanes, const BF16: bool, const Q: usize>(
     let mut column = 0;
     // SAFETY: passed on from the caller; columns stay below the width, a multiple of 16.
     unsafe {
-        while V::IS_WIDE && column + 4 * LANES <= arrays.width {
+        while V::REGISTERS > 8 && column + 4 * LANES <= arrays.width {
             block::<V, BF16, Q, 4>(arrays, query, v, (column, tiles.clone(), lanes.clone()));
             column += 4 * LANES;
         }
-        while column + 2 * LANES <= arrays.width {
+        while V::REGISTERS > 1 && column + 2 * LANES <= arrays.width {
             block::<V, BF16, Q, 2>(arrays, query, v, (column, tiles.clone(), lanes.clone()));
             column += 2 * LANES;
         }
-        if column < arrays.width {
-            block::<V, BF16, Q, 1>(arrays, query, v, (column, tiles, lanes));
+        while column < arrays.width {
+            block::<V, BF16, Q, 1>(arrays, query, v, (column, tiles.clone(), lanes.clone()));
+            column += LANES;
         }
     }
 }

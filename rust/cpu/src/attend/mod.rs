@@ -7,7 +7,7 @@ mod score;
 mod scratch;
 mod soften;
 
-pub(crate) use item::{Rows, Rule, SPLIT, attend_rows, attend_split, merge_splits};
+pub(crate) use item::{Rows, Rule, SPLIT, attend, merge_splits};
 pub(crate) use scratch::{Scratch, rows_per_item, state_len};
 
 #[cfg(test)]

@@ -2,11 +2,15 @@
 //! over the head's dimensions, ascending; latency is hidden with several queries and tiles, which therefore
 //! change no bits. Reference and test: the scalar level, and `attend::tests`.
 
+#![expect(
+    clippy::cast_ptr_alignment,
+    reason = "tiles and rows start on lines of 64 bytes"
+)]
 #![allow(clippy::needless_range_loop)] // register tiles: fixed bounds, several arrays by one index
 
 use super::scratch::{Arrays, TILES_AT_ONCE};
-use crate::memory::TILE;
 use crate::lanes::Lanes;
+use crate::memory::TILE;
 
 /// Tiles of K of one call.
 pub(super) type Tiles = [*const u8; TILES_AT_ONCE];
@@ -27,16 +31,17 @@ pub(super) unsafe fn scores<V: Lanes, const BF16: bool>(
     let mut tile = 0;
     // SAFETY: passed on from the caller.
     unsafe {
-        while V::IS_WIDE && tile + 4 <= tiles {
+        while V::REGISTERS > 8 && tile + 4 <= tiles {
             by_queries::<V, BF16, 4>(arrays, queries, &k[tile..tile + 4], tile, dims);
             tile += 4;
         }
-        while tile + 2 <= tiles {
+        while V::REGISTERS > 1 && tile + 2 <= tiles {
             by_queries::<V, BF16, 2>(arrays, queries, &k[tile..tile + 2], tile, dims);
             tile += 2;
         }
-        if tile < tiles {
+        while tile < tiles {
             by_queries::<V, BF16, 1>(arrays, queries, &k[tile..=tile], tile, dims);
+            tile += 1;
         }
     }
 }
@@ -54,20 +59,21 @@ unsafe fn by_queries<V: Lanes, const BF16: bool, const T: usize>(
     let mut query = 0;
     // SAFETY: passed on from the caller; `query` stays below `queries`.
     unsafe {
-        while V::IS_WIDE && query + 6 <= queries {
+        while V::REGISTERS > 8 && query + 6 <= queries {
             block::<V, BF16, 6, T>(arrays, query, k, tile, dims);
             query += 6;
         }
-        if V::IS_WIDE && query + 3 <= queries {
+        if V::REGISTERS > 8 && query + 3 <= queries {
             block::<V, BF16, 3, T>(arrays, query, k, tile, dims);
             query += 3;
         }
-        while query + 2 <= queries {
+        while V::REGISTERS > 1 && query + 2 <= queries {
             block::<V, BF16, 2, T>(arrays, query, k, tile, dims);
             query += 2;
         }
-        if query < queries {
+        while query < queries {
             block::<V, BF16, 1, T>(arrays, query, k, tile, dims);
+            query += 1;
         }
     }
 }

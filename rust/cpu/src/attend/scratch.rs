@@ -4,6 +4,11 @@
 //! "Query" here is one row's one head: an item has at most `queries` of them, row-major, so the heads of a row
 //! that share a KV head lie side by side.
 
+#![expect(
+    clippy::cast_ptr_alignment,
+    reason = "tiles and rows start on lines of 64 bytes"
+)]
+
 use tokenmill_model::Result;
 
 use crate::arena::{Arena, LINE_BYTES, Region};
@@ -71,7 +76,9 @@ pub(crate) struct Scratch {
 impl Scratch {
     /// Memory for the largest of `layers`, given as (head_dim, group).
     pub(crate) fn new(layers: impl Iterator<Item = (usize, usize)>) -> Result<Self> {
-        let len = layers.map(|(head_dim, group)| len(rows_per_item(group) * group, v_width(head_dim))).max();
+        let len = layers
+            .map(|(head_dim, group)| len(rows_per_item(group) * group, v_width(head_dim)))
+            .max();
         let bytes = len.unwrap_or(0).max(TILE) * size_of::<f32>();
         let mut region = Arena::new(bytes + LINE_BYTES)?.take(bytes)?;
         if cfg!(debug_assertions) {
@@ -88,7 +95,10 @@ impl Scratch {
     /// The arrays of an item with `queries` queries of `head_dim`.
     pub(crate) fn arrays(&self, queries: usize, head_dim: usize) -> Arrays {
         let width = v_width(head_dim);
-        assert!(len(queries, width) * size_of::<f32>() <= self.region.len(), "sized at load");
+        assert!(
+            len(queries, width) * size_of::<f32>() <= self.region.len(),
+            "sized at load"
+        );
         let mut next = self.region.as_ptr().cast_mut().cast::<f32>();
         let mut take = |len: usize| {
             let start = next;

@@ -6,9 +6,9 @@
 use std::ops::Range;
 
 use super::scratch::{Arrays, TILES_AT_ONCE};
-use crate::memory::TILE;
 use crate::lanes::math::{exp, tanh};
 use crate::lanes::{LANES, Lanes, store_partial};
+use crate::memory::TILE;
 
 /// Starts a split for a query.
 ///
@@ -74,7 +74,8 @@ pub(super) unsafe fn soften<V: Lanes>(
 pub(super) unsafe fn end<V: Lanes>(arrays: &Arrays, query: usize) {
     // SAFETY: passed on from the caller.
     unsafe {
-        *arrays.state(query).add(arrays.width + 1) = V::load(arrays.l.add(query * TILE)).reduce_add();
+        *arrays.state(query).add(arrays.width + 1) =
+            V::load(arrays.l.add(query * TILE)).reduce_add();
     }
 }
 
@@ -91,9 +92,14 @@ pub(super) unsafe fn merge<V: Lanes>(merged: *mut f32, next: *const f32, width: 
         let (a, b) = (exp(V::splat(m_a - m)), exp(V::splat(m_b - m)));
         for column in (0..width).step_by(LANES) {
             let o = V::load(next.add(column)).mul(b);
-            V::load(merged.add(column)).fma(a, o).store(merged.add(column));
+            V::load(merged.add(column))
+                .fma(a, o)
+                .store(merged.add(column));
         }
-        let (sum_a, sum_b) = (V::splat(*merged.add(width + 1)), V::splat(*next.add(width + 1)));
+        let (sum_a, sum_b) = (
+            V::splat(*merged.add(width + 1)),
+            V::splat(*next.add(width + 1)),
+        );
         *merged.add(width) = m;
         *merged.add(width + 1) = sum_a.fma(a, sum_b.mul(b)).first();
     }
@@ -104,7 +110,12 @@ pub(super) unsafe fn merge<V: Lanes>(merged: *mut f32, next: *const f32, width: 
 /// # Safety
 /// `merged` is a valid state of width `width` >= `head_dim`; `out` is valid for `head_dim` values.
 #[inline(always)]
-pub(super) unsafe fn finish<V: Lanes>(merged: *const f32, width: usize, out: *mut f32, head_dim: usize) {
+pub(super) unsafe fn finish<V: Lanes>(
+    merged: *const f32,
+    width: usize,
+    out: *mut f32,
+    head_dim: usize,
+) {
     // SAFETY: passed on from the caller.
     unsafe {
         let sum = V::splat(*merged.add(width + 1));

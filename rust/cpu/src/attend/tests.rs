@@ -31,15 +31,30 @@ impl Random {
 
 impl Case {
     fn new(head_dim: usize, group: usize, format: KvFormat, tokens: usize) -> Self {
-        let rule = Rule { head_dim, group, scale: 2.5 / (head_dim as f32).sqrt(), soft_cap: None, window: None };
-        Self { rule, kv_heads: 2, format, tokens }
+        let rule = Rule {
+            head_dim,
+            group,
+            scale: 2.5 / (head_dim as f32).sqrt(),
+            soft_cap: None,
+            window: None,
+        };
+        Self {
+            rule,
+            kv_heads: 2,
+            format,
+            tokens,
+        }
     }
 
     /// Q, K and V of every token: `[token][head][head_dim]`.
     fn data(&self) -> [Vec<f32>; 3] {
         let mut random = Random(7);
         let kv = self.tokens * self.kv_heads * self.rule.head_dim;
-        [random.vector(kv * self.rule.group), random.vector(kv), random.vector(kv)]
+        [
+            random.vector(kv * self.rule.group),
+            random.vector(kv),
+            random.vector(kv),
+        ]
     }
 
     fn width(&self) -> usize {
@@ -62,16 +77,25 @@ impl Case {
             for head in 0..heads {
                 let at = |token: usize| (token * self.kv_heads + head / rule.group) * dim;
                 let q = &q[(row * heads + head) * dim..][..dim];
-                let first = rule.window.map_or(0, |window| (row + 1).saturating_sub(window));
+                let first = rule
+                    .window
+                    .map_or(0, |window| (row + 1).saturating_sub(window));
                 let score = |token: usize| {
-                    let products = q.iter().zip(&k[at(token)..]).map(|(q, k)| f64::from(*q) * self.stored(*k));
+                    let products = q
+                        .iter()
+                        .zip(&k[at(token)..])
+                        .map(|(q, k)| f64::from(*q) * self.stored(*k));
                     let score = products.sum::<f64>() * f64::from(rule.scale);
-                    rule.soft_cap.map_or(score, |cap| f64::from(cap) * (score / f64::from(cap)).tanh())
+                    rule.soft_cap.map_or(score, |cap| {
+                        f64::from(cap) * (score / f64::from(cap)).tanh()
+                    })
                 };
                 let weights: Vec<f64> = (first..=row).map(|token| score(token).exp()).collect();
                 let sum: f64 = weights.iter().sum();
                 for i in 0..dim {
-                    let mixed = (first..=row).zip(&weights).map(|(t, w)| w * self.stored(v[at(t) + i]));
+                    let mixed = (first..=row)
+                        .zip(&weights)
+                        .map(|(t, w)| w * self.stored(v[at(t) + i]));
                     out[(row * heads + head) * dim + i] = mixed.sum::<f64>() / sum;
                 }
             }
@@ -84,9 +108,14 @@ impl Case {
     fn run(&self, level: Level, block_size: usize, chunk: usize, how: How) -> Vec<f32> {
         let ([q, k, v], rule, width) = (self.data(), self.rule, self.width());
         let blocks = self.tokens.div_ceil(block_size);
-        let shape = KvShape { heads: self.kv_heads, head_dim: rule.head_dim };
+        let shape = KvShape {
+            heads: self.kv_heads,
+            head_dim: rule.head_dim,
+        };
         let cache = KvCache::new(&[shape], self.format, blocks + 1, block_size).unwrap();
-        let table: Vec<BlockId> = (0..blocks).map(|block| BlockId((blocks - block) as u32)).collect();
+        let table: Vec<BlockId> = (0..blocks)
+            .map(|block| BlockId((blocks - block) as u32))
+            .collect();
         let scratch = Scratch::new(std::iter::once((rule.head_dim, rule.group))).unwrap();
         let mut out = vec![f32::NAN; q.len()];
         let rows_max = rows_per_item(rule.group);
@@ -108,13 +137,13 @@ impl Case {
                     let at = first * width + head * rule.group * rule.head_dim;
                     let rows = Rows {
                         position: first,
-                        rows: rows_max.min(end - first),
+                        len: rows_max.min(end - first),
                         q: q[at..].as_ptr(),
                         q_stride: width,
                         out: out[at..].as_mut_ptr(),
                         out_stride: width,
                     };
-                    let arrays = scratch.arrays(rows.rows * rule.group, rule.head_dim);
+                    let arrays = scratch.arrays(rows.len * rule.group, rule.head_dim);
                     let view = cache.view(0, head, &table);
                     // SAFETY: the level is available, all positions up to the rows' own are written.
                     unsafe { how.attend(level, &arrays, &rule, &view, &rows) };
@@ -132,19 +161,37 @@ enum How {
 }
 
 impl How {
-    unsafe fn attend(self, level: Level, arrays: &Arrays, rule: &Rule, view: &crate::memory::KvView<'_>, rows: &Rows) {
+    unsafe fn attend(
+        self,
+        level: Level,
+        arrays: &Arrays,
+        rule: &Rule,
+        view: &crate::memory::KvView<'_>,
+        rows: &Rows,
+    ) {
         // SAFETY: passed on from the caller.
         unsafe {
             match self {
-                How::Whole => attend_rows(level, arrays, rule, view, rows),
+                How::Whole => {
+                    let splits = rule.splits(rows.position, rows.len);
+                    attend(
+                        level,
+                        arrays,
+                        rule,
+                        view,
+                        rows,
+                        splits,
+                        std::ptr::null_mut(),
+                    );
+                }
                 How::BySplits => {
-                    let len = rows.rows * rule.group * state_len(rule.head_dim);
-                    let splits = rule.splits(rows.position, rows.rows);
+                    let len = rows.len * rule.group * state_len(rule.head_dim);
+                    let splits = rule.splits(rows.position, rows.len);
                     let mut states = vec![f32::NAN; len * splits.len()];
                     // Any order of computing them: here from the last.
                     for split in splits.clone().rev() {
                         let at = states[(split - splits.start) * len..].as_mut_ptr();
-                        attend_split(level, arrays, rule, view, rows, split, at);
+                        attend(level, arrays, rule, view, rows, split..split + 1, at);
                     }
                     merge_splits(level, arrays, rule, rows, states.as_ptr());
                 }
@@ -156,12 +203,19 @@ impl How {
 fn assert_near(case: &Case, got: &[f32], bound: f64, what: &str) {
     for (i, (got, want)) in got.iter().zip(case.oracle()).enumerate() {
         let error = (f64::from(*got) - want).abs();
-        assert!(error <= bound, "{what}: element {i} of row {} is {got}, not {want}", i / case.width());
+        assert!(
+            error <= bound,
+            "{what}: element {i} of row {} is {got}, not {want}",
+            i / case.width()
+        );
     }
 }
 
 fn assert_same(one: &[f32], other: &[f32], what: &str) {
-    let differing = one.iter().zip(other).position(|(a, b)| a.to_bits() != b.to_bits());
+    let differing = one
+        .iter()
+        .zip(other)
+        .position(|(a, b)| a.to_bits() != b.to_bits());
     assert_eq!(differing, None, "{what}");
 }
 
@@ -176,8 +230,14 @@ fn cases() -> Vec<(&'static str, Case)> {
         ("plain f32", Case::new(64, 3, KvFormat::F32, 530)),
         ("plain bf16", Case::new(64, 3, KvFormat::Bf16, 530)),
         ("one head, odd size", Case::new(7, 1, KvFormat::F32, 290)),
-        ("one head, odd size, bf16", Case::new(21, 1, KvFormat::Bf16, 290)),
-        ("group of 7, wide head", Case::new(112, 7, KvFormat::F32, 270)),
+        (
+            "one head, odd size, bf16",
+            Case::new(21, 1, KvFormat::Bf16, 290),
+        ),
+        (
+            "group of 7, wide head",
+            Case::new(112, 7, KvFormat::F32, 270),
+        ),
         ("window inside a split", windowed),
         ("window over splits", wide_window),
         ("soft cap", capped),
@@ -190,7 +250,11 @@ fn every_level_is_near_the_oracle_and_equals_the_scalar_one() {
         let scalar = case.run(Level::Scalar, 16, 64, How::Whole);
         assert_near(&case, &scalar, 1e-5, name);
         for level in Level::available() {
-            assert_same(&case.run(level, 16, 64, How::Whole), &scalar, &format!("{name} at {level}"));
+            assert_same(
+                &case.run(level, 16, 64, How::Whole),
+                &scalar,
+                &format!("{name} at {level}"),
+            );
         }
     }
 }
@@ -201,7 +265,11 @@ fn a_row_alone_equals_the_row_in_any_chunk_block_size_and_cut_into_splits() {
     for (name, case) in cases() {
         let whole = case.run(level, 16, case.tokens, How::Whole);
         for chunk in (1..=17).chain([31, 100, 255, 256, 257]) {
-            assert_same(&case.run(level, 16, chunk, How::Whole), &whole, &format!("{name}, chunk {chunk}"));
+            assert_same(
+                &case.run(level, 16, chunk, How::Whole),
+                &whole,
+                &format!("{name}, chunk {chunk}"),
+            );
         }
         for block_size in [32, 64, 144] {
             for how in [How::Whole, How::BySplits] {

@@ -9,16 +9,38 @@ use super::memory::Memory;
 /// Checks every index of a batch, and that no two rows write one slot. `step` is unique to the step.
 pub(crate) fn check_batch(batch: &StepBatch, memory: &mut Memory, step: u64) -> Result<()> {
     let (sizes, rows) = (memory.sizes, batch.rows());
-    if rows == 0 || rows > sizes.rows_max || batch.positions.len() != rows || batch.slots.len() != rows {
-        return Err(internal(format!("a step of {rows} rows, at most {} planned", sizes.rows_max)));
+    if rows == 0
+        || rows > sizes.rows_max
+        || batch.positions.len() != rows
+        || batch.slots.len() != rows
+    {
+        return Err(internal(format!(
+            "a step of {rows} rows, at most {} planned",
+            sizes.rows_max
+        )));
     }
     if batch.logits_rows.len() > sizes.logits_rows_max {
-        return Err(internal(format!("{} rows with logits planned, {} asked", sizes.logits_rows_max, batch.logits_rows.len())));
+        return Err(internal(format!(
+            "{} rows with logits planned, {} asked",
+            sizes.logits_rows_max,
+            batch.logits_rows.len()
+        )));
     }
-    if !batch.logits_rows.is_sorted_by(|a, b| a < b) || batch.logits_rows.last().is_some_and(|row| *row as usize >= rows) {
-        return Err(internal("rows with logits are not ascending rows of the step"));
+    if !batch.logits_rows.is_sorted_by(|a, b| a < b)
+        || batch
+            .logits_rows
+            .last()
+            .is_some_and(|row| *row as usize >= rows)
+    {
+        return Err(internal(
+            "rows with logits are not ascending rows of the step",
+        ));
     }
-    if batch.tokens.iter().any(|token| *token as usize >= sizes.vocab_len) {
+    if batch
+        .tokens
+        .iter()
+        .any(|token| *token as usize >= sizes.vocab_len)
+    {
         return Err(internal("a token outside the vocabulary"));
     }
     let mut next = 0;
@@ -38,11 +60,17 @@ fn check_span(batch: &StepBatch, span: &Span, first: usize, memory: &Memory) -> 
         return Err(internal("spans are not in row order"));
     }
     let (from, len) = (span.table as usize, span.table_len as usize);
-    let table = from.checked_add(len).and_then(|end| batch.tables.get(from..end));
+    let table = from
+        .checked_add(len)
+        .and_then(|end| batch.tables.get(from..end));
     let table = table.ok_or_else(|| internal("a block table outside the step's"))?;
     let positions = &batch.positions[row..row + rows];
     let start = positions[0] as usize;
-    if positions.iter().enumerate().any(|(i, position)| *position as usize != start + i) {
+    if positions
+        .iter()
+        .enumerate()
+        .any(|(i, position)| *position as usize != start + i)
+    {
         return Err(internal("positions of a span are not consecutive"));
     }
     let block_size = memory.cache.block_size();
@@ -60,7 +88,10 @@ fn check_span(batch: &StepBatch, span: &Span, first: usize, memory: &Memory) -> 
 
 fn check_slots(batch: &StepBatch, memory: &mut Memory, step: u64) -> Result<()> {
     for slot in batch.slots.iter().filter(|slot| **slot != NO_SLOT) {
-        let written = memory.written.get_mut(*slot as usize).ok_or_else(|| internal("a slot outside the cache"))?;
+        let written = memory
+            .written
+            .get_mut(*slot as usize)
+            .ok_or_else(|| internal("a slot outside the cache"))?;
         if std::mem::replace(written, step) == step {
             return Err(internal("two rows of a step write one slot"));
         }

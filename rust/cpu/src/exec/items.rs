@@ -61,14 +61,18 @@ impl Items {
     pub(crate) fn new(classes: &[AttendClass], sizes: Sizes) -> Result<Self> {
         let splits = sizes.context_len.div_ceil(SPLIT) + 1;
         let slots = ITEMS_PER_WORKER * sizes.threads;
-        let state = |class: &AttendClass| split_queries(class.rule.group) * state_len(class.rule.head_dim);
+        let state =
+            |class: &AttendClass| split_queries(class.rule.group) * state_len(class.rule.head_dim);
         let states = classes.iter().map(state).max().unwrap_or(0);
         let list = |class: &AttendClass| List {
             class: *class,
             items: Vec::with_capacity(sizes.rows_max * class.kv_heads + slots * splits),
             pending: (0..slots).map(|_| (AtomicU32::new(0), 0)).collect(),
         };
-        Ok(Self { lists: classes.iter().map(list).collect(), states: Buffer::new(slots, splits * states)? })
+        Ok(Self {
+            lists: classes.iter().map(list).collect(),
+            states: Buffer::new(slots, splits * states)?,
+        })
     }
 
     /// Lists the items of a checked step.
@@ -100,7 +104,12 @@ impl Items {
 
     /// Bytes held.
     pub(crate) fn bytes(&self) -> usize {
-        self.states.bytes() + self.lists.iter().map(|list| list.items.capacity() * size_of::<Item>()).sum::<usize>()
+        self.states.bytes()
+            + self
+                .lists
+                .iter()
+                .map(|list| list.items.capacity() * size_of::<Item>())
+                .sum::<usize>()
     }
 }
 
@@ -109,7 +118,11 @@ impl List {
         self.items.clear();
         let rule = self.class.rule;
         let rows_max = rows_per_item(rule.group);
-        let runs = batch.spans.iter().map(|span| (span.rows as usize).div_ceil(rows_max)).sum::<usize>();
+        let runs = batch
+            .spans
+            .iter()
+            .map(|span| (span.rows as usize).div_ceil(rows_max))
+            .sum::<usize>();
         let is_few = runs * self.class.kv_heads <= self.pending.len();
         let mut slot = 0;
         for (index, span) in batch.spans.iter().enumerate() {
@@ -144,8 +157,16 @@ impl List {
             let total = splits.len() as u32;
             self.pending[*slot] = (AtomicU32::new(total), total);
             for split in splits.clone() {
-                let part = Part { split: split as u32, first: splits.start as u32, slot: *slot as u32 };
-                self.items.push(Item { head, part: Some(part), ..whole });
+                let part = Part {
+                    split: split as u32,
+                    first: splits.start as u32,
+                    slot: *slot as u32,
+                };
+                self.items.push(Item {
+                    head,
+                    part: Some(part),
+                    ..whole
+                });
             }
             *slot += 1;
         }

@@ -33,7 +33,12 @@ struct Vector {
 
 impl Model {
     /// Reads, packs and checks everything that `plan` names.
-    pub(crate) fn load(program: &Program, source: &dyn WeightSource, plan: &Plan, threads: usize) -> Result<Self> {
+    pub(crate) fn load(
+        program: &Program,
+        source: &dyn WeightSource,
+        plan: &Plan,
+        threads: usize,
+    ) -> Result<Self> {
         let mut tables = HashMap::new();
         for (i, spec) in plan.matrices.iter().enumerate() {
             if let [weight] = spec.parts[..] {
@@ -74,13 +79,24 @@ impl Model {
         self.matrices.iter().map(PackedMatrix::bytes).sum()
     }
 
-    fn load_vector(&mut self, source: &dyn WeightSource, weight: WeightId, offset: f32) -> Result<()> {
+    fn load_vector(
+        &mut self,
+        source: &dyn WeightSource,
+        weight: WeightId,
+        offset: f32,
+    ) -> Result<()> {
         if let Some(known) = self.vectors.get(&weight) {
             let is_same = known.offset == offset;
-            return if is_same { Ok(()) } else { Err(internal("a norm weight with two offsets")) };
+            return if is_same {
+                Ok(())
+            } else {
+                Err(internal("a norm weight with two offsets"))
+            };
         }
         let mut values = source.tensor(weight)?.to_f32()?;
-        values.iter_mut().for_each(|value| *value += offset);
+        for value in &mut values {
+            *value += offset;
+        }
         values.resize(values.len().next_multiple_of(LANES), 0.0);
         self.vectors.insert(weight, Vector { values, offset });
         Ok(())
@@ -89,7 +105,13 @@ impl Model {
 
 /// The vectors of a phase, and what is added to each.
 fn vectors_of(phase: &Phase) -> Vec<(WeightId, f32)> {
-    let plain = |weights: &[Option<WeightId>]| weights.iter().flatten().map(|weight| (*weight, 0.0)).collect();
+    let plain = |weights: &[Option<WeightId>]| {
+        weights
+            .iter()
+            .flatten()
+            .map(|weight| (*weight, 0.0))
+            .collect()
+    };
     match phase {
         Phase::Rows(ops) => ops
             .iter()
@@ -98,13 +120,19 @@ fn vectors_of(phase: &Phase) -> Vec<(WeightId, f32)> {
                 _ => None,
             })
             .flat_map(|norm| {
-                std::iter::once((norm.weight, norm.weight_offset)).chain(norm.bias.map(|bias| (bias, 0.0)))
+                std::iter::once((norm.weight, norm.weight_offset))
+                    .chain(norm.bias.map(|bias| (bias, 0.0)))
             })
             .collect(),
         Phase::Project(project) => vectors_of_heads(&project.heads),
         Phase::Finish(finish) => vectors_of_heads(&finish.heads),
-        Phase::Products(products) => plain(&products.iter().map(|product| product.bias).collect::<Vec<_>>()),
-        Phase::Gate(gate) => plain(&[gate.gate_bias, gate.up_bias]),
+        Phase::Products(products) => plain(
+            &products
+                .iter()
+                .map(|product| product.bias)
+                .collect::<Vec<_>>(),
+        ),
+        Phase::Gate(gate) => plain(&[gate.bias, gate.up_bias]),
         Phase::Head(head) => plain(&[head.bias]),
         Phase::Attend(_) => Vec::new(),
     }
@@ -112,21 +140,37 @@ fn vectors_of(phase: &Phase) -> Vec<(WeightId, f32)> {
 
 fn vectors_of_heads(heads: &crate::plan::Heads) -> Vec<(WeightId, f32)> {
     let biases = heads.biases.iter().flatten().map(|weight| (*weight, 0.0));
-    let norms = heads.norms.iter().flatten().map(|norm| (norm.weight, norm.weight_offset));
+    let norms = heads
+        .norms
+        .iter()
+        .flatten()
+        .map(|norm| (norm.weight, norm.weight_offset));
     biases.chain(norms).collect()
 }
 
-fn load_matrices(specs: &[MatrixSpec], source: &dyn WeightSource, threads: usize) -> Result<Vec<PackedMatrix>> {
-    let bytes = specs.iter().map(|spec| spec.pack.bytes().next_multiple_of(LINE_BYTES)).sum();
+fn load_matrices(
+    specs: &[MatrixSpec],
+    source: &dyn WeightSource,
+    threads: usize,
+) -> Result<Vec<PackedMatrix>> {
+    let bytes = specs
+        .iter()
+        .map(|spec| spec.pack.bytes().next_multiple_of(LINE_BYTES))
+        .sum();
     let arena = Arena::new(bytes)?;
     let mut order: Vec<usize> = (0..specs.len()).collect();
     order.sort_by_key(|i| std::cmp::Reverse(specs[*i].pack.bytes()));
     let next = AtomicUsize::new(0);
-    let done: Mutex<Vec<(usize, Result<PackedMatrix>)>> = Mutex::new(Vec::with_capacity(specs.len()));
+    let done: Mutex<Vec<(usize, Result<PackedMatrix>)>> =
+        Mutex::new(Vec::with_capacity(specs.len()));
     let work = || {
         while let Some(&i) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let matrix = arena.take(specs[i].pack.bytes()).and_then(|region| load_matrix(&specs[i], source, region));
-            done.lock().unwrap_or_else(PoisonError::into_inner).push((i, matrix));
+            let matrix = arena
+                .take(specs[i].pack.bytes())
+                .and_then(|region| load_matrix(&specs[i], source, region));
+            done.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push((i, matrix));
         }
     };
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
@@ -139,9 +183,18 @@ fn load_matrices(specs: &[MatrixSpec], source: &dyn WeightSource, threads: usize
     done.into_iter().map(|(_, matrix)| matrix).collect()
 }
 
-fn load_matrix(spec: &MatrixSpec, source: &dyn WeightSource, mut region: Region) -> Result<PackedMatrix> {
-    let tensors = spec.parts.iter().map(|id| source.tensor(*id)).collect::<Result<Vec<Tensor>>>()?;
+fn load_matrix(
+    spec: &MatrixSpec,
+    source: &dyn WeightSource,
+    mut region: Region,
+) -> Result<PackedMatrix> {
+    let tensors = spec
+        .parts
+        .iter()
+        .map(|id| source.tensor(*id))
+        .collect::<Result<Vec<Tensor>>>()?;
     let parts: Vec<&Tensor> = tensors.iter().collect();
-    spec.pack.fill(&parts, 0..spec.pack.blocks(), region.as_mut_slice())?;
+    spec.pack
+        .fill(&parts, 0..spec.pack.blocks(), region.as_mut_slice())?;
     Ok(spec.pack.finish(region))
 }

@@ -70,42 +70,78 @@ pub(crate) struct WorkerMemory {
 
 impl Memory {
     /// Takes the memory of a plan.
-    pub(crate) fn new(plan: &Plan, model: &Model, kv: &[KvShape], request: &MemoryPlan, sizes: Sizes) -> Result<Self> {
+    pub(crate) fn new(
+        plan: &Plan,
+        model: &Model,
+        kv: &[KvShape],
+        request: &MemoryPlan,
+        sizes: Sizes,
+    ) -> Result<Self> {
         let cache = KvCache::new(kv, request.kv_format, request.blocks, request.block_size)?;
         let rows = sizes.rows_max;
-        let act_uses = plan.acts.iter().map(|matrix| model.matrix(*matrix)).map(|matrix| (matrix.act_form(), matrix.k()));
+        let act_uses = plan
+            .acts
+            .iter()
+            .map(|matrix| model.matrix(*matrix))
+            .map(|matrix| (matrix.act_form(), matrix.k()));
         let act_uses: Vec<(ActForm, usize)> = act_uses.collect();
-        let act_buffers = act_uses.iter().map(|act| ActBuffer::new(rows, [*act])).collect::<Result<Vec<_>>>()?;
-        let acts = act_buffers.iter().zip(act_uses).map(|(buffer, (form, k))| buffer.view(form, k)).collect();
+        let act_buffers = act_uses
+            .iter()
+            .map(|act| ActBuffer::new(rows, [*act]))
+            .collect::<Result<Vec<_>>>()?;
+        let acts = act_buffers
+            .iter()
+            .zip(act_uses)
+            .map(|(buffer, (form, k))| buffer.view(form, k))
+            .collect();
         let angles = model.ropes.iter().map(|rope| 2 * pairs_padded(rope)).sum();
         Ok(Self {
             sizes,
             written: vec![0; cache.slots()],
             cache,
-            regs: plan.regs.iter().map(|width| Buffer::new(rows, *width)).collect::<Result<_>>()?,
+            regs: plan
+                .regs
+                .iter()
+                .map(|width| Buffer::new(rows, *width))
+                .collect::<Result<_>>()?,
             acts,
             act_buffers,
             angles: Buffer::new(rows, angles)?,
-            workers: (0..sizes.threads).map(|_| WorkerMemory::new(plan, kv)).collect::<Result<_>>()?,
+            workers: (0..sizes.threads)
+                .map(|_| WorkerMemory::new(plan, kv))
+                .collect::<Result<_>>()?,
             logits: Buffer::new(sizes.logits_rows_max, sizes.vocab_len)?,
-            is_broken: (0..sizes.logits_rows_max).map(|_| AtomicBool::new(false)).collect(),
+            is_broken: (0..sizes.logits_rows_max)
+                .map(|_| AtomicBool::new(false))
+                .collect(),
             items: Items::new(&plan.classes, sizes)?,
         })
     }
 
     /// Cosines and sines of a row for rotary table `rope`.
     pub(crate) fn angles(&self, model: &Model, row: usize, rope: usize) -> (*mut f32, *mut f32) {
-        let before: usize = model.ropes[..rope].iter().map(|rope| 2 * pairs_padded(rope)).sum();
+        let before: usize = model.ropes[..rope]
+            .iter()
+            .map(|rope| 2 * pairs_padded(rope))
+            .sum();
         let cos = self.angles.row(row).wrapping_add(before);
         (cos, cos.wrapping_add(pairs_padded(&model.ropes[rope])))
     }
 
     /// Bytes of the cache, and of everything else.
     pub(crate) fn bytes(&self) -> (usize, usize) {
-        let buffers = self.regs.iter().chain([&self.angles, &self.logits]).map(Buffer::bytes).sum::<usize>();
+        let buffers = self
+            .regs
+            .iter()
+            .chain([&self.angles, &self.logits])
+            .map(Buffer::bytes)
+            .sum::<usize>();
         let acts: usize = self.act_buffers.iter().map(ActBuffer::bytes).sum();
         let workers: usize = self.workers.iter().map(WorkerMemory::bytes).sum();
-        (self.cache.bytes(), buffers + acts + workers + self.items.bytes())
+        (
+            self.cache.bytes(),
+            buffers + acts + workers + self.items.bytes(),
+        )
     }
 }
 
@@ -113,7 +149,10 @@ impl WorkerMemory {
     fn new(plan: &Plan, kv: &[KvShape]) -> Result<Self> {
         let head_dim = kv.iter().map(|shape| shape.head_dim).max().unwrap_or(0);
         let chunk_len = CHUNK_LEN.max(CHUNK_ROWS * head_dim);
-        let layers = plan.classes.iter().map(|class| (class.rule.head_dim, class.rule.group));
+        let layers = plan
+            .classes
+            .iter()
+            .map(|class| (class.rule.head_dim, class.rule.group));
         Ok(Self {
             chunk: Buffer::new(1, chunk_len)?,
             chunk_len,

@@ -22,10 +22,16 @@ pub(crate) const NAME: &str = "cpu";
 
 /// An invariant broke.
 pub(crate) fn internal(what: impl Into<String>) -> Error {
-    Error::Internal { backend: NAME, what: what.into() }
+    Error::Internal {
+        backend: NAME,
+        what: what.into(),
+    }
 }
 
 /// Understood, but not done here.
 pub(crate) fn unsupported(what: impl Into<String>) -> Error {
-    Error::Unsupported { what: what.into(), by: NAME.to_owned() }
+    Error::Unsupported {
+        what: what.into(),
+        by: NAME.to_owned(),
+    }
 }

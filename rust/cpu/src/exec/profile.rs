@@ -43,8 +43,16 @@ impl Profile {
 
     /// Sum of all parts.
     pub fn total(&self) -> Duration {
-        let parts =
-            [self.around, self.rows, self.qkv, self.attention, self.linear, self.gate, self.head, self.waiting];
+        let parts = [
+            self.around,
+            self.rows,
+            self.qkv,
+            self.attention,
+            self.linear,
+            self.gate,
+            self.head,
+            self.waiting,
+        ];
         parts.into_iter().sum()
     }
 

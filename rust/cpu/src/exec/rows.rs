@@ -16,7 +16,9 @@ impl Step<'_> {
     /// Runs the operations on some rows.
     pub(super) fn rows(&self, ops: &[RowOp], rows: Range<usize>) {
         for row in rows {
-            ops.iter().for_each(|op| self.row_op(op, row));
+            for op in ops {
+                self.row_op(op, row);
+            }
         }
     }
 
@@ -33,11 +35,29 @@ impl Step<'_> {
                 // SAFETY: see above.
                 unsafe { add_scaled(self.level, from, to, to, self.width(add.to), add.scale) };
             }
-            RowOp::Activate { gate, up, activation, out } => {
+            RowOp::Activate {
+                gate,
+                up,
+                activation,
+                out,
+            } => {
                 let regs = &self.memory.regs;
-                let (gate, up, width) = (regs[*gate].row(row), regs[*up].row(row), self.plan.regs[*out]);
+                let (gate, up, width) = (
+                    regs[*gate].row(row),
+                    regs[*up].row(row),
+                    self.plan.regs[*out],
+                );
                 // SAFETY: see above.
-                unsafe { activate(self.level, *activation, gate, up, regs[*out].row(row), width) };
+                unsafe {
+                    activate(
+                        self.level,
+                        *activation,
+                        gate,
+                        up,
+                        regs[*out].row(row),
+                        width,
+                    );
+                };
             }
             RowOp::Prepare { from, act } => self.prepare(*from, row, *act, row),
             RowOp::PrepareHead { from, act } => {
@@ -75,7 +95,12 @@ impl Step<'_> {
         }
         if let Some(positions) = embed.positions {
             let learned = self.own.row.row(0);
-            self.gather(positions, self.batch.positions[row] as usize + embed.position_offset, learned, width);
+            self.gather(
+                positions,
+                self.batch.positions[row] as usize + embed.position_offset,
+                learned,
+                width,
+            );
             // SAFETY: see above; the worker's own row is as wide as the widest register.
             unsafe { add_scaled(self.level, learned, out, out, width, 1.0) };
         }
@@ -93,7 +118,9 @@ impl Step<'_> {
             out: self.reg(norm.out, row),
             len: self.width(norm.out),
             weight: self.model.vector(norm.weight),
-            bias: norm.bias.map_or(std::ptr::null(), |bias| self.model.vector(bias)),
+            bias: norm
+                .bias
+                .map_or(std::ptr::null(), |bias| self.model.vector(bias)),
             eps: norm.eps,
             is_centred: norm.kind == NormKind::Layer,
         };

@@ -43,11 +43,21 @@ pub(crate) struct Step<'a> {
 
 impl Loaded {
     /// Plans, packs and takes memory.
-    pub(crate) fn new(program: &Program, source: &dyn WeightSource, request: &MemoryPlan, level: Level) -> Result<Self> {
-        let arithmetic = Arithmetic { dtype: request.dtype, activations: request.activations, level };
+    pub(crate) fn new(
+        program: &Program,
+        source: &dyn WeightSource,
+        request: &MemoryPlan,
+        level: Level,
+    ) -> Result<Self> {
+        let arithmetic = Arithmetic {
+            dtype: request.dtype,
+            activations: request.activations,
+            level,
+        };
         let plan = plan(program, source, arithmetic)?;
         let threads = request.threads.max(1);
-        let pool = Pool::new(threads, plan.phases.len()).map_err(|error| internal(format!("a thread did not start: {error}")))?;
+        let pool = Pool::new(threads, plan.phases.len())
+            .map_err(|error| internal(format!("a thread did not start: {error}")))?;
         let model = Model::load(program, source, &plan, threads)?;
         let sizes = Sizes {
             rows_max: request.rows_max.max(1),
@@ -57,7 +67,16 @@ impl Loaded {
             vocab_len: program.shape.vocab_len,
         };
         let memory = Memory::new(&plan, &model, &program.shape.kv, request, sizes)?;
-        Ok(Self { level, plan, model, memory, pool, step: 0, logits_rows: 0, profile: None })
+        Ok(Self {
+            level,
+            plan,
+            model,
+            memory,
+            pool,
+            step: 0,
+            logits_rows: 0,
+            profile: None,
+        })
     }
 
     /// Starts counting time anew, or stops.
@@ -83,20 +102,35 @@ impl Loaded {
         self.logits_rows = 0;
         check_batch(batch, &mut self.memory, self.step)?;
         self.memory.items.plan(batch);
-        self.memory.is_broken.iter_mut().for_each(|is_broken| *is_broken.get_mut() = false);
+        self.memory
+            .is_broken
+            .iter_mut()
+            .for_each(|is_broken| *is_broken.get_mut() = false);
 
         let (level, plan, model, memory) = (self.level, &self.plan, &self.model, &self.memory);
         let profile = Mutex::new(self.profile.as_mut().map(|profile| (profile, start)));
         let outcome = self.pool.run(|worker| {
-            let step = Step { level, plan, model, memory, batch, own: &memory.workers[worker.index] };
+            let step = Step {
+                level,
+                plan,
+                model,
+                memory,
+                batch,
+                own: &memory.workers[worker.index],
+            };
             if worker.index != 0 {
                 return step.walk(worker, None);
             }
             // Only the caller's thread ever takes this lock.
             let mut profile = profile.lock().unwrap_or_else(PoisonError::into_inner);
-            step.walk(worker, profile.as_mut().map(|(profile, start)| Clock { profile, last: start }))
+            step.walk(
+                worker,
+                profile.as_mut().map(|(profile, start)| Clock {
+                    profile,
+                    last: start,
+                }),
+            )
         });
-        drop(profile);
         outcome.map_err(|failed| internal(format!("a worker panicked: {}", failed.0)))?;
         self.logits_rows = batch.logits_rows.len();
         Ok(self.step)
@@ -117,7 +151,9 @@ impl Loaded {
     /// Copies slots.
     pub(crate) fn copy_blocks(&mut self, copies: &[BlockCopy]) -> Result<()> {
         check_copies(copies, &self.memory)?;
-        copies.iter().for_each(|copy| self.memory.cache.copy(copy));
+        for copy in copies {
+            self.memory.cache.copy(copy);
+        }
         Ok(())
     }
 }
@@ -134,7 +170,11 @@ impl Step<'_> {
         self.batch.rows() <= SMALL_ROWS
     }
 
-    fn walk(&self, mut worker: Worker<'_>, mut clock: Option<Clock<'_>>) -> std::result::Result<(), Poisoned> {
+    fn walk(
+        &self,
+        mut worker: Worker<'_>,
+        mut clock: Option<Clock<'_>>,
+    ) -> std::result::Result<(), Poisoned> {
         if let Some(clock) = &mut clock {
             clock.profile.steps += 1;
             Profile::lap(clock.last, &mut clock.profile.around);
@@ -167,10 +207,12 @@ impl Step<'_> {
     /// Units of a phase: the same for every worker.
     fn units(&self, phase: &Phase) -> usize {
         match phase {
-            Phase::Rows(_) => self.row_cut().units(),
+            Phase::Rows(_) | Phase::Finish(_) => self.row_cut().units(),
             Phase::Project(project) => self.project_cut(project).units(),
-            Phase::Products(products) => products.iter().map(|product| self.product_cut(product).units()).sum(),
-            Phase::Finish(_) => self.row_cut().units(),
+            Phase::Products(products) => products
+                .iter()
+                .map(|product| self.product_cut(product).units())
+                .sum(),
             Phase::Attend(attend) => self.memory.items.of(attend.class).len(),
             Phase::Gate(gate) => self.gate_cut(gate).units(),
             Phase::Head(head) => self.head_cut(head).units(),

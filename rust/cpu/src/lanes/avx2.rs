@@ -47,7 +47,7 @@ impl Avx2 {
 }
 
 impl Lanes for Avx2 {
-    const IS_WIDE: bool = false;
+    const REGISTERS: usize = 6;
 
     #[inline(always)]
     unsafe fn splat(x: f32) -> Self {
@@ -111,7 +111,10 @@ impl Lanes for Avx2 {
 
     #[inline(always)]
     fn fma(self, b: Self, c: Self) -> Self {
-        has_level!(Self(_mm256_fmadd_ps(self.0, b.0, c.0), _mm256_fmadd_ps(self.1, b.1, c.1)))
+        has_level!(Self(
+            _mm256_fmadd_ps(self.0, b.0, c.0),
+            _mm256_fmadd_ps(self.1, b.1, c.1)
+        ))
     }
 
     #[inline(always)]
@@ -129,7 +132,10 @@ impl Lanes for Avx2 {
         has_level!({
             let low = _mm256_cmp_ps::<_CMP_LT_OQ>(self.0, b.0);
             let high = _mm256_cmp_ps::<_CMP_LT_OQ>(self.1, b.1);
-            Self(_mm256_blendv_ps(no.0, yes.0, low), _mm256_blendv_ps(no.1, yes.1, high))
+            Self(
+                _mm256_blendv_ps(no.0, yes.0, low),
+                _mm256_blendv_ps(no.1, yes.1, high),
+            )
         })
     }
 
@@ -151,7 +157,10 @@ impl Lanes for Avx2 {
     fn reduce_add(self) -> f32 {
         has_level!({
             let eight = _mm256_add_ps(self.0, self.1);
-            let four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+            let four = _mm_add_ps(
+                _mm256_castps256_ps128(eight),
+                _mm256_extractf128_ps::<1>(eight),
+            );
             let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
             _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<1>(two, two)))
         })
@@ -161,7 +170,10 @@ impl Lanes for Avx2 {
     fn reduce_max(self) -> f32 {
         has_level!({
             let eight = _mm256_max_ps(self.0, self.1);
-            let four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+            let four = _mm_max_ps(
+                _mm256_castps256_ps128(eight),
+                _mm256_extractf128_ps::<1>(eight),
+            );
             let two = _mm_max_ps(four, _mm_movehl_ps(four, four));
             _mm_cvtss_f32(_mm_max_ss(two, _mm_shuffle_ps::<1>(two, two)))
         })

@@ -24,7 +24,7 @@ macro_rules! has_level {
 }
 
 impl Lanes for Avx512 {
-    const IS_WIDE: bool = true;
+    const REGISTERS: usize = 24;
 
     #[inline(always)]
     unsafe fn splat(x: f32) -> Self {
@@ -50,7 +50,10 @@ impl Lanes for Avx512 {
             let line = _mm512_loadu_si512(from.cast());
             let first = _mm512_slli_epi32(line, 16);
             let second = _mm512_and_si512(line, _mm512_set1_epi32(0xFFFF_0000u32 as i32));
-            (Self(_mm512_castsi512_ps(first)), Self(_mm512_castsi512_ps(second)))
+            (
+                Self(_mm512_castsi512_ps(first)),
+                Self(_mm512_castsi512_ps(second)),
+            )
         })
     }
 
@@ -106,7 +109,10 @@ impl Lanes for Avx512 {
     fn scale_by_low_bits(self, n: Self) -> Self {
         has_level!({
             let exponent = _mm512_slli_epi32(_mm512_castps_si512(n.0), 23);
-            Self(_mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(self.0), exponent)))
+            Self(_mm512_castsi512_ps(_mm512_add_epi32(
+                _mm512_castps_si512(self.0),
+                exponent,
+            )))
         })
     }
 
@@ -118,8 +124,14 @@ impl Lanes for Avx512 {
     #[inline(always)]
     fn reduce_add(self) -> f32 {
         has_level!({
-            let eight = _mm256_add_ps(_mm512_castps512_ps256(self.0), _mm512_extractf32x8_ps::<1>(self.0));
-            let four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+            let eight = _mm256_add_ps(
+                _mm512_castps512_ps256(self.0),
+                _mm512_extractf32x8_ps::<1>(self.0),
+            );
+            let four = _mm_add_ps(
+                _mm256_castps256_ps128(eight),
+                _mm256_extractf128_ps::<1>(eight),
+            );
             let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
             _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<1>(two, two)))
         })
@@ -128,8 +140,14 @@ impl Lanes for Avx512 {
     #[inline(always)]
     fn reduce_max(self) -> f32 {
         has_level!({
-            let eight = _mm256_max_ps(_mm512_castps512_ps256(self.0), _mm512_extractf32x8_ps::<1>(self.0));
-            let four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+            let eight = _mm256_max_ps(
+                _mm512_castps512_ps256(self.0),
+                _mm512_extractf32x8_ps::<1>(self.0),
+            );
+            let four = _mm_max_ps(
+                _mm256_castps256_ps128(eight),
+                _mm256_extractf128_ps::<1>(eight),
+            );
             let two = _mm_max_ps(four, _mm_movehl_ps(four, four));
             _mm_cvtss_f32(_mm_max_ss(two, _mm_shuffle_ps::<1>(two, two)))
         })
@@ -137,6 +155,10 @@ impl Lanes for Avx512 {
 
     #[inline(always)]
     fn keep_lanes(self, first: usize, end: usize, other: Self) -> Self {
-        Self(has_level!(_mm512_mask_blend_ps(lanes_below(end) & !lanes_below(first), other.0, self.0)))
+        Self(has_level!(_mm512_mask_blend_ps(
+            lanes_below(end) & !lanes_below(first),
+            other.0,
+            self.0
+        )))
     }
 }

@@ -154,7 +154,12 @@ unsafe fn activated<V: Lanes>(
 /// # Safety
 /// `x` is valid for 32 values per 16 or fewer outputs, `out` for `len`; the processor has the level of `V`.
 #[inline(always)]
-unsafe fn activated_interleaved<V: Lanes>(activation: Activation, x: *const f32, out: *mut f32, len: usize) {
+unsafe fn activated_interleaved<V: Lanes>(
+    activation: Activation,
+    x: *const f32,
+    out: *mut f32,
+    len: usize,
+) {
     // SAFETY: passed on from the caller.
     unsafe {
         with_activation!(activation, f => {
@@ -215,5 +220,11 @@ unsafe fn finite<V: Lanes>(x: *const f32, len: usize) -> bool {
 #[inline(always)]
 unsafe fn read<V: Lanes>(from: *const f32, part: usize) -> V {
     // SAFETY: passed on from the caller.
-    unsafe { if part == LANES { V::load(from) } else { load_partial(from, part, 0.0) } }
+    unsafe {
+        if part == LANES {
+            V::load(from)
+        } else {
+            load_partial(from, part, 0.0)
+        }
+    }
 }

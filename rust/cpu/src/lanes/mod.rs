@@ -28,8 +28,8 @@ pub(crate) const LANES: usize = 16;
 /// A vector of sixteen f32. Values are made by `unsafe` constructors alone, whose caller promises that the
 /// processor has the level; that promise is what makes the other methods safe.
 pub(crate) trait Lanes: Copy {
-    /// Whether there are registers for 24 accumulators (AVX-512); otherwise for about 6.
-    const IS_WIDE: bool;
+    /// Vectors that can be accumulated at once beside a few operands; 1: tiles do not pay.
+    const REGISTERS: usize;
 
     /// All lanes `x`.
     ///
@@ -152,7 +152,13 @@ mod tests {
             let mut partial = vec![3.0; LANES];
             super::store_partial(b, partial.as_mut_ptr(), lanes.1);
             out.extend(partial);
-            out.extend([a.first(), a.reduce_add(), b.reduce_add(), a.reduce_max(), b.reduce_max()]);
+            out.extend([
+                a.first(),
+                a.reduce_add(),
+                b.reduce_add(),
+                a.reduce_max(),
+                b.reduce_max(),
+            ]);
             out.into_iter().map(f32::to_bits).collect()
         }
     }

@@ -47,7 +47,11 @@ macro_rules! sum {
         let (mut at, mut i) = (0, 0);
         while at < $len {
             let part = ($len - at).min(LANES);
-            let $value: V = if part == LANES { V::load($x.add(at)) } else { load_partial($x.add(at), part, $fill) };
+            let $value: V = if part == LANES {
+                V::load($x.add(at))
+            } else {
+                load_partial($x.add(at), part, $fill)
+            };
             let $sum = sums[i];
             sums[i] = $term;
             at += LANES;
@@ -85,7 +89,11 @@ unsafe fn norm<V: Lanes>(row: &NormRow) {
         for at in (0..len).step_by(LANES) {
             let part = len - at;
             let value = read::<V>(x.add(at), part).sub(centre).mul(factor);
-            write(value.mul(read(row.weight.add(at), part)), row.out.add(at), part);
+            write(
+                value.mul(read(row.weight.add(at), part)),
+                row.out.add(at),
+                part,
+            );
         }
         add_bias::<V>(row);
     }
@@ -94,7 +102,13 @@ unsafe fn norm<V: Lanes>(row: &NormRow) {
 /// # Safety
 /// As `norm`.
 #[inline(always)]
-unsafe fn scaled<V: Lanes>(x: *const f32, out: *mut f32, len: usize, weight: *const f32, factor: f32) {
+unsafe fn scaled<V: Lanes>(
+    x: *const f32,
+    out: *mut f32,
+    len: usize,
+    weight: *const f32,
+    factor: f32,
+) {
     // SAFETY: passed on from the caller.
     unsafe {
         let factor = V::splat(factor);
@@ -128,7 +142,13 @@ unsafe fn add_bias<V: Lanes>(row: &NormRow) {
 #[inline(always)]
 unsafe fn read<V: Lanes>(from: *const f32, part: usize) -> V {
     // SAFETY: passed on from the caller.
-    unsafe { if part >= LANES { V::load(from) } else { load_partial(from, part, 0.0) } }
+    unsafe {
+        if part >= LANES {
+            V::load(from)
+        } else {
+            load_partial(from, part, 0.0)
+        }
+    }
 }
 
 /// # Safety
@@ -136,5 +156,11 @@ unsafe fn read<V: Lanes>(from: *const f32, part: usize) -> V {
 #[inline(always)]
 unsafe fn write<V: Lanes>(value: V, to: *mut f32, part: usize) {
     // SAFETY: passed on from the caller.
-    unsafe { if part >= LANES { value.store(to) } else { store_partial(value, to, part) } }
+    unsafe {
+        if part >= LANES {
+            value.store(to);
+        } else {
+            store_partial(value, to, part);
+        }
+    }
 }

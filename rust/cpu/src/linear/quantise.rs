@@ -132,7 +132,7 @@ pub(super) fn narrow_row(level: Level, values: &[f32], out: &mut [u16]) {
         // SAFETY: as in `quantise_row`.
         #[cfg(target_arch = "x86_64")]
         Level::Avx512 | Level::Avx512Vnni | Level::Avx512Bf16 => unsafe {
-            avx512::narrow(values, out)
+            avx512::narrow(values, out);
         },
         _ => narrow(values, out),
     }

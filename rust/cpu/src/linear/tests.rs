@@ -76,7 +76,7 @@ fn tensor(encoding: Encoding, n: usize, k: usize, seed: u64) -> Tensor {
             Encoding::F32 => block.copy_from_slice(&noise.unit().to_le_bytes()),
             Encoding::F16 => block.copy_from_slice(&f16::from_f32(noise.unit()).to_le_bytes()),
             Encoding::Bf16 => {
-                block.copy_from_slice(&half::bf16::from_f32(noise.unit()).to_le_bytes())
+                block.copy_from_slice(&half::bf16::from_f32(noise.unit()).to_le_bytes());
             }
             Encoding::Mxfp4 => block[0] = 120 + block[0] % 8,
             Encoding::Nvfp4 => block[..4]

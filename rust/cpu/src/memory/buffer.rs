@@ -3,6 +3,11 @@
 //!
 //! Invariants: rows start on a 64-byte line; a debug build fills fresh memory with NaN.
 
+#![expect(
+    clippy::cast_ptr_alignment,
+    reason = "tiles and rows start on lines of 64 bytes"
+)]
+
 use tokenmill_model::Result;
 
 use crate::arena::{Arena, LINE_BYTES, Region};
@@ -20,12 +25,19 @@ impl Buffer {
     /// Room for `rows` rows of `width` values, padded to whole lines.
     pub(crate) fn new(rows: usize, width: usize) -> Result<Self> {
         let stride = width.next_multiple_of(LANES);
-        let bytes = rows.saturating_mul(stride).saturating_mul(size_of::<f32>()).max(LINE_BYTES);
+        let bytes = rows
+            .saturating_mul(stride)
+            .saturating_mul(size_of::<f32>())
+            .max(LINE_BYTES);
         let mut region = Arena::new(bytes)?.take(bytes)?;
         if cfg!(debug_assertions) {
             region.as_mut_slice().fill(0xFF);
         }
-        Ok(Self { region, rows, stride })
+        Ok(Self {
+            region,
+            rows,
+            stride,
+        })
     }
 
     /// Elements from a row to the next.
@@ -37,7 +49,13 @@ impl Buffer {
     pub(crate) fn row(&self, row: usize) -> *mut f32 {
         assert!(row < self.rows, "row {row} of {}", self.rows);
         // SAFETY: the region holds `rows` rows of `stride`.
-        unsafe { self.region.as_ptr().cast_mut().cast::<f32>().add(row * self.stride) }
+        unsafe {
+            self.region
+                .as_ptr()
+                .cast_mut()
+                .cast::<f32>()
+                .add(row * self.stride)
+        }
     }
 
     /// Bytes held.

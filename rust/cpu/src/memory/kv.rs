@@ -11,6 +11,11 @@
 //! Invariants: block sizes are multiples of 16, so a tile never spans blocks; a write touches its own token's
 //! elements and padding only; padding is zero once written. Refuses to know which slots hold a token.
 
+#![expect(
+    clippy::cast_ptr_alignment,
+    reason = "tiles and rows start on lines of 64 bytes"
+)]
+
 use tokenmill_core::BlockId;
 use tokenmill_model::{BlockCopy, KvFormat, KvShape, Result};
 
@@ -61,14 +66,27 @@ impl KvView<'_> {
         let block = self.table[tile / self.block_tiles].0 as usize;
         let place = block * self.block_tiles + tile % self.block_tiles;
         // SAFETY: the step was checked: every block of a table lies inside the cache.
-        unsafe { (self.k.add(place * self.k_tile_bytes), self.v.add(place * self.v_tile_bytes)) }
+        unsafe {
+            (
+                self.k.add(place * self.k_tile_bytes),
+                self.v.add(place * self.v_tile_bytes),
+            )
+        }
     }
 }
 
 impl KvCache {
     /// A cache of `blocks` blocks of `block_size` slots.
-    pub(crate) fn new(shapes: &[KvShape], format: KvFormat, blocks: usize, block_size: usize) -> Result<Self> {
-        assert!(block_size.is_multiple_of(TILE) && block_size > 0, "checked by the caller");
+    pub(crate) fn new(
+        shapes: &[KvShape],
+        format: KvFormat,
+        blocks: usize,
+        block_size: usize,
+    ) -> Result<Self> {
+        assert!(
+            block_size.is_multiple_of(TILE) && block_size > 0,
+            "checked by the caller"
+        );
         let tiles = blocks.saturating_mul(block_size / TILE);
         let element = format.element_bytes();
         let mut end = 0usize;
@@ -80,7 +98,13 @@ impl KvCache {
             let k_start = end;
             let v_start = k_start.saturating_add(heads_tiles.saturating_mul(k_tile_bytes));
             end = v_start.saturating_add(heads_tiles.saturating_mul(v_tile_bytes));
-            layers.push(Layer { shape: *shape, k_start, v_start, k_tile_bytes, v_tile_bytes });
+            layers.push(Layer {
+                shape: *shape,
+                k_start,
+                v_start,
+                k_tile_bytes,
+                v_tile_bytes,
+            });
         }
         let bytes = end.max(LINE_BYTES);
         let mut region = Arena::sparse(bytes, "the KV cache")?.take(bytes)?;
@@ -88,7 +112,13 @@ impl KvCache {
             // All ones is a NaN in both formats.
             region.as_mut_slice().fill(0xFF);
         }
-        Ok(Self { region, format, block_size, tiles, layers })
+        Ok(Self {
+            region,
+            format,
+            block_size,
+            tiles,
+            layers,
+        })
     }
 
     /// Bytes of the cache.
@@ -128,7 +158,11 @@ impl KvCache {
     pub(crate) unsafe fn write_k(&self, layer: usize, head: usize, slot: usize, x: *const f32) {
         let place = self.layers[layer];
         let tile = head * self.tiles + slot / TILE;
-        let (start, lane) = (self.at(place.k_start + tile * place.k_tile_bytes).cast_mut(), slot % TILE);
+        let (start, lane) = (
+            self.at(place.k_start + tile * place.k_tile_bytes)
+                .cast_mut(),
+            slot % TILE,
+        );
         let head_dim = place.shape.head_dim;
         // SAFETY: the tile holds `k_rows` lines of 16 tokens (pairs for bf16), and the caller owns the lane.
         unsafe {
@@ -142,8 +176,13 @@ impl KvCache {
                 KvFormat::Bf16 => {
                     let tile = start.cast::<[u16; 2]>().add(lane);
                     for pair in 0..head_dim.div_ceil(2) {
-                        let second = if 2 * pair + 1 < head_dim { *x.add(2 * pair + 1) } else { 0.0 };
-                        tile.add(pair * TILE).write([narrow(*x.add(2 * pair)), narrow(second)]);
+                        let second = if 2 * pair + 1 < head_dim {
+                            *x.add(2 * pair + 1)
+                        } else {
+                            0.0
+                        };
+                        tile.add(pair * TILE)
+                            .write([narrow(*x.add(2 * pair)), narrow(second)]);
                     }
                 }
             }
@@ -157,7 +196,9 @@ impl KvCache {
     pub(crate) unsafe fn write_v(&self, layer: usize, head: usize, slot: usize, x: *const f32) {
         let place = self.layers[layer];
         let tile = head * self.tiles + slot / TILE;
-        let start = self.at(place.v_start + tile * place.v_tile_bytes).cast_mut();
+        let start = self
+            .at(place.v_start + tile * place.v_tile_bytes)
+            .cast_mut();
         let (head_dim, width) = (place.shape.head_dim, v_width(place.shape.head_dim));
         // SAFETY: the caller vouches for `x`; the tile holds 16 rows of `width`, and the caller owns this one.
         unsafe {
@@ -204,10 +245,14 @@ impl KvCache {
     fn copy_slot(&self, layer: &Layer, head: usize, from: usize, to: usize) {
         let element = self.format.element_bytes();
         let tile = |slot: usize| head * self.tiles + slot / TILE;
-        let k = |slot: usize| self.at(layer.k_start + tile(slot) * layer.k_tile_bytes).cast_mut();
+        let k = |slot: usize| {
+            self.at(layer.k_start + tile(slot) * layer.k_tile_bytes)
+                .cast_mut()
+        };
         let v_row = v_width(layer.shape.head_dim) * element;
         let v = |slot: usize| {
-            self.at(layer.v_start + tile(slot) * layer.v_tile_bytes + slot % TILE * v_row).cast_mut()
+            self.at(layer.v_start + tile(slot) * layer.v_tile_bytes + slot % TILE * v_row)
+                .cast_mut()
         };
         // A lane of a K line is 4 bytes wide in both formats: one f32, or a pair of bf16.
         let k_lines = layer.k_tile_bytes / LINE_BYTES;
@@ -217,7 +262,9 @@ impl KvCache {
             let source = k(from).cast::<u32>().add(from % TILE);
             let target = k(to).cast::<u32>().add(to % TILE);
             for line in 0..k_lines {
-                target.add(line * TILE).write(source.add(line * TILE).read());
+                target
+                    .add(line * TILE)
+                    .write(source.add(line * TILE).read());
             }
             std::ptr::copy(v(from), v(to), v_row);
         }
@@ -265,8 +312,19 @@ mod tests {
             let x = f32::from_bits(bits);
             assert_eq!(narrow(x), bf16::from_f32(x).to_bits(), "{x}");
         }
-        let special = [0.0, -0.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN, f32::MAX, f32::MIN_POSITIVE];
-        for x in special.into_iter().chain([1.00390625, 1.01171875]) {
+        let special = [
+            0.0,
+            -0.0,
+            f32::INFINITY,
+            f32::NEG_INFINITY,
+            f32::NAN,
+            f32::MAX,
+            f32::MIN_POSITIVE,
+        ];
+        for x in special
+            .into_iter()
+            .chain([1.0 + 1.0 / 256.0, 1.0 + 3.0 / 256.0])
+        {
             assert_eq!(narrow(x), bf16::from_f32(x).to_bits(), "{x}");
         }
     }

@@ -205,7 +205,7 @@ fn write_header(grouped: Grouped, place: GroupPlace, header: (f32, f32), lane: &
         (Zero::Integer, ScaleKind::F16) => lane.put(place.seconds, (second as i16).to_le_bytes()),
         (Zero::Integer, ScaleKind::F32) => lane.put(place.seconds, (second as i32).to_le_bytes()),
         (Zero::Minima, ScaleKind::F16) => {
-            lane.put(place.seconds, f16::from_f32(second).to_le_bytes())
+            lane.put(place.seconds, f16::from_f32(second).to_le_bytes());
         }
         (Zero::Minima, ScaleKind::F32) => lane.put(place.seconds, second.to_le_bytes()),
     }

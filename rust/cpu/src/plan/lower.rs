@@ -5,19 +5,25 @@
 
 use std::collections::HashMap;
 
-use tokenmill_model::{Affine, Attention, Embed, Linear, Logits, Mlp, Norm, Op, Program, Qkv, Reg, Result, WeightId};
+use tokenmill_model::{
+    Affine, Attention, Embed, Linear, Logits, Mlp, Norm, Op, Program, Qkv, Reg, Result, WeightId,
+};
 
 use super::matrices::{ActKey, Arithmetic, MatrixTable, WeightSource};
 use super::{
-    ActId, Attend, AttendClass, Finish, Gate, Head, HeadRun, Heads, MatrixId, Part, Phase, Plan, Product, Project,
-    RowOp,
+    ActId, Attend, AttendClass, Finish, Gate, Head, HeadRun, Heads, MatrixId, Part, Phase, Plan,
+    Product, Project, RowOp,
 };
 use crate::attend::Rule;
 use crate::exec::{internal, unsupported};
 use crate::pack::ROWS;
 
 /// Plans a program over its weights.
-pub(crate) fn plan(program: &Program, source: &dyn WeightSource, arithmetic: Arithmetic) -> Result<Plan> {
+pub(crate) fn plan(
+    program: &Program,
+    source: &dyn WeightSource,
+    arithmetic: Arithmetic,
+) -> Result<Plan> {
     let mut lowering = Lowering {
         program,
         matrices: MatrixTable::new(program, source, arithmetic),
@@ -99,13 +105,19 @@ impl Lowering<'_> {
     }
 
     fn qkv(&mut self, qkv: &Qkv) -> Result<()> {
-        let shape = self.program.shape.kv.get(qkv.layer).ok_or_else(|| internal("a layer without a cache"))?;
-        let is_whole = |norm: &Option<tokenmill_model::HeadNorm>| norm.is_some_and(|norm| norm.is_whole);
+        let shape = self
+            .program
+            .shape
+            .kv
+            .get(qkv.layer)
+            .ok_or_else(|| internal("a layer without a cache"))?;
+        let is_whole =
+            |norm: &Option<tokenmill_model::HeadNorm>| norm.is_some_and(|norm| norm.is_whole);
         let heads = Heads {
             layer: qkv.layer,
-            head_dim: shape.head_dim,
-            heads: qkv.heads,
-            kv_heads: shape.heads,
+            dim: shape.head_dim,
+            q_count: qkv.heads,
+            kv_count: shape.heads,
             biases: [qkv.q.bias, qkv.k.bias, qkv.v.bias],
             clip: qkv.clip,
             norms: [qkv.q_norm, qkv.k_norm],
@@ -124,19 +136,32 @@ impl Lowering<'_> {
     fn project(&mut self, qkv: &Qkv, heads: Heads) -> Result<()> {
         let weights = [qkv.q.weight, qkv.k.weight, qkv.v.weight];
         let is_stacked = self.matrices.can_stack(&weights)?;
-        let counts = [heads.heads, heads.kv_heads, heads.kv_heads];
+        let counts = [heads.q_count, heads.kv_count, heads.kv_count];
         let parts = [Part::Query, Part::Key, Part::Value];
         let mut runs = Vec::with_capacity(3);
         let mut next_block = 0;
         for ((weight, part), heads_of_part) in weights.into_iter().zip(parts).zip(counts) {
-            let stacked = if is_stacked { &weights[..] } else { &[weight][..] };
+            let stacked = if is_stacked {
+                &weights[..]
+            } else {
+                &[weight][..]
+            };
             let matrix = self.matrices.matrix(stacked, false)?;
             let act = self.ready(qkv.input, matrix);
             let first_block = if is_stacked { next_block } else { 0 };
-            next_block += heads_of_part * heads.head_dim / ROWS;
-            runs.push(HeadRun { matrix, act, part, first_block, heads: heads_of_part });
+            next_block += heads_of_part * heads.dim / ROWS;
+            runs.push(HeadRun {
+                matrix,
+                act,
+                part,
+                first_block,
+                heads: heads_of_part,
+            });
         }
-        self.push(Phase::Project(Project { heads, runs: [runs[0], runs[1], runs[2]] }));
+        self.push(Phase::Project(Project {
+            heads,
+            runs: [runs[0], runs[1], runs[2]],
+        }));
         Ok(())
     }
 
@@ -154,7 +179,12 @@ impl Lowering<'_> {
     }
 
     fn attention(&mut self, attention: &Attention) -> Result<()> {
-        let shape = self.program.shape.kv.get(attention.layer).ok_or_else(|| internal("a layer without a cache"))?;
+        let shape = self
+            .program
+            .shape
+            .kv
+            .get(attention.layer)
+            .ok_or_else(|| internal("a layer without a cache"))?;
         if shape.heads == 0 || !attention.heads.is_multiple_of(shape.heads) {
             return Err(internal("query heads are no multiple of KV heads"));
         }
@@ -165,7 +195,10 @@ impl Lowering<'_> {
             soft_cap: attention.soft_cap,
             window: attention.window,
         };
-        let class = AttendClass { rule, kv_heads: shape.heads };
+        let class = AttendClass {
+            rule,
+            kv_heads: shape.heads,
+        };
         let known = self.classes.iter().position(|other| *other == class);
         let class = known.unwrap_or_else(|| {
             self.classes.push(class);
@@ -173,7 +206,12 @@ impl Lowering<'_> {
         });
         let out = index(attention.out);
         let input = index(attention.input);
-        self.push(Phase::Attend(Attend { layer: attention.layer, class, input, out }));
+        self.push(Phase::Attend(Attend {
+            layer: attention.layer,
+            class,
+            input,
+            out,
+        }));
         self.wrote(out);
         Ok(())
     }
@@ -189,7 +227,12 @@ impl Lowering<'_> {
     fn mlp(&mut self, mlp: &Mlp) -> Result<()> {
         let inner = self.matrices.outputs(mlp.up.weight);
         let inner_reg = self.scratch_reg("inner", inner);
-        let parts: Vec<WeightId> = mlp.gate.iter().chain([&mlp.up]).map(|affine| affine.weight).collect();
+        let parts: Vec<WeightId> = mlp
+            .gate
+            .iter()
+            .chain([&mlp.up])
+            .map(|affine| affine.weight)
+            .collect();
         if self.matrices.can_stack(&parts)? {
             let matrix = self.matrices.matrix(&parts, mlp.gate.is_some())?;
             let act = self.ready(mlp.input, matrix);
@@ -197,7 +240,7 @@ impl Lowering<'_> {
                 matrix,
                 is_gated: mlp.gate.is_some(),
                 act,
-                gate_bias: mlp.gate.and_then(|gate| gate.bias),
+                bias: mlp.gate.and_then(|gate| gate.bias),
                 up_bias: mlp.up.bias,
                 activation: mlp.activation,
                 out: inner_reg,
@@ -218,25 +261,39 @@ impl Lowering<'_> {
     fn gate_in_two(&mut self, mlp: &Mlp, inner_reg: usize, inner: usize) -> Result<()> {
         let gate_reg = self.scratch_reg("gate", inner);
         let up_reg = self.scratch_reg("up", inner);
-        let gate = mlp.gate.ok_or_else(|| internal("one matrix does not stack with itself"))?;
+        let gate = mlp
+            .gate
+            .ok_or_else(|| internal("one matrix does not stack with itself"))?;
         let gate = self.product(gate, mlp.input, gate_reg)?;
         let up = self.product(mlp.up, mlp.input, up_reg)?;
         self.push(Phase::Products(vec![gate, up]));
         self.wrote(gate_reg);
         self.wrote(up_reg);
         let activation = mlp.activation;
-        self.rows.push(RowOp::Activate { gate: gate_reg, up: up_reg, activation, out: inner_reg });
+        self.rows.push(RowOp::Activate {
+            gate: gate_reg,
+            up: up_reg,
+            activation,
+            out: inner_reg,
+        });
         self.wrote(inner_reg);
         Ok(())
     }
 
     fn logits(&mut self, logits: &Logits) -> Result<()> {
-        if self.phases.iter().any(|phase| matches!(phase, Phase::Head(_))) {
+        if self
+            .phases
+            .iter()
+            .any(|phase| matches!(phase, Phase::Head(_)))
+        {
             return Err(unsupported("a second output head"));
         }
         let matrix = self.matrices.matrix(&[logits.head.weight], false)?;
         let act = self.act(logits.input, matrix, true);
-        self.rows.push(RowOp::PrepareHead { from: index(logits.input), act });
+        self.rows.push(RowOp::PrepareHead {
+            from: index(logits.input),
+            act,
+        });
         self.push(Phase::Head(Head {
             matrix,
             act,
@@ -250,14 +307,22 @@ impl Lowering<'_> {
     fn product(&mut self, affine: Affine, input: Reg, reg: usize) -> Result<Product> {
         let matrix = self.matrices.matrix(&[affine.weight], false)?;
         let act = self.ready(input, matrix);
-        Ok(Product { matrix, act, reg, bias: affine.bias })
+        Ok(Product {
+            matrix,
+            act,
+            reg,
+            bias: affine.bias,
+        })
     }
 
     /// The activations of a register for a matrix, made ready if they are not.
     fn ready(&mut self, input: Reg, matrix: MatrixId) -> ActId {
         let act = self.act(input, matrix, false);
         if !std::mem::replace(&mut self.is_ready[act.0], true) {
-            self.rows.push(RowOp::Prepare { from: index(input), act });
+            self.rows.push(RowOp::Prepare {
+                from: index(input),
+                act,
+            });
         }
         act
     }
@@ -272,10 +337,13 @@ impl Lowering<'_> {
     }
 
     fn scratch_reg(&mut self, purpose: &'static str, width: usize) -> usize {
-        *self.scratch_regs.entry((purpose, width)).or_insert_with(|| {
-            self.regs.push(width);
-            self.regs.len() - 1
-        })
+        *self
+            .scratch_regs
+            .entry((purpose, width))
+            .or_insert_with(|| {
+                self.regs.push(width);
+                self.regs.len() - 1
+            })
     }
 
     fn wrote(&mut self, reg: usize) {
@@ -293,7 +361,8 @@ impl Lowering<'_> {
 
     fn flush(&mut self) {
         if !self.rows.is_empty() {
-            self.phases.push(Phase::Rows(std::mem::take(&mut self.rows)));
+            self.phases
+                .push(Phase::Rows(std::mem::take(&mut self.rows)));
         }
     }
 }

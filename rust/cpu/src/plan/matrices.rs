@@ -41,7 +41,7 @@ pub(crate) struct Arithmetic {
 
 impl Arithmetic {
     /// The arithmetic of a matrix of these encodings.
-    fn form(&self, encodings: &[Encoding]) -> WeightForm {
+    fn form(self, encodings: &[Encoding]) -> WeightForm {
         let is_half = |encoding: &Encoding| matches!(encoding, Encoding::Bf16 | Encoding::F16);
         let is_bf16 = match self.dtype {
             ComputeDtype::Float32 => false,
@@ -49,7 +49,11 @@ impl Arithmetic {
             ComputeDtype::Auto => self.level >= Level::Avx512Bf16 && encodings.iter().all(is_half),
         };
         WeightForm {
-            floats: if is_bf16 { FloatMath::Bf16 } else { FloatMath::F32 },
+            floats: if is_bf16 {
+                FloatMath::Bf16
+            } else {
+                FloatMath::F32
+            },
             integers: match self.activations {
                 Activations::Auto | Activations::Int8 => IntMath::Int8,
                 Activations::Exact => IntMath::Exact,
@@ -82,8 +86,18 @@ pub(crate) struct MatrixTable<'a> {
 
 impl<'a> MatrixTable<'a> {
     /// No matrix yet.
-    pub(crate) fn new(program: &'a Program, source: &'a dyn WeightSource, arithmetic: Arithmetic) -> Self {
-        Self { program, source, arithmetic, specs: Vec::new(), known: HashMap::new() }
+    pub(crate) fn new(
+        program: &'a Program,
+        source: &'a dyn WeightSource,
+        arithmetic: Arithmetic,
+    ) -> Self {
+        Self {
+            program,
+            source,
+            arithmetic,
+            specs: Vec::new(),
+            known: HashMap::new(),
+        }
     }
 
     /// The matrix of these weights, one after another or interleaved by blocks of 16.
@@ -93,10 +107,17 @@ impl<'a> MatrixTable<'a> {
             return Ok(*id);
         }
         let form = self.arithmetic.form(&self.encodings(parts)?);
-        let shapes = parts.iter().map(|id| self.part_shape(*id)).collect::<Result<Vec<_>>>()?;
+        let shapes = parts
+            .iter()
+            .map(|id| self.part_shape(*id))
+            .collect::<Result<Vec<_>>>()?;
         let pack = PackPlan::new(&shapes, is_interleaved, form)?;
         let id = MatrixId(self.specs.len());
-        self.specs.push(MatrixSpec { parts: parts.to_vec(), pack, form });
+        self.specs.push(MatrixSpec {
+            parts: parts.to_vec(),
+            pack,
+            form,
+        });
         self.known.insert(key, id);
         Ok(id)
     }
@@ -104,20 +125,30 @@ impl<'a> MatrixTable<'a> {
     /// Whether one matrix can hold all of these weights.
     pub(crate) fn can_stack(&self, parts: &[WeightId]) -> Result<bool> {
         let encodings = self.encodings(parts)?;
-        Ok(PackPlan::can_stack(&encodings, self.arithmetic.form(&encodings)))
+        Ok(PackPlan::can_stack(
+            &encodings,
+            self.arithmetic.form(&encodings),
+        ))
     }
 
     /// What the activations of a matrix depend on.
     pub(crate) fn act_key(&self, id: MatrixId) -> ActKey {
         let spec = &self.specs[id.0];
         let shape = spec.pack.writer().shape;
-        let form = [spec.form.floats == FloatMath::Bf16, spec.form.integers == IntMath::Int8];
+        let form = [
+            spec.form.floats == FloatMath::Bf16,
+            spec.form.integers == IntMath::Int8,
+        ];
         (shape.layout, form, shape.k)
     }
 
     /// Outputs of a weight.
     pub(crate) fn outputs(&self, id: WeightId) -> usize {
-        self.program.weights[id.0 as usize].shape.first().copied().unwrap_or(0)
+        self.program.weights[id.0 as usize]
+            .shape
+            .first()
+            .copied()
+            .unwrap_or(0)
     }
 
     /// The matrices, by id.
@@ -132,10 +163,17 @@ impl<'a> MatrixTable<'a> {
     fn part_shape(&self, id: WeightId) -> Result<PartShape> {
         let spec = &self.program.weights[id.0 as usize];
         match spec.shape[..] {
-            [n, k] => Ok(PartShape { encoding: self.source.encoding(id)?, n, k }),
+            [n, k] => Ok(PartShape {
+                encoding: self.source.encoding(id)?,
+                n,
+                k,
+            }),
             _ => Err(Error::Internal {
                 backend: "cpu",
-                what: format!("{} is used as a matrix and has shape {:?}", spec.name, spec.shape),
+                what: format!(
+                    "{} is used as a matrix and has shape {:?}",
+                    spec.name, spec.shape
+                ),
             }),
         }
     }

@@ -78,7 +78,12 @@ pub(crate) enum RowOp {
     /// `to += scale * from`.
     Add(Add),
     /// `out = activation(gate) * up`, by register.
-    Activate { gate: usize, up: usize, activation: Activation, out: usize },
+    Activate {
+        gate: usize,
+        up: usize,
+        activation: Activation,
+        out: usize,
+    },
     /// Makes activations ready for products.
     Prepare { from: usize, act: ActId },
     /// The same for the rows that want logits alone, packed together.
@@ -115,11 +120,11 @@ pub(crate) struct Heads {
     /// Index into the cache's layers.
     pub(crate) layer: usize,
     /// Elements per head.
-    pub(crate) head_dim: usize,
+    pub(crate) dim: usize,
     /// Query heads.
-    pub(crate) heads: usize,
+    pub(crate) q_count: usize,
     /// KV heads.
-    pub(crate) kv_heads: usize,
+    pub(crate) kv_count: usize,
     /// Biases of q, k, v.
     pub(crate) biases: [Option<WeightId>; 3],
     /// Clamp.
@@ -188,7 +193,7 @@ pub(crate) struct Gate {
     /// The input.
     pub(crate) act: ActId,
     /// Of the gate.
-    pub(crate) gate_bias: Option<WeightId>,
+    pub(crate) bias: Option<WeightId>,
     /// Of up.
     pub(crate) up_bias: Option<WeightId>,
     /// The non-linearity.

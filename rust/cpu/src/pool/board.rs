@@ -63,14 +63,20 @@ impl Board {
 
     /// Marks the region as failed and ends all waits.
     pub(super) fn poison(&self, text: String) {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(text);
+        self.failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert(text);
         self.is_poisoned.store(true, Ordering::Release);
         self.done.add(POISON);
     }
 
     /// The first panic of the region. After it, when no worker is inside.
     pub(super) fn take_failure(&self) -> Option<String> {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
     }
 }
 
@@ -94,7 +100,16 @@ pub(crate) struct Worker<'a> {
 
 impl<'a> Worker<'a> {
     pub(super) fn new(board: &'a Board, index: usize) -> Self {
-        Self { index, board, phase: 0, before: 0, units: 0, has_tail: false, victim: 0, taken: 0 }
+        Self {
+            index,
+            board,
+            phase: 0,
+            before: 0,
+            units: 0,
+            has_tail: false,
+            victim: 0,
+            taken: 0,
+        }
     }
 
     /// Waits for the end of the phase before, and starts the next one of `units` units. `has_tail`: whoever does
@@ -104,7 +119,9 @@ impl<'a> Worker<'a> {
         (self.units, self.has_tail) = (units as u32, has_tail);
         (self.victim, self.taken) = (0, 0);
         let before = self.before;
-        self.board.done.wait(self.board.patience, |done| done >= before);
+        self.board
+            .done
+            .wait(self.board.patience, |done| done >= before);
         if self.board.is_poisoned.load(Ordering::Relaxed) {
             return Err(Poisoned);
         }

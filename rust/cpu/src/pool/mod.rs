@@ -73,11 +73,18 @@ impl Pool {
             is_closing: AtomicBool::new(false),
             idle: between_regions(threads, cores),
         });
-        let mut pool = Self { shared, workers: Vec::with_capacity(threads - 1) };
+        let mut pool = Self {
+            shared,
+            workers: Vec::with_capacity(threads - 1),
+        };
         for index in 1..threads {
             let shared = Arc::clone(&pool.shared);
             let name = format!("tokenmill-cpu-{index}");
-            pool.workers.push(std::thread::Builder::new().name(name).spawn(move || work(&shared, index))?);
+            pool.workers.push(
+                std::thread::Builder::new()
+                    .name(name)
+                    .spawn(move || work(&shared, index))?,
+            );
         }
         Ok(pool)
     }
@@ -89,6 +96,10 @@ impl Pool {
     {
         let shared = &*self.shared;
         let job: *const (dyn Fn(Worker<'_>) -> Result<(), Poisoned> + Sync + '_) = &raw const job;
+        #[expect(
+            clippy::transmute_ptr_to_ptr,
+            reason = "a cast may not extend a trait object's lifetime"
+        )]
         // SAFETY: only the lifetime changes; this function does not return before the gate is shut and all who
         // entered have left the closure.
         let job: *const Job = unsafe { std::mem::transmute(job) };
@@ -106,7 +117,9 @@ impl Pool {
         let entered = shared.gate.fetch_and(!OPEN, Ordering::AcqRel) & !OPEN;
         shared.left.wait(board.patience(), |left| left == entered);
         // The lock inside is taken once a step, after it.
-        board.take_failure().map_or(Ok(()), |text| Err(RegionFailed(text)))
+        board
+            .take_failure()
+            .map_or(Ok(()), |text| Err(RegionFailed(text)))
     }
 }
 
@@ -124,12 +137,32 @@ impl Drop for Pool {
 /// With a core for each worker: spin about 50 us, then yield for about a millisecond. With fewer, the missing
 /// worker may be waiting for our core: yield almost at once.
 fn between_phases(threads: usize, cores: usize) -> Patience {
-    if threads <= cores { Patience { spins: 4_000, yields: 1_000 } } else { Patience { spins: 50, yields: 200 } }
+    if threads <= cores {
+        Patience {
+            spins: 4_000,
+            yields: 1_000,
+        }
+    } else {
+        Patience {
+            spins: 50,
+            yields: 200,
+        }
+    }
 }
 
 /// Steps follow each other within about 100 us while the engine is busy.
 fn between_regions(threads: usize, cores: usize) -> Patience {
-    if threads <= cores { Patience { spins: 8_000, yields: 20 } } else { Patience { spins: 50, yields: 20 } }
+    if threads <= cores {
+        Patience {
+            spins: 8_000,
+            yields: 20,
+        }
+    } else {
+        Patience {
+            spins: 50,
+            yields: 20,
+        }
+    }
 }
 
 fn work(shared: &Shared, index: usize) {
@@ -153,20 +186,26 @@ fn work(shared: &Shared, index: usize) {
 /// Enters if the gate is open.
 fn enter(gate: &AtomicU32) -> bool {
     let entered = |state: u32| (state & OPEN != 0).then_some(state + 1);
-    gate.fetch_update(Ordering::AcqRel, Ordering::Acquire, entered).is_ok()
+    gate.fetch_update(Ordering::AcqRel, Ordering::Acquire, entered)
+        .is_ok()
 }
 
 fn run_job(board: &Board, job: *const Job, index: usize) {
     // SAFETY: the closure lives until all who entered have left.
-    let outcome = catch_unwind(AssertUnwindSafe(|| unsafe { (*job)(Worker::new(board, index)) }));
+    let outcome = catch_unwind(AssertUnwindSafe(|| unsafe {
+        (*job)(Worker::new(board, index))
+    }));
     if let Err(payload) = outcome {
         board.poison(panic_text(payload.as_ref()));
     }
 }
 
 fn panic_text(payload: &(dyn Any + Send)) -> String {
-    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without text".to_owned())
+    let text = payload
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned());
+    text.or_else(|| payload.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic without text".to_owned())
 }
 
 #[cfg(test)]
@@ -174,10 +213,14 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::{Duration, Instant};
 
-    use super::{Pool, Poisoned, RegionFailed, Worker};
+    use super::{Poisoned, Pool, RegionFailed, Worker};
 
     /// Runs a phase of `units` units.
-    fn phase(worker: &mut Worker<'_>, units: usize, mut unit: impl FnMut(usize)) -> Result<(), Poisoned> {
+    fn phase(
+        worker: &mut Worker<'_>,
+        units: usize,
+        mut unit: impl FnMut(usize),
+    ) -> Result<(), Poisoned> {
         worker.begin(units, false)?;
         while let Some(index) = worker.claim() {
             unit(index);
@@ -186,20 +229,32 @@ mod tests {
         Ok(())
     }
 
+    fn add_one(count: &AtomicUsize) {
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+
     #[test]
     fn every_unit_is_done_once_and_after_the_phase_before() {
         for threads in [1, 2, 3, 8] {
             let mut pool = Pool::new(threads, 100).unwrap();
             for region in 0..20 {
-                let sizes: Vec<usize> = (0..100).map(|i| [0, 1, 2, 5, 16, 33][(i + region) % 6]).collect();
+                let sizes: Vec<usize> = (0..100)
+                    .map(|i| [0, 1, 2, 5, 16, 33][(i + region) % 6])
+                    .collect();
                 let done: Vec<AtomicUsize> = sizes.iter().map(|_| AtomicUsize::new(0)).collect();
-                let seen: Vec<Vec<AtomicUsize>> =
-                    sizes.iter().map(|size| (0..*size).map(|_| AtomicUsize::new(0)).collect()).collect();
+                let seen: Vec<Vec<AtomicUsize>> = sizes
+                    .iter()
+                    .map(|size| (0..*size).map(|_| AtomicUsize::new(0)).collect())
+                    .collect();
                 let outcome = pool.run(|mut worker| {
                     for i in 0..sizes.len() {
                         phase(&mut worker, sizes[i], |unit| {
                             if i > 0 {
-                                assert_eq!(done[i - 1].load(Ordering::Relaxed), sizes[i - 1], "phase {i}");
+                                assert_eq!(
+                                    done[i - 1].load(Ordering::Relaxed),
+                                    sizes[i - 1],
+                                    "phase {i}"
+                                );
                             }
                             if (unit + i) % 13 == 0 {
                                 std::thread::yield_now();
@@ -211,7 +266,11 @@ mod tests {
                     Ok(())
                 });
                 assert_eq!(outcome, Ok(()));
-                assert!(seen.iter().flatten().all(|count| count.load(Ordering::Relaxed) == 1));
+                assert!(
+                    seen.iter()
+                        .flatten()
+                        .all(|count| count.load(Ordering::Relaxed) == 1)
+                );
             }
         }
     }
@@ -275,8 +334,12 @@ mod tests {
             std::thread::sleep(Duration::from_millis(30));
             let done = AtomicUsize::new(0);
             let outcome = pool.run(|mut worker| {
-                phase(&mut worker, 1, |_| std::thread::sleep(Duration::from_millis(60)))?;
-                phase(&mut worker, 2, |_| drop(done.fetch_add(1, Ordering::Relaxed)))
+                phase(&mut worker, 1, |_| {
+                    std::thread::sleep(Duration::from_millis(60));
+                })?;
+                phase(&mut worker, 2, |_| {
+                    add_one(&done);
+                })
             });
             assert_eq!((outcome, done.into_inner()), (Ok(()), 2));
         }
@@ -289,15 +352,24 @@ mod tests {
             for round in 0..30 {
                 let outcome = pool.run(|mut worker| {
                     for i in 0..10 {
-                        phase(&mut worker, 9, |unit| assert!(i != round % 10 || unit != round % 9, "unit {unit} broke"))?;
+                        phase(&mut worker, 9, |unit| {
+                            assert!(i != round % 10 || unit != round % 9, "unit {unit} broke");
+                        })?;
                     }
                     Ok(())
                 });
-                assert_eq!(outcome, Err(RegionFailed(format!("unit {} broke", round % 9))));
+                assert_eq!(
+                    outcome,
+                    Err(RegionFailed(format!("unit {} broke", round % 9)))
+                );
                 let done = AtomicUsize::new(0);
                 let outcome = pool.run(|mut worker| {
-                    phase(&mut worker, 5, |_| drop(done.fetch_add(1, Ordering::Relaxed)))?;
-                    phase(&mut worker, 3, |_| drop(done.fetch_add(1, Ordering::Relaxed)))
+                    phase(&mut worker, 5, |_| {
+                        add_one(&done);
+                    })?;
+                    phase(&mut worker, 3, |_| {
+                        add_one(&done);
+                    })
                 });
                 assert_eq!((outcome, done.into_inner()), (Ok(()), 8));
             }

@@ -4,15 +4,16 @@
 //! its pattern gives up. A control token never comes out of the merges: it is not in their vocabulary.
 
 mod cutter;
+mod named;
 mod normalizer;
 mod splitter;
+mod stretch;
 
 pub(crate) use cutter::{AddedToken, Cutter};
+pub(crate) use named::{GPT2_PATTERN, KNOWN_NAMES, NamedSplitter};
 pub(crate) use normalizer::{NormalStep, Normalizer};
-pub(crate) use splitter::{
-    Behavior, Deadline, GPT2_PATTERN, KNOWN_NAMES, NamedSplitter, PrependScheme, Splitter, Step,
-    compile,
-};
+pub(crate) use splitter::{Deadline, PrependScheme, Splitter, Step, compile};
+pub(crate) use stretch::Behavior;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

@@ -1,5 +1,5 @@
 //! Words: the stretches that merges never cross. Steps in order, each splitting what the one before
-//! left; the last ones may rewrite a stretch into the byte alphabet. Known GGUF names map to steps here.
+//! left; the last ones may rewrite a stretch into the byte alphabet.
 //! A pattern that runs into its step limit is an error, never a shorter split.
 
 use std::convert::Infallible;
@@ -7,42 +7,15 @@ use std::time::{Duration, Instant};
 
 use fancy_regex::Regex;
 
+use super::stretch::{Behavior, Stretch, stretches};
 use crate::alphabet;
 use crate::error::{Error, Result};
-
-/// GPT-2's pattern.
-pub(crate) const GPT2_PATTERN: &str =
-    r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
-
-/// Llama 3's: up to three digits together.
-const LLAMA3_PATTERN: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-
-/// Qwen 2's: as Llama 3's with each digit alone.
-const QWEN2_PATTERN: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-
-/// Mistral's Tekken: words split where lower case meets upper case.
-const TEKKEN_PATTERN: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
 /// Longest time that a text may take to be split; the longest text takes a tenth of it with a sane pattern.
 const SPLIT_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// Matches between two looks at the clock.
 const MATCHES_PER_LOOK: usize = 16;
-
-/// What becomes of a delimiter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Behavior {
-    /// Dropped.
-    Removed,
-    /// A word of its own.
-    Isolated,
-    /// Joined to the stretch before it.
-    MergedWithPrevious,
-    /// Joined to the stretch after it.
-    MergedWithNext,
-    /// Neighbouring delimiters make one word.
-    Contiguous,
-}
 
 /// Where a Metaspace step adds its mark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,49 +72,6 @@ pub(crate) fn compile(pattern: &str) -> std::result::Result<Regex, String> {
     Regex::new(pattern).map_err(|error| error.to_string())
 }
 
-/// What a GGUF splitter name means.
-pub(crate) struct NamedSplitter {
-    /// The steps.
-    pub(crate) splitter: Splitter,
-    /// Whether a word that is a token is taken whole, whatever the merges say.
-    pub(crate) takes_whole_words: bool,
-    /// Whether the beginning token is added where the file does not say.
-    pub(crate) adds_bos: bool,
-}
-
-/// The names known, for messages.
-pub(crate) const KNOWN_NAMES: &str = "smollm, gpt-2, llama-bpe, qwen2 or tekken";
-
-impl NamedSplitter {
-    /// The splitter called `name` in `tokenizer.ggml.pre`. llama.cpp's aliases are known by their own names.
-    pub(crate) fn named(name: &str) -> Option<Self> {
-        let (pattern, individual_digits, takes_whole_words, adds_bos) = match name {
-            "smollm" => (GPT2_PATTERN, true, false, false),
-            "gpt-2" | "gpt2" => (GPT2_PATTERN, false, false, false),
-            "llama-bpe" | "llama3" | "llama-v3" => (LLAMA3_PATTERN, false, true, true),
-            "qwen2" | "deepseek-r1-qwen" => (QWEN2_PATTERN, false, false, false),
-            "tekken" => (TEKKEN_PATTERN, false, true, false),
-            _ => return None,
-        };
-        let mut steps = Vec::new();
-        if individual_digits {
-            steps.push(Step::Digits { individual: true });
-        }
-        let regex = compile(pattern).expect("our own patterns compile");
-        steps.push(Step::Pattern {
-            regex,
-            behavior: Behavior::Isolated,
-            invert: false,
-        });
-        steps.push(Step::ByteAlphabet);
-        Some(Self {
-            splitter: Splitter { steps },
-            takes_whole_words,
-            adds_bos,
-        })
-    }
-}
-
 /// Takes the words, in order.
 type Emit<'e> = dyn FnMut(&str) -> Result<()> + 'e;
 
@@ -185,6 +115,17 @@ struct Work<'t> {
     deadline: Deadline,
 }
 
+impl Work<'_> {
+    /// The same stretch, rewritten.
+    fn with(self, text: &str) -> Work<'_> {
+        Work {
+            text,
+            is_first: self.is_first,
+            deadline: self.deadline,
+        }
+    }
+}
+
 fn run(steps: &[Step], work: Work<'_>, emit: &mut Emit<'_>) -> Result<()> {
     let text = work.text;
     if text.is_empty() {
@@ -204,61 +145,48 @@ fn run(steps: &[Step], work: Work<'_>, emit: &mut Emit<'_>) -> Result<()> {
             behavior.join(matches(regex, work)?, *invert),
             emit,
         ),
-        Step::Digits { individual } => {
-            let digits = text.char_indices().filter(|(_, c)| c.is_numeric());
-            let Ok(stretches) = stretches(
-                text,
-                digits.map(|(at, c)| Ok::<_, Infallible>((at, at + c.len_utf8()))),
-            );
-            let behavior = if *individual {
-                Behavior::Isolated
-            } else {
-                Behavior::Contiguous
-            };
-            run_each(rest, work, behavior.join(stretches, false), emit)
-        }
+        Step::Digits { individual } => run_each(rest, work, digits(text, *individual), emit),
         Step::PrefixSpace if text.starts_with(' ') => run(rest, work, emit),
-        Step::PrefixSpace => run(
-            rest,
-            Work {
-                text: &format!(" {text}"),
-                ..work
-            },
-            emit,
-        ),
-        Step::ByteAlphabet => run(
-            rest,
-            Work {
-                text: &alphabet::spell(text.as_bytes()),
-                ..work
-            },
-            emit,
-        ),
+        Step::PrefixSpace => run(rest, work.with(&format!(" {text}")), emit),
+        Step::ByteAlphabet => run(rest, work.with(&alphabet::spell(text.as_bytes())), emit),
         Step::Metaspace {
             mark,
             scheme,
             split,
         } => {
             let marked = add_mark(text, *mark, *scheme, work.is_first);
-            let work = Work {
-                text: &marked,
-                ..work
-            };
-            if !split {
-                return run(rest, work, emit);
+            let work = work.with(&marked);
+            if *split {
+                run_each(rest, work, at_marks(&marked, *mark), emit)
+            } else {
+                run(rest, work, emit)
             }
-            let marks = marked
-                .match_indices(*mark)
-                .map(|(at, found)| Ok::<_, Infallible>((at, at + found.len())));
-            let Ok(stretches) = stretches(&marked, marks);
-            run_each(
-                rest,
-                work,
-                Behavior::MergedWithNext.join(stretches, false),
-                emit,
-            )
         }
     }
+}
+
+/// Numeric characters and what lies between them.
+fn digits(text: &str, individual: bool) -> Vec<Stretch> {
+    let digits = text.char_indices().filter(|(_, c)| c.is_numeric());
+    let Ok(stretches) = stretches(
+        text,
+        digits.map(|(at, c)| Ok::<_, Infallible>((at, at + c.len_utf8()))),
+    );
+    let behavior = if individual {
+        Behavior::Isolated
+    } else {
+        Behavior::Contiguous
+    };
+    behavior.join(stretches, false)
+}
+
+/// Words that begin at a mark.
+fn at_marks(text: &str, mark: char) -> Vec<Stretch> {
+    let marks = text
+        .match_indices(mark)
+        .map(|(at, found)| Ok::<_, Infallible>((at, at + found.len())));
+    let Ok(stretches) = stretches(text, marks);
+    Behavior::MergedWithNext.join(stretches, false)
 }
 
 fn run_each(
@@ -313,83 +241,81 @@ fn add_mark(text: &str, mark: char, scheme: PrependScheme, is_first: bool) -> St
     marked
 }
 
-/// A stretch of a text by byte, and whether it is a delimiter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stretch {
-    begin: usize,
-    end: usize,
-    is_delimiter: bool,
-}
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use tokenizers::pre_tokenizers::PreTokenizerWrapper;
+    use tokenizers::pre_tokenizers::digits::Digits;
+    use tokenizers::pre_tokenizers::metaspace::{Metaspace, PrependScheme as LibraryScheme};
+    use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
+    use tokenizers::{
+        OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer, SplitDelimiterBehavior,
+    };
 
-/// Delimiters and what lies between them, covering the text.
-fn stretches<E>(
-    text: &str,
-    delimiters: impl Iterator<Item = std::result::Result<(usize, usize), E>>,
-) -> std::result::Result<Vec<Stretch>, E> {
-    let mut all = Vec::new();
-    let mut at = 0;
-    for delimiter in delimiters {
-        let (begin, end) = delimiter?;
-        if at < begin {
-            all.push(Stretch {
-                begin: at,
-                end: begin,
-                is_delimiter: false,
-            });
-        }
-        all.push(Stretch {
-            begin,
-            end,
-            is_delimiter: true,
-        });
-        at = end;
-    }
-    if at < text.len() {
-        all.push(Stretch {
-            begin: at,
-            end: text.len(),
-            is_delimiter: false,
-        });
-    }
-    Ok(all)
-}
+    use super::{Behavior, Deadline, PrependScheme, Splitter, Step, compile};
 
-impl Behavior {
-    /// Words out of stretches, as the `tokenizers` crate joins them.
-    fn join(self, mut stretches: Vec<Stretch>, invert: bool) -> Vec<Stretch> {
-        for stretch in &mut stretches {
-            stretch.is_delimiter ^= invert;
-        }
-        match self {
-            Self::Isolated => {}
-            Self::Removed => stretches.retain(|stretch| !stretch.is_delimiter),
-            Self::Contiguous => join_neighbours(&mut stretches, |before, this| before == this),
-            Self::MergedWithPrevious => {
-                join_neighbours(&mut stretches, |before, this| this && !before);
-            }
-            Self::MergedWithNext => {
-                stretches.reverse();
-                join_neighbours(&mut stretches, |before, this| this && !before);
-                stretches.reverse();
-            }
-        }
-        stretches
+    fn words(step: Step, text: &str) -> Vec<String> {
+        let mut words = Vec::new();
+        let splitter = Splitter { steps: vec![step] };
+        splitter
+            .split(text, true, Deadline::start(), &mut |word| {
+                words.push(word.to_owned());
+                Ok(())
+            })
+            .unwrap();
+        words
     }
-}
 
-/// Joins a stretch to the word before it where `joins(was the one before a delimiter, is this one)`.
-fn join_neighbours(stretches: &mut Vec<Stretch>, joins: impl Fn(bool, bool) -> bool) {
-    let mut words: Vec<Stretch> = Vec::with_capacity(stretches.len());
-    let mut before = false;
-    for stretch in stretches.drain(..) {
-        match words.last_mut() {
-            Some(word) if joins(before, stretch.is_delimiter) => {
-                word.begin = word.begin.min(stretch.begin);
-                word.end = word.end.max(stretch.end);
-            }
-            _ => words.push(stretch),
-        }
-        before = stretch.is_delimiter;
+    fn library_words(step: &PreTokenizerWrapper, text: &str) -> Vec<String> {
+        let mut text = PreTokenizedString::from(text);
+        step.pre_tokenize(&mut text).unwrap();
+        let splits = text.get_splits(OffsetReferential::Original, OffsetType::None);
+        splits
+            .into_iter()
+            .map(|(word, ..)| word.to_owned())
+            .collect()
     }
-    *stretches = words;
+
+    const BEHAVIORS: [(Behavior, SplitDelimiterBehavior); 5] = [
+        (Behavior::Removed, SplitDelimiterBehavior::Removed),
+        (Behavior::Isolated, SplitDelimiterBehavior::Isolated),
+        (
+            Behavior::MergedWithPrevious,
+            SplitDelimiterBehavior::MergedWithPrevious,
+        ),
+        (
+            Behavior::MergedWithNext,
+            SplitDelimiterBehavior::MergedWithNext,
+        ),
+        (Behavior::Contiguous, SplitDelimiterBehavior::Contiguous),
+    ];
+
+    proptest! {
+        #[test]
+        fn words_are_those_of_the_library(text in "[ab, .▁1½²٣é]{0,20}", pattern in prop::sample::select(vec!["a+", ",", "[ .]", "a", "(?:ab)*", r"\s+(?!\S)", r"\b", r"\p{N}", "[^a]+", "x"])) {
+            let regex = compile(pattern).unwrap();
+            for (behavior, library) in BEHAVIORS {
+                for invert in [false, true] {
+                    let ours = Step::Pattern { regex: regex.clone(), behavior, invert };
+                    let theirs = Split::new(SplitPattern::Regex(pattern.to_owned()), library, invert).unwrap();
+                    prop_assert_eq!(words(ours, &text), library_words(&theirs.into(), &text));
+                }
+            }
+            for individual in [false, true] {
+                let theirs = Digits::new(individual);
+                prop_assert_eq!(words(Step::Digits { individual }, &text), library_words(&theirs.into(), &text));
+            }
+            for (scheme, library) in [
+                (PrependScheme::Always, LibraryScheme::Always),
+                (PrependScheme::First, LibraryScheme::First),
+                (PrependScheme::Never, LibraryScheme::Never),
+            ] {
+                for split in [false, true] {
+                    let theirs = Metaspace::new('▁', library, split);
+                    let ours = Step::Metaspace { mark: '▁', scheme, split };
+                    prop_assert_eq!(words(ours, &text), library_words(&theirs.into(), &text));
+                }
+            }
+        }
+    }
 }

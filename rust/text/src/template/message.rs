@@ -177,7 +177,7 @@ fn value_of(message: &Message) -> Value {
         match (name.as_str(), thought) {
             ("thinking", Some(_)) => {}
             ("reasoning_content", Some(thought)) => {
-                fields.push((name, Value::from(Serde(thought))))
+                fields.push((name, Value::from(Serde(thought))));
             }
             _ => fields.push((name, Value::from(Serde(value)))),
         }

@@ -9,7 +9,7 @@ use tokenmill_core::{HasKind, Kind};
 use tokenmill_text::{ChatTemplate, Date, Error, Message, RenderOptions};
 
 /// Far above what any case takes on a busy machine, far below what the bombs would take.
-const TIME_MAX: Duration = Duration::from_secs(120);
+const TIME_MAX: Duration = Duration::from_mins(2);
 
 fn compile(source: &str) -> Result<ChatTemplate, Error> {
     let started = Instant::now();

@@ -126,7 +126,7 @@ fn the_stop_string_that_ends_first_wins_and_equal_ends_go_by_the_list() {
     let run = |list: &[&str], text: &str| {
         push_all(
             &mut TextStream::new(&stops(list), false, true, 0),
-            &tok,
+            tok,
             text,
         )
     };
@@ -162,7 +162,7 @@ fn stop_strings_wait_for_the_minimum() {
     let run = |min| {
         push_all(
             &mut TextStream::new(&stops(&["ab"]), false, true, min),
-            &tok,
+            tok,
             "abab",
         )
     };

@@ -3,6 +3,7 @@
 //! makes of them.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
 
 use serde::Deserialize;
 use tokenmill_text::{ChatTemplate, Date, Error, Message, RenderOptions};
@@ -55,7 +56,8 @@ fn templates_render_as_transformers_renders_them() {
         };
         if !is_same {
             let expected = case.text.as_ref().or(case.raised.as_ref()).unwrap();
-            failures += &format!(
+            let _ = write!(
+                failures,
                 "{} on {}:\n{got:?}\n{expected:?}\n",
                 case.template, case.messages
             );

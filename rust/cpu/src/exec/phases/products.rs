@@ -6,7 +6,9 @@ use std::sync::atomic::Ordering;
 use tokenmill_model::WeightId;
 
 use crate::exec::walk::Step;
-use crate::lanes::elementwise::{activate, activate_interleaved, add_bias, all_finite, multiply, soft_cap};
+use crate::lanes::elementwise::{
+    activate, activate_interleaved, add_bias, all_finite, multiply, soft_cap,
+};
 use crate::linear::{OutView, matmul};
 use crate::pack::ROWS;
 use crate::plan::{ActId, Gate, Head, MatrixId, Product};
@@ -25,7 +27,10 @@ impl Step<'_> {
     /// `out` is writable at the rows and outputs of the operands, and nobody else touches them.
     pub(super) unsafe fn multiply(&self, operands: &Operands, out: OutView) {
         let (rows, blocks) = (operands.rows.clone(), operands.blocks.clone());
-        let (matrix, act) = (self.model.matrix(operands.matrix), self.memory.acts[operands.act.0]);
+        let (matrix, act) = (
+            self.model.matrix(operands.matrix),
+            self.memory.acts[operands.act.0],
+        );
         // SAFETY: the plan made the activations ready for this matrix in an earlier phase; the level was detected; the rest is the caller's promise.
         unsafe { matmul(self.level, matrix, &act, (rows, blocks), out) };
     }
@@ -33,9 +38,15 @@ impl Step<'_> {
     /// Products into this worker's chunk: row `rows.start`, output 0 of the first block comes first.
     pub(super) fn multiply_to_chunk(&self, operands: &Operands, width: usize) -> *mut f32 {
         let chunk = self.own.chunk.row(0);
-        assert!(operands.rows.len() * width <= self.own.chunk_len, "cut by `chunk_of`");
+        assert!(
+            operands.rows.len() * width <= self.own.chunk_len,
+            "cut by `chunk_of`"
+        );
         let before = operands.rows.start * width + operands.blocks.start * ROWS;
-        let out = OutView { ptr: chunk.wrapping_sub(before), ld: width };
+        let out = OutView {
+            ptr: chunk.wrapping_sub(before),
+            ld: width,
+        };
         // SAFETY: the chunk is this worker's, and holds all rows of these outputs, by the assert.
         unsafe { self.multiply(operands, out) };
         chunk
@@ -45,8 +56,16 @@ impl Step<'_> {
     pub(crate) fn product(&self, product: &Product, (rows, blocks): (Range<usize>, Range<usize>)) {
         let outputs = outputs(&blocks, self.model.matrix(product.matrix).n());
         let register = &self.memory.regs[product.reg];
-        let out = OutView { ptr: register.row(0), ld: register.stride() };
-        let operands = Operands { matrix: product.matrix, act: product.act, rows: rows.clone(), blocks };
+        let out = OutView {
+            ptr: register.row(0),
+            ld: register.stride(),
+        };
+        let operands = Operands {
+            matrix: product.matrix,
+            act: product.act,
+            rows: rows.clone(),
+            blocks,
+        };
         // SAFETY: the register has a row per row of the step; this unit alone writes these.
         unsafe { self.multiply(&operands, out) };
         if let Some(bias) = product.bias {
@@ -69,10 +88,20 @@ impl Step<'_> {
         let per_unit = if gate.is_gated { 2 } else { 1 };
         let blocks = units.start * per_unit..units.end * per_unit;
         let width = blocks.len() * ROWS;
-        let operands = Operands { matrix: gate.matrix, act: gate.act, rows, blocks };
+        let operands = Operands {
+            matrix: gate.matrix,
+            act: gate.act,
+            rows,
+            blocks,
+        };
         let chunk = self.multiply_to_chunk(&operands, width);
         for (i, row) in operands.rows.enumerate() {
-            self.activate(gate, outputs(&units, gate.inner), chunk.wrapping_add(i * width), row);
+            self.activate(
+                gate,
+                outputs(&units, gate.inner),
+                chunk.wrapping_add(i * width),
+                row,
+            );
         }
     }
 
@@ -83,14 +112,26 @@ impl Step<'_> {
         unsafe {
             let out = out.add(outputs.start);
             if gate.is_gated {
-                self.add_interleaved(gate.gate_bias, &outputs, x);
+                self.add_interleaved(gate.bias, &outputs, x);
                 self.add_interleaved(gate.up_bias, &outputs, x.add(ROWS));
                 activate_interleaved(self.level, gate.activation, x, out, outputs.len());
             } else {
                 if let Some(bias) = gate.up_bias {
-                    add_bias(self.level, x, self.model.vector(bias).add(outputs.start), outputs.len());
+                    add_bias(
+                        self.level,
+                        x,
+                        self.model.vector(bias).add(outputs.start),
+                        outputs.len(),
+                    );
                 }
-                activate(self.level, gate.activation, x, std::ptr::null(), out, outputs.len());
+                activate(
+                    self.level,
+                    gate.activation,
+                    x,
+                    std::ptr::null(),
+                    out,
+                    outputs.len(),
+                );
             }
         }
     }
@@ -106,7 +147,12 @@ impl Step<'_> {
             // SAFETY: passed on from the caller; a bias has one value per output.
             unsafe {
                 let bias = bias.add(outputs.start + at);
-                add_bias(self.level, x.add(2 * at), bias, ROWS.min(outputs.len() - at));
+                add_bias(
+                    self.level,
+                    x.add(2 * at),
+                    bias,
+                    ROWS.min(outputs.len() - at),
+                );
             }
         }
     }
@@ -116,15 +162,33 @@ impl Step<'_> {
         let (rows, blocks) = self.head_cut(head).ranges(unit);
         let logits = &self.memory.logits;
         let outputs = outputs(&blocks, self.model.matrix(head.matrix).n());
-        let operands = Operands { matrix: head.matrix, act: head.act, rows: rows.clone(), blocks };
+        let operands = Operands {
+            matrix: head.matrix,
+            act: head.act,
+            rows: rows.clone(),
+            blocks,
+        };
         // SAFETY: a row of logits per row that wants them; this unit alone writes these outputs.
-        unsafe { self.multiply(&operands, OutView { ptr: logits.row(0), ld: logits.stride() }) };
+        unsafe {
+            self.multiply(
+                &operands,
+                OutView {
+                    ptr: logits.row(0),
+                    ld: logits.stride(),
+                },
+            );
+        };
         for row in rows {
             // SAFETY: as above.
             unsafe {
                 let x = logits.row(row).add(outputs.start);
                 if let Some(bias) = head.bias {
-                    add_bias(self.level, x, self.model.vector(bias).add(outputs.start), outputs.len());
+                    add_bias(
+                        self.level,
+                        x,
+                        self.model.vector(bias).add(outputs.start),
+                        outputs.len(),
+                    );
                 }
                 if head.scale != 1.0 {
                     multiply(self.level, x, outputs.len(), head.scale);

@@ -27,10 +27,15 @@ impl Step<'_> {
     }
 
     fn project_head(&self, heads: &Heads, run: &HeadRun, head: usize, rows: Range<usize>) {
-        let width = heads.head_dim;
+        let width = heads.dim;
         let first = run.first_block + head * width / ROWS;
         let blocks = first..first + width / ROWS;
-        let operands = Operands { matrix: run.matrix, act: run.act, rows, blocks };
+        let operands = Operands {
+            matrix: run.matrix,
+            act: run.act,
+            rows,
+            blocks,
+        };
         let chunk = self.multiply_to_chunk(&operands, width);
         for (i, row) in operands.rows.enumerate() {
             let x = chunk.wrapping_add(i * width);
@@ -46,18 +51,28 @@ impl Step<'_> {
     pub(crate) fn finish(&self, finish: &Finish, unit: usize) {
         let heads = &finish.heads;
         for row in self.row_cut().ranges(unit).0 {
-            let parts = [(Part::Query, heads.heads), (Part::Key, heads.kv_heads), (Part::Value, heads.kv_heads)];
+            let parts = [
+                (Part::Query, heads.q_count),
+                (Part::Key, heads.kv_count),
+                (Part::Value, heads.kv_count),
+            ];
             for ((part, count), reg) in parts.into_iter().zip(finish.regs) {
                 let x = self.memory.regs[reg].row(row);
-                let len = count * heads.head_dim;
+                let len = count * heads.dim;
                 // SAFETY: the register holds all heads of this row, which is this unit's.
                 unsafe {
                     // The clamp stands between the product and a norm, also where the norm needs all heads.
                     self.clip(heads, x, len);
                     let whole = norm_of(heads, part).filter(|norm| norm.is_whole);
-                    let factor = whole.map(|norm| inverse_rms(sum_of_squares(self.level, x, len), len, norm.eps));
+                    let factor = whole
+                        .map(|norm| inverse_rms(sum_of_squares(self.level, x, len), len, norm.eps));
                     for head in 0..count {
-                        self.finish_head(heads, (part, head), row, (x.add(head * heads.head_dim), factor));
+                        self.finish_head(
+                            heads,
+                            (part, head),
+                            row,
+                            (x.add(head * heads.dim), factor),
+                        );
                     }
                 }
             }
@@ -69,7 +84,14 @@ impl Step<'_> {
     unsafe fn add_head_bias(&self, heads: &Heads, part: Part, head: usize, x: *mut f32) {
         if let Some(bias) = heads.biases[part as usize] {
             // SAFETY: a bias has one value per output; the rest is passed on.
-            unsafe { add_bias(self.level, x, self.model.vector(bias).add(head * heads.head_dim), heads.head_dim) };
+            unsafe {
+                add_bias(
+                    self.level,
+                    x,
+                    self.model.vector(bias).add(head * heads.dim),
+                    heads.dim,
+                );
+            };
         }
     }
 
@@ -94,7 +116,7 @@ impl Step<'_> {
         row: usize,
         (x, factor): (*mut f32, Option<f32>),
     ) {
-        let (dim, slot) = (heads.head_dim, self.batch.slots[row]);
+        let (dim, slot) = (heads.dim, self.batch.slots[row]);
         // SAFETY: passed on; tables and weights are as long as the plan says; the slot is this row's alone
         // (checked), and this worker alone has this head of it.
         unsafe {
@@ -102,7 +124,13 @@ impl Step<'_> {
             self.norm_head(heads, (part, head), x, factor);
             if let (Some(rope), true) = (heads.rope, part != Part::Value) {
                 let (cos, sin) = self.memory.angles(self.model, row, rope);
-                rotate(self.level, x, cos, sin, self.model.ropes[rope].inv_freq.len());
+                rotate(
+                    self.level,
+                    x,
+                    cos,
+                    sin,
+                    self.model.ropes[rope].inv_freq.len(),
+                );
             }
             let cache = &self.memory.cache;
             match part {
@@ -119,10 +147,18 @@ impl Step<'_> {
 
     /// # Safety
     /// `x` holds one head of this worker's.
-    unsafe fn norm_head(&self, heads: &Heads, (part, head): (Part, usize), x: *mut f32, factor: Option<f32>) {
-        let Some(norm) = norm_of(heads, part) else { return };
+    unsafe fn norm_head(
+        &self,
+        heads: &Heads,
+        (part, head): (Part, usize),
+        x: *mut f32,
+        factor: Option<f32>,
+    ) {
+        let Some(norm) = norm_of(heads, part) else {
+            return;
+        };
         let weight = self.model.vector(norm.weight);
-        let len = heads.head_dim;
+        let len = heads.dim;
         // SAFETY: passed on; a whole norm has a weight per head and element.
         unsafe {
             if let Some(factor) = factor {
@@ -130,7 +166,15 @@ impl Step<'_> {
                 return;
             }
             let bias = std::ptr::null();
-            let row = NormRow { input: x, out: x, len, weight, bias, eps: norm.eps, is_centred: false };
+            let row = NormRow {
+                input: x,
+                out: x,
+                len,
+                weight,
+                bias,
+                eps: norm.eps,
+                is_centred: false,
+            };
             norm_row(self.level, &row);
         }
     }

@@ -12,7 +12,10 @@ fn assert_same(one: &[Vec<Vec<f32>>], other: &[Vec<Vec<f32>>], what: &str) {
     for (sequence, (one, other)) in one.iter().zip(other).enumerate() {
         assert_eq!(one.len(), other.len());
         for (row, (one, other)) in one.iter().zip(other).enumerate() {
-            let is_same = one.iter().zip(other).all(|(a, b)| a.to_bits() == b.to_bits());
+            let is_same = one
+                .iter()
+                .zip(other)
+                .all(|(a, b)| a.to_bits() == b.to_bits());
             assert!(is_same, "{what}: row {row} of sequence {sequence}");
         }
     }
@@ -35,7 +38,13 @@ fn check(name: &str, program: &Program, source: &Source, base: &Schedule, length
         (2, 64, 1_000, true),
     ];
     for (threads, block_size, chunk, is_together) in schedules {
-        let schedule = Schedule { threads, block_size, chunk, is_together, ..base.clone() };
+        let schedule = Schedule {
+            threads,
+            block_size,
+            chunk,
+            is_together,
+            ..base.clone()
+        };
         let got = schedule.run(program, source, &tokens);
         assert_same(&alone, &got, &format!("{name}, {schedule:?}"));
     }
@@ -51,13 +60,40 @@ fn rows_depend_on_their_prefix_alone_in_exact_arithmetic() {
 
 #[test]
 fn rows_depend_on_their_prefix_alone_in_every_format_at_every_level() {
-    for encoding in [Encoding::F32, Encoding::Bf16, Encoding::Q8_0, Encoding::Q4_0, Encoding::Q4_1] {
-        let (program, source) = Recipe { encoding, other_encoding: encoding, ..Recipe::llama() }.build();
+    for encoding in [
+        Encoding::F32,
+        Encoding::Bf16,
+        Encoding::Q8_0,
+        Encoding::Q4_0,
+        Encoding::Q4_1,
+    ] {
+        let (program, source) = Recipe {
+            encoding,
+            other_encoding: encoding,
+            ..Recipe::llama()
+        }
+        .build();
         for level in Level::available() {
-            let kv_format = if level > Level::Avx2 { KvFormat::Bf16 } else { KvFormat::F32 };
+            let kv_format = if level > Level::Avx2 {
+                KvFormat::Bf16
+            } else {
+                KvFormat::F32
+            };
             let (dtype, activations) = (ComputeDtype::Auto, Activations::Auto);
-            let base = Schedule { level, kv_format, dtype, activations, ..Schedule::exact() };
-            check(&format!("{encoding} at {level}"), &program, &source, &base, &[41, 18]);
+            let base = Schedule {
+                level,
+                kv_format,
+                dtype,
+                activations,
+                ..Schedule::exact()
+            };
+            check(
+                &format!("{encoding} at {level}"),
+                &program,
+                &source,
+                &base,
+                &[41, 18],
+            );
         }
     }
 }
@@ -68,7 +104,11 @@ fn every_chunk_length_up_to_a_block_and_one_gives_the_same_bits() {
     let tokens = sequences(program.shape.vocab_len, &[37]);
     let alone = Schedule::exact().run(&program, &source, &tokens);
     for chunk in 1..=17 {
-        let got = Schedule { chunk, ..Schedule::exact() }.run(&program, &source, &tokens);
+        let got = Schedule {
+            chunk,
+            ..Schedule::exact()
+        }
+        .run(&program, &source, &tokens);
         assert_same(&alone, &got, &format!("chunks of {chunk}"));
     }
 }
@@ -76,13 +116,36 @@ fn every_chunk_length_up_to_a_block_and_one_gives_the_same_bits() {
 #[test]
 fn long_contexts_are_the_same_in_parts_and_whole() {
     for kv_format in [KvFormat::F32, KvFormat::Bf16] {
-        let (program, source) = Recipe { window: Some(300), ..Recipe::llama() }.build();
-        let base = Schedule { kv_format, ..Schedule::exact() };
+        let (program, source) = Recipe {
+            window: Some(300),
+            ..Recipe::llama()
+        }
+        .build();
+        let base = Schedule {
+            kv_format,
+            ..Schedule::exact()
+        };
         let tokens = sequences(program.shape.vocab_len, &[620, 530]);
         let alone = base.run(&program, &source, &tokens);
-        for (threads, chunk, is_together) in [(1, 1, false), (2, 1, false), (3, 3, true), (2, 250, true), (2, 17, false)] {
-            let schedule = Schedule { threads, chunk, is_together, block_size: 32, ..base.clone() };
-            assert_same(&alone, &schedule.run(&program, &source, &tokens), &format!("{schedule:?}"));
+        for (threads, chunk, is_together) in [
+            (1, 1, false),
+            (2, 1, false),
+            (3, 3, true),
+            (2, 250, true),
+            (2, 17, false),
+        ] {
+            let schedule = Schedule {
+                threads,
+                chunk,
+                is_together,
+                block_size: 32,
+                ..base.clone()
+            };
+            assert_same(
+                &alone,
+                &schedule.run(&program, &source, &tokens),
+                &format!("{schedule:?}"),
+            );
         }
     }
 }

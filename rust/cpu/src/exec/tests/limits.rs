@@ -10,6 +10,9 @@ use crate::exec::Loaded;
 
 const TOKENS: [u32; 20] = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9, 7, 9, 3, 2, 3, 8, 4];
 
+/// Breaks a batch.
+type Breakage = fn(&mut StepBatch);
+
 fn loaded() -> Loaded {
     let (program, source) = Recipe::llama().build();
     Schedule::exact().load(&program, &source, &[TOKENS.to_vec(), TOKENS.to_vec()])
@@ -22,7 +25,13 @@ fn batch(start: usize, end: usize, table: &[u32]) -> StepBatch {
         tokens: TOKENS[start..end].to_vec(),
         positions: (start as u32..end as u32).collect(),
         slots: (start..end).map(slot).collect(),
-        spans: vec![Span { row: 0, rows: (end - start) as u32, table: 0, table_len: table.len() as u32, scope: 0 }],
+        spans: vec![Span {
+            row: 0,
+            rows: (end - start) as u32,
+            table: 0,
+            table_len: table.len() as u32,
+            scope: 0,
+        }],
         tables: table.iter().map(|block| BlockId(*block)).collect(),
         logits_rows: (0..(end - start) as u32).collect(),
     }
@@ -31,7 +40,12 @@ fn batch(start: usize, end: usize, table: &[u32]) -> StepBatch {
 fn last_logits(loaded: &mut Loaded, batch: &StepBatch) -> Vec<u32> {
     let step = loaded.run(batch).unwrap();
     let last = batch.logits_rows.len() - 1;
-    loaded.logits(step, last).unwrap().iter().map(|x| x.to_bits()).collect()
+    loaded
+        .logits(step, last)
+        .unwrap()
+        .iter()
+        .map(|x| x.to_bits())
+        .collect()
 }
 
 #[test]
@@ -39,13 +53,15 @@ fn broken_batches_are_refused_and_the_backend_goes_on() {
     let mut loaded = loaded();
     let good = batch(0, 20, &[1, 2]);
     let expected = last_logits(&mut loaded, &good);
-    let breakages: [(&str, fn(&mut StepBatch)); 16] = [
+    let breakages: [(&str, Breakage); 16] = [
         ("no rows", StepBatch::clear),
         ("a missing position", |b| b.positions.truncate(19)),
         ("a missing slot", |b| b.slots.truncate(19)),
         ("a token outside the vocabulary", |b| b.tokens[3] = 50),
         ("a gap in positions", |b| b.positions[4] = 7),
-        ("a position beyond the context", |b| b.positions.iter_mut().for_each(|p| *p += 1)),
+        ("a position beyond the context", |b| {
+            b.positions.iter_mut().for_each(|p| *p += 1);
+        }),
         ("a slot outside the cache", |b| b.slots[0] = 16 * 5),
         ("a slot written twice", |b| b.slots[1] = b.slots[0]),
         ("a block outside the cache", |b| b.tables[1] = BlockId(5)),
@@ -54,13 +70,18 @@ fn broken_batches_are_refused_and_the_backend_goes_on() {
         ("rows without a span", |b| b.spans[0].rows = 19),
         ("a span of no rows", |b| b.spans[0].rows = 0),
         ("a span beyond the rows", |b| b.spans[0].rows = 21),
-        ("rows with logits out of order", |b| b.logits_rows.swap(0, 1)),
+        ("rows with logits out of order", |b| {
+            b.logits_rows.swap(0, 1);
+        }),
         ("a row with logits that is none", |b| b.logits_rows[19] = 20),
     ];
     for (what, break_it) in breakages {
         let mut broken = good.clone();
         break_it(&mut broken);
-        assert!(matches!(loaded.run(&broken), Err(Error::Internal { .. })), "{what}");
+        assert!(
+            matches!(loaded.run(&broken), Err(Error::Internal { .. })),
+            "{what}"
+        );
         assert_eq!(last_logits(&mut loaded, &good), expected, "after {what}");
     }
 }
@@ -83,22 +104,64 @@ fn copied_slots_serve_another_sequence() {
     let mut loaded = loaded();
     let expected = last_logits(&mut loaded, &batch(0, 20, &[1, 2]));
     let copies = [
-        BlockCopy { from: BlockId(1), to: BlockId(4), from_slot: 0, to_slot: 0, len: 16 },
-        BlockCopy { from: BlockId(2), to: BlockId(3), from_slot: 0, to_slot: 0, len: 3 },
+        BlockCopy {
+            from: BlockId(1),
+            to: BlockId(4),
+            from_slot: 0,
+            to_slot: 0,
+            len: 16,
+        },
+        BlockCopy {
+            from: BlockId(2),
+            to: BlockId(3),
+            from_slot: 0,
+            to_slot: 0,
+            len: 3,
+        },
     ];
     loaded.copy_blocks(&copies).unwrap();
     assert_eq!(last_logits(&mut loaded, &batch(19, 20, &[4, 3])), expected);
     // Slots of one block may move within it: position 18's content to 19's slot and back leaves 18 as it was.
     let moves = [
-        BlockCopy { from: BlockId(3), to: BlockId(3), from_slot: 2, to_slot: 9, len: 1 },
-        BlockCopy { from: BlockId(3), to: BlockId(3), from_slot: 9, to_slot: 2, len: 1 },
+        BlockCopy {
+            from: BlockId(3),
+            to: BlockId(3),
+            from_slot: 2,
+            to_slot: 9,
+            len: 1,
+        },
+        BlockCopy {
+            from: BlockId(3),
+            to: BlockId(3),
+            from_slot: 9,
+            to_slot: 2,
+            len: 1,
+        },
     ];
     loaded.copy_blocks(&moves).unwrap();
     assert_eq!(last_logits(&mut loaded, &batch(19, 20, &[4, 3])), expected);
     let outside = [
-        BlockCopy { from: BlockId(1), to: BlockId(5), from_slot: 0, to_slot: 0, len: 1 },
-        BlockCopy { from: BlockId(1), to: BlockId(2), from_slot: 10, to_slot: 0, len: 7 },
-        BlockCopy { from: BlockId(1), to: BlockId(2), from_slot: 0, to_slot: 15, len: 2 },
+        BlockCopy {
+            from: BlockId(1),
+            to: BlockId(5),
+            from_slot: 0,
+            to_slot: 0,
+            len: 1,
+        },
+        BlockCopy {
+            from: BlockId(1),
+            to: BlockId(2),
+            from_slot: 10,
+            to_slot: 0,
+            len: 7,
+        },
+        BlockCopy {
+            from: BlockId(1),
+            to: BlockId(2),
+            from_slot: 0,
+            to_slot: 15,
+            len: 2,
+        },
     ];
     for copy in outside {
         assert!(loaded.copy_blocks(&[copy]).is_err());
@@ -107,8 +170,15 @@ fn copied_slots_serve_another_sequence() {
 
 #[test]
 fn logits_that_are_no_numbers_fail_their_row_alone() {
-    let (program, mut source) = Recipe { is_tied: false, positions: Some(0), ..Recipe::llama() }.build();
-    let Some(Op::Embed(embed)) = program.ops.first() else { panic!("the program starts with the embedding") };
+    let (program, mut source) = Recipe {
+        is_tied: false,
+        positions: Some(0),
+        ..Recipe::llama()
+    }
+    .build();
+    let Some(Op::Embed(embed)) = program.ops.first() else {
+        panic!("the program starts with the embedding")
+    };
     source.poison_row(embed.positions.unwrap(), 5);
     let mut loaded = Schedule::exact().load(&program, &source, &[TOKENS.to_vec()]);
     let step = loaded.run(&batch(0, 8, &[1])).unwrap();
@@ -117,8 +187,14 @@ fn logits_that_are_no_numbers_fail_their_row_alone() {
     for row in 5..8 {
         assert!(matches!(loaded.logits(step, row), Err(Error::NotFinite)));
     }
-    assert!(matches!(loaded.logits(step + 1, 0), Err(Error::Internal { .. })));
-    assert!(matches!(loaded.logits(step, 8), Err(Error::Internal { .. })));
+    assert!(matches!(
+        loaded.logits(step + 1, 0),
+        Err(Error::Internal { .. })
+    ));
+    assert!(matches!(
+        loaded.logits(step, 8),
+        Err(Error::Internal { .. })
+    ));
 }
 
 #[test]

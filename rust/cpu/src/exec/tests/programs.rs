@@ -78,14 +78,74 @@ impl Recipe {
         let llama = Self::llama;
         vec![
             ("llama", llama()),
-            ("one kv head, biases, qwen2", Self { kv_heads: 1, has_biases: true, ..llama() }),
-            ("head norms, qwen3", Self { head_norm: Some(false), head_dim: 32, rope: Some((16, 1.0)), ..llama() }),
-            ("whole norms, olmo 2", Self { head_norm: Some(true), has_post_norms: true, ..llama() }),
-            ("clip and partial rotation", Self { clip: Some(0.4), rope: Some((3, 1.3)), ..llama() }),
-            ("odd heads", Self { head_dim: 13, rope: Some((6, 1.0)), has_biases: true, clip: Some(0.5), ..llama() }),
-            ("odd heads with norms", Self { head_dim: 9, rope: Some((4, 1.0)), head_norm: Some(false), ..llama() }),
-            ("odd sizes", Self { hidden: 37, inner: 53, vocab: 41, ..llama() }),
-            ("window", Self { window: Some(7), ..llama() }),
+            (
+                "one kv head, biases, qwen2",
+                Self {
+                    kv_heads: 1,
+                    has_biases: true,
+                    ..llama()
+                },
+            ),
+            (
+                "head norms, qwen3",
+                Self {
+                    head_norm: Some(false),
+                    head_dim: 32,
+                    rope: Some((16, 1.0)),
+                    ..llama()
+                },
+            ),
+            (
+                "whole norms, olmo 2",
+                Self {
+                    head_norm: Some(true),
+                    has_post_norms: true,
+                    ..llama()
+                },
+            ),
+            (
+                "clip and partial rotation",
+                Self {
+                    clip: Some(0.4),
+                    rope: Some((3, 1.3)),
+                    ..llama()
+                },
+            ),
+            (
+                "odd heads",
+                Self {
+                    head_dim: 13,
+                    rope: Some((6, 1.0)),
+                    has_biases: true,
+                    clip: Some(0.5),
+                    ..llama()
+                },
+            ),
+            (
+                "odd heads with norms",
+                Self {
+                    head_dim: 9,
+                    rope: Some((4, 1.0)),
+                    head_norm: Some(false),
+                    ..llama()
+                },
+            ),
+            (
+                "odd sizes",
+                Self {
+                    hidden: 37,
+                    inner: 53,
+                    vocab: 41,
+                    ..llama()
+                },
+            ),
+            (
+                "window",
+                Self {
+                    window: Some(7),
+                    ..llama()
+                },
+            ),
             (
                 "gemma",
                 Self {
@@ -113,22 +173,66 @@ impl Recipe {
             ),
             (
                 "opt-like, untied, relu",
-                Self { is_gated: false, activation: Activation::Relu, is_tied: false, positions: Some(0), ..llama() },
+                Self {
+                    is_gated: false,
+                    activation: Activation::Relu,
+                    is_tied: false,
+                    positions: Some(0),
+                    ..llama()
+                },
             ),
-            ("parallel residual", Self { is_parallel: true, norm: NormKind::Layer, has_biases: true, ..llama() }),
+            (
+                "parallel residual",
+                Self {
+                    is_parallel: true,
+                    norm: NormKind::Layer,
+                    has_biases: true,
+                    ..llama()
+                },
+            ),
             (
                 "granite scales, gated biases",
-                Self { residual_scale: 0.3, embed_scale: 3.0, logits: (0.25, None), has_biases: true, ..llama() },
+                Self {
+                    residual_scale: 0.3,
+                    embed_scale: 3.0,
+                    logits: (0.25, None),
+                    has_biases: true,
+                    ..llama()
+                },
             ),
-            ("no rotation", Self { rope: None, ..llama() }),
-            ("mixed encodings", Self { encoding: Encoding::Q8_0, other_encoding: Encoding::Q4_1, ..llama() }),
-            ("float over integers", Self { encoding: Encoding::F32, other_encoding: Encoding::Q4_0, ..llama() }),
+            (
+                "no rotation",
+                Self {
+                    rope: None,
+                    ..llama()
+                },
+            ),
+            (
+                "mixed encodings",
+                Self {
+                    encoding: Encoding::Q8_0,
+                    other_encoding: Encoding::Q4_1,
+                    ..llama()
+                },
+            ),
+            (
+                "float over integers",
+                Self {
+                    encoding: Encoding::F32,
+                    other_encoding: Encoding::Q4_0,
+                    ..llama()
+                },
+            ),
         ]
     }
 
     /// The program and its weights.
     pub(super) fn build(&self) -> (Program, Source) {
-        let mut builder = Builder { recipe: self, specs: Vec::new(), encodings: Vec::new() };
+        let mut builder = Builder {
+            recipe: self,
+            specs: Vec::new(),
+            encodings: Vec::new(),
+        };
         let program = builder.program();
         let source = Source::random(&program, builder.encodings);
         (program, source)
@@ -154,12 +258,21 @@ impl Source {
     fn random(program: &Program, encodings: Vec<Encoding>) -> Self {
         let mut random = Random(99);
         let specs = program.weights.iter().zip(encodings);
-        Self { tensors: specs.map(|(spec, encoding)| random.tensor(spec, encoding)).collect() }
+        Self {
+            tensors: specs
+                .map(|(spec, encoding)| random.tensor(spec, encoding))
+                .collect(),
+        }
     }
 
     /// A weight in f64.
     pub(super) fn values(&self, id: WeightId) -> Vec<f64> {
-        self.tensors[id.0 as usize].to_f32().unwrap().into_iter().map(f64::from).collect()
+        self.tensors[id.0 as usize]
+            .to_f32()
+            .unwrap()
+            .into_iter()
+            .map(f64::from)
+            .collect()
     }
 
     /// Makes a row of an f32 weight NaN.
@@ -187,20 +300,36 @@ impl Random {
         let len: usize = spec.shape.iter().product();
         let inputs = *spec.shape.last().unwrap();
         // Vectors lie around 1 (norms and biases alike), matrices keep the size of what they multiply.
-        let (centre, spread) = if spec.shape.len() == 1 { (0.5, 0.5) } else { (0.0, 1.7 / (inputs as f32).sqrt()) };
+        let (centre, spread) = if spec.shape.len() == 1 {
+            (0.5, 0.5)
+        } else {
+            (0.0, 1.7 / (inputs as f32).sqrt())
+        };
         let mut bytes = Vec::new();
         match encoding {
-            Encoding::F32 => (0..len).for_each(|_| bytes.extend((centre + spread * self.float()).to_le_bytes())),
+            Encoding::F32 => {
+                (0..len).for_each(|_| bytes.extend((centre + spread * self.float()).to_le_bytes()));
+            }
             Encoding::Bf16 => (0..len).for_each(|_| {
-                bytes.extend(half::bf16::from_f32(centre + spread * self.float()).to_bits().to_le_bytes());
+                bytes.extend(
+                    half::bf16::from_f32(centre + spread * self.float())
+                        .to_bits()
+                        .to_le_bytes(),
+                );
             }),
             Encoding::Q4_0 | Encoding::Q4_1 | Encoding::Q8_0 => {
-                let levels = if encoding == Encoding::Q8_0 { 127.0 } else { 7.5 };
+                let levels = if encoding == Encoding::Q8_0 {
+                    127.0
+                } else {
+                    7.5
+                };
                 for _ in 0..len / encoding.block_len() {
                     let scale = spread / levels * (0.6 + 0.4 * self.float().abs());
                     bytes.extend(f16::from_f32(scale).to_le_bytes());
                     if encoding == Encoding::Q4_1 {
-                        bytes.extend(f16::from_f32(-spread * (0.8 + 0.2 * self.float())).to_le_bytes());
+                        bytes.extend(
+                            f16::from_f32(-spread * (0.8 + 0.2 * self.float())).to_le_bytes(),
+                        );
                     }
                     let header = if encoding == Encoding::Q4_1 { 4 } else { 2 };
                     (header..encoding.block_bytes()).for_each(|_| bytes.push(self.bits() as u8));
@@ -208,7 +337,11 @@ impl Random {
             }
             other => panic!("no random {other}"),
         }
-        Tensor { encoding, shape: spec.shape.clone(), bytes }
+        Tensor {
+            encoding,
+            shape: spec.shape.clone(),
+            bytes,
+        }
     }
 }
 
@@ -230,14 +363,23 @@ impl Builder<'_> {
     fn weight(&mut self, shape: &[usize], encoding: Encoding) -> WeightId {
         let id = WeightId(self.specs.len() as u32);
         let (name, shape) = (format!("w{}", id.0), shape.to_vec());
-        self.specs.push(WeightSpec { name, shape, rows: None, order: RowOrder::Plain, is_transposed: false });
+        self.specs.push(WeightSpec {
+            name,
+            shape,
+            rows: None,
+            order: RowOrder::Plain,
+            is_transposed: false,
+        });
         self.encodings.push(encoding);
         id
     }
 
     fn affine(&mut self, n: usize, k: usize, encoding: Encoding) -> Affine {
         let weight = self.weight(&[n, k], encoding);
-        let bias = self.recipe.has_biases.then(|| self.weight(&[n], Encoding::F32));
+        let bias = self
+            .recipe
+            .has_biases
+            .then(|| self.weight(&[n], Encoding::F32));
         Affine { weight, bias }
     }
 
@@ -282,7 +424,13 @@ impl Builder<'_> {
 
     fn layer(&mut self, layer: usize, ops: &mut Vec<Op>) {
         let r = self.recipe.clone();
-        let add = |from| Op::Add(Add { from, to: X, scale: r.residual_scale });
+        let add = |from| {
+            Op::Add(Add {
+                from,
+                to: X,
+                scale: r.residual_scale,
+            })
+        };
         ops.push(self.norm(X, N));
         ops.push(self.qkv(layer));
         ops.push(Op::Attention(Attention {
@@ -296,7 +444,11 @@ impl Builder<'_> {
             out: A,
         }));
         let affine = self.affine(r.hidden, r.heads * r.head_dim, r.encoding);
-        ops.push(Op::Linear(Linear { affine, input: A, out: O }));
+        ops.push(Op::Linear(Linear {
+            affine,
+            input: A,
+            out: O,
+        }));
         if r.has_post_norms {
             ops.push(self.norm(O, O));
         }
@@ -305,9 +457,19 @@ impl Builder<'_> {
             ops.push(self.norm(X, N));
         }
         ops.push(Op::Mlp(Mlp {
-            gate: r.is_gated.then(|| self.affine(r.inner, r.hidden, r.encoding)),
+            gate: r
+                .is_gated
+                .then(|| self.affine(r.inner, r.hidden, r.encoding)),
             up: self.affine(r.inner, r.hidden, r.other_encoding),
-            down: self.affine(r.hidden, r.inner, if r.inner.is_multiple_of(32) { r.other_encoding } else { r.encoding }),
+            down: self.affine(
+                r.hidden,
+                r.inner,
+                if r.inner.is_multiple_of(32) {
+                    r.other_encoding
+                } else {
+                    r.encoding
+                },
+            ),
             activation: r.activation,
             input: N,
             out: M,
@@ -324,15 +486,37 @@ impl Builder<'_> {
     fn program(&mut self) -> Program {
         let r = self.recipe.clone();
         let table = self.weight(&[r.vocab, r.hidden], r.encoding);
-        let positions = r.positions.map(|offset| self.weight(&[CONTEXT + offset, r.hidden], Encoding::F32));
+        let positions = r
+            .positions
+            .map(|offset| self.weight(&[CONTEXT + offset, r.hidden], Encoding::F32));
         let position_offset = r.positions.unwrap_or(0);
-        let mut ops = vec![Op::Embed(Embed { table, positions, position_offset, scale: r.embed_scale, out: X })];
+        let mut ops = vec![Op::Embed(Embed {
+            table,
+            positions,
+            position_offset,
+            scale: r.embed_scale,
+            out: X,
+        })];
         (0..r.layers).for_each(|layer| self.layer(layer, &mut ops));
         ops.push(self.norm(X, N));
-        let head = if r.is_tied { Affine { weight: table, bias: None } } else { self.affine(r.vocab, r.hidden, r.encoding) };
-        ops.push(Op::Logits(Logits { head, scale: r.logits.0, soft_cap: r.logits.1, input: N }));
+        let head = if r.is_tied {
+            Affine {
+                weight: table,
+                bias: None,
+            }
+        } else {
+            self.affine(r.vocab, r.hidden, r.encoding)
+        };
+        ops.push(Op::Logits(Logits {
+            head,
+            scale: r.logits.0,
+            soft_cap: r.logits.1,
+            input: N,
+        }));
         let pairs = |(pairs, attention_factor): (usize, f32)| Rope {
-            inv_freq: (0..pairs).map(|i| 1.0 / 100f32.powf(i as f32 / pairs as f32)).collect(),
+            inv_freq: (0..pairs)
+                .map(|i| 1.0 / 100f32.powf(i as f32 / pairs as f32))
+                .collect(),
             attention_factor,
         };
         Program {
@@ -341,9 +525,22 @@ impl Builder<'_> {
                 vocab_len: r.vocab,
                 hidden: r.hidden,
                 context_len: CONTEXT,
-                kv: vec![KvShape { heads: r.kv_heads, head_dim: r.head_dim }; r.layers],
+                kv: vec![
+                    KvShape {
+                        heads: r.kv_heads,
+                        head_dim: r.head_dim
+                    };
+                    r.layers
+                ],
             },
-            regs: vec![r.hidden, r.hidden, r.heads * r.head_dim, r.heads * r.head_dim, r.hidden, r.hidden],
+            regs: vec![
+                r.hidden,
+                r.hidden,
+                r.heads * r.head_dim,
+                r.heads * r.head_dim,
+                r.hidden,
+                r.hidden,
+            ],
             weights: self.specs.clone(),
             ropes: r.rope.map(pairs).into_iter().collect(),
             ops,

@@ -53,18 +53,36 @@ impl Schedule {
     }
 
     /// A backend for these sequences.
-    pub(super) fn load(&self, program: &Program, source: &Source, sequences: &[Vec<u32>]) -> Loaded {
+    pub(super) fn load(
+        &self,
+        program: &Program,
+        source: &Source,
+        sequences: &[Vec<u32>],
+    ) -> Loaded {
         Loaded::new(program, source, &self.plan(sequences), self.level).unwrap()
     }
 
     /// Logits of every token of every sequence.
-    pub(super) fn run(&self, program: &Program, source: &Source, sequences: &[Vec<u32>]) -> Vec<Vec<Vec<f32>>> {
+    pub(super) fn run(
+        &self,
+        program: &Program,
+        source: &Source,
+        sequences: &[Vec<u32>],
+    ) -> Vec<Vec<Vec<f32>>> {
         let mut loaded = self.load(program, source, sequences);
         let mut all: Vec<Vec<Vec<f32>>> = vec![Vec::new(); sequences.len()];
         loop {
-            let pending: Vec<usize> = (0..sequences.len()).filter(|i| all[*i].len() < sequences[*i].len()).collect();
-            let Some(first) = pending.first() else { return all };
-            let chosen = if self.is_together { &pending[..] } else { std::slice::from_ref(first) };
+            let pending: Vec<usize> = (0..sequences.len())
+                .filter(|i| all[*i].len() < sequences[*i].len())
+                .collect();
+            let Some(first) = pending.first() else {
+                return all;
+            };
+            let chosen = if self.is_together {
+                &pending[..]
+            } else {
+                std::slice::from_ref(first)
+            };
             let mut batch = StepBatch::default();
             for i in chosen {
                 self.push(&mut batch, sequences, *i, all[*i].len());
@@ -90,12 +108,17 @@ impl Schedule {
             table_len: blocks as u32,
             scope: 0,
         });
-        batch.tables.extend((0..blocks).map(|index| BlockId(block(index) as u32)));
-        for position in start..end {
+        batch
+            .tables
+            .extend((0..blocks).map(|index| BlockId(block(index) as u32)));
+        for (position, token) in sequences[i].iter().enumerate().take(end).skip(start) {
             batch.logits_rows.push(batch.rows() as u32);
-            batch.tokens.push(sequences[i][position]);
+            batch.tokens.push(*token);
             batch.positions.push(position as u32);
-            batch.slots.push((block(position / self.block_size) * self.block_size + position % self.block_size) as u32);
+            batch.slots.push(
+                (block(position / self.block_size) * self.block_size + position % self.block_size)
+                    as u32,
+            );
         }
     }
 }
