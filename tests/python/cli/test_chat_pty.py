@@ -53,7 +53,8 @@ class Terminal:
         self.seen = self.seen.split(text, 1)[1]
 
     def type(self, keys: str) -> None:
-        """Press keys."""
+        """Press keys, a moment later: a signal between a prompt and readline's wait is lost."""
+        time.sleep(0.5)
         os.write(self._main, keys.encode())
 
 

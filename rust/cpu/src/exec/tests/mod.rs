@@ -5,5 +5,6 @@ mod invariance;
 mod limits;
 mod oracle;
 mod parity;
+mod plan;
 mod programs;
 mod runner;

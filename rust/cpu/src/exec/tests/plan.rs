@@ -1,0 +1,122 @@
+//! What a plan is made of: the number of phases decides how often workers wait for each other, and sharing
+//! decides what is read twice.
+
+use tokenmill_formats::Encoding;
+use tokenmill_model::{Activations, ComputeDtype, Error, Op};
+
+use super::programs::Recipe;
+use crate::isa::Level;
+use crate::plan::{Arithmetic, Phase, Plan, RowOp, plan};
+
+const ARITHMETIC: Arithmetic = Arithmetic {
+    dtype: ComputeDtype::Auto,
+    activations: Activations::Auto,
+    level: Level::Scalar,
+};
+
+fn planned(recipe: &Recipe) -> Plan {
+    let (program, source) = recipe.build();
+    plan(&program, &source, ARITHMETIC).unwrap()
+}
+
+fn letters(plan: &Plan) -> String {
+    let letter = |phase: &Phase| match phase {
+        Phase::Rows(_) => 'r',
+        Phase::Project(_) => 'q',
+        Phase::Products(_) => 'p',
+        Phase::Finish(_) => 'f',
+        Phase::Attend(_) => 'a',
+        Phase::Gate(_) => 'g',
+        Phase::Head(_) => 'h',
+    };
+    plan.phases.iter().map(letter).collect()
+}
+
+fn prepares(plan: &Plan) -> usize {
+    let ops = plan.phases.iter().flat_map(|phase| match phase {
+        Phase::Rows(ops) => &ops[..],
+        _ => &[],
+    });
+    ops.filter(|op| matches!(op, RowOp::Prepare { .. })).count()
+}
+
+#[test]
+fn a_llama_layer_is_five_phases_with_row_work_between_them() {
+    let plan = planned(&Recipe::llama());
+    assert_eq!(letters(&plan), "rqarprgrprqarprgrprh");
+    // Embedding and head share one matrix; a layer has q-k-v, output, gate-up and down.
+    assert_eq!(plan.matrices.len(), 1 + 2 * 4);
+    assert_eq!(prepares(&plan), 2 * 4);
+}
+
+#[test]
+fn encodings_that_do_not_stack_are_multiplied_apart_but_in_one_phase() {
+    let mixed = Recipe {
+        encoding: Encoding::Q8_0,
+        other_encoding: Encoding::Q4_1,
+        ..Recipe::llama()
+    };
+    let plan = planned(&mixed);
+    assert_eq!(letters(&plan), "rqarprprprqarprprprh");
+    // q, k, v, output, gate, up, down.
+    assert_eq!(plan.matrices.len(), 1 + 2 * 7);
+    // Q8_0 and Q4_1 are different layouts, for each of which an input is made ready: twice before q-k-v and gate-up.
+    assert_eq!(prepares(&plan), 2 * (2 + 1 + 2 + 1));
+}
+
+#[test]
+fn heads_that_are_no_whole_blocks_go_through_registers() {
+    let odd = Recipe {
+        head_dim: 13,
+        rope: Some((6, 1.0)),
+        layers: 1,
+        ..Recipe::llama()
+    };
+    assert_eq!(letters(&planned(&odd)), "rpfarprgrprh");
+    let whole_norm = Recipe {
+        head_norm: Some(true),
+        layers: 1,
+        ..Recipe::llama()
+    };
+    assert_eq!(letters(&planned(&whole_norm)), "rpfarprgrprh");
+}
+
+#[test]
+fn a_parallel_residual_prepares_its_input_once() {
+    let parallel = Recipe {
+        is_parallel: true,
+        layers: 1,
+        ..Recipe::llama()
+    };
+    let plan = planned(&parallel);
+    assert_eq!(letters(&plan), "rqarpgrprh");
+    // The norm's output (for q-k-v and gate-up), attention's, the inner one.
+    assert_eq!(prepares(&plan), 3);
+}
+
+#[test]
+fn what_this_backend_does_not_do_is_refused_by_name() {
+    let (mut program, source) = Recipe::llama().build();
+    let last = program.ops.last().cloned().unwrap();
+    program.ops.push(last);
+    let error = plan(&program, &source, ARITHMETIC).unwrap_err();
+    assert!(matches!(error, Error::Unsupported { .. }), "{error}");
+
+    let Some(Op::Mlp(mlp)) = program.ops.iter().find(|op| matches!(op, Op::Mlp(_))) else {
+        panic!("a llama has an MLP");
+    };
+    let moe = tokenmill_model::Moe {
+        router: mlp.up.weight,
+        experts: vec![mlp.clone()],
+        active: 1,
+        is_renormalised: false,
+        input: mlp.input,
+        out: mlp.out,
+    };
+    program.ops = vec![Op::Moe(moe)];
+    let error = plan(&program, &source, ARITHMETIC).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "a mixture of experts is not supported by cpu"
+    );
+}
