@@ -113,12 +113,14 @@ fn sampler(criterion: &mut Criterion) {
         let vocabulary = Vocabulary::new(len, vec![2]).expect("a vocabulary");
         let mut group = criterion.benchmark_group("sampler");
         group.bench_function(BenchmarkId::new("plain pass", len), |bench| {
-            bench.iter(|| plain_pass(black_box(&row)))
+            bench.iter(|| plain_pass(black_box(&row)));
         });
         for (name, params) in cases() {
             let (prompt, output) = prefix.split_at(500);
             let mut sampler = Sampler::new(&params, 7, 0, &vocabulary, prompt).expect("a sampler");
-            output.iter().for_each(|&token| sampler.advance(token));
+            for &token in output {
+                sampler.advance(token);
+            }
             let mut scratch = Scratch::new();
             group.bench_function(BenchmarkId::new(name, len), |bench| {
                 bench.iter(|| {

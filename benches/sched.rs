@@ -84,7 +84,7 @@ fn steps(c: &mut Criterion) {
         });
     });
     c.bench_function("check_256_running", |bencher| {
-        bencher.iter(|| black_box(&fresh).check())
+        bencher.iter(|| black_box(&fresh).check());
     });
 }
 

@@ -16,13 +16,13 @@
 
 pub use tokenmill_core::option::{self, EngineOptions};
 pub use tokenmill_core::{
-    Event, FinishReason, HasKind, Kind, Limits, LogprobsMode, Prompt, Request, SamplingParams, StopReason,
-    TokenId, TokenLogprob, event,
+    Event, FinishReason, HasKind, Kind, Limits, LogprobsMode, Prompt, Request, SamplingParams,
+    StopReason, TokenId, TokenLogprob, event,
 };
-#[cfg(feature = "text")]
-pub use tokenmill_engine::{Date, Message, RenderOptions};
 #[cfg(feature = "cpu")]
 pub use tokenmill_engine::measure_machine;
 pub use tokenmill_engine::{
     Capacity, Door, Error, Handle, Host, Info, Ledger, Received, Result, Stats, inspect, load,
 };
+#[cfg(feature = "text")]
+pub use tokenmill_engine::{Date, Message, RenderOptions};

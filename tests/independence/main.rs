@@ -22,10 +22,17 @@ fn request(index: usize) -> Request {
     let stem = if index.is_multiple_of(4) { 40 } else { 0 };
     let len = 1 + (index * 7) % 53;
     let own = (0..len).map(|at| 1 + ((index * 31 + at * 17) % 199) as u32);
-    let tokens = (0..stem).map(|at| 3 + (at * 5 % 190) as u32).chain(own).collect();
+    let tokens = (0..stem)
+        .map(|at| 3 + (at * 5 % 190) as u32)
+        .chain(own)
+        .collect();
     let is_greedy = index.is_multiple_of(3);
     let params = SamplingParams {
-        temperature: if is_greedy { 0.0 } else { 0.6 + 0.2 * (index % 4) as f32 },
+        temperature: if is_greedy {
+            0.0
+        } else {
+            0.6 + 0.2 * (index % 4) as f32
+        },
         n: if is_greedy { 1 } else { 1 + (index % 3) as u32 },
         seed: Some(1000 + index as i64),
         top_k: if index % 5 == 1 { 20 } else { 0 },
@@ -38,7 +45,12 @@ fn request(index: usize) -> Request {
         ignore_eos: index.is_multiple_of(2),
         ..SamplingParams::default()
     };
-    Request { prompt: Prompt::Tokens(tokens), params, priority: 0, cache_salt: None }
+    Request {
+        prompt: Prompt::Tokens(tokens),
+        params,
+        priority: 0,
+        cache_salt: None,
+    }
 }
 
 /// Order `seed` of `count` things.
@@ -46,7 +58,9 @@ fn shuffled(count: usize, seed: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..count).collect();
     let mut word = seed as u64 * 2 + 1;
     for at in (1..count).rev() {
-        word = word.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        word = word
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         order.swap(at, (word >> 33) as usize % (at + 1));
     }
     order
@@ -58,38 +72,107 @@ fn schedules(count: usize, orders: usize) -> Vec<(String, Schedule)> {
     let mut all = vec![("all at once".to_string(), plain())];
     for seed in 0..orders {
         let gap = Some(seed % 4);
-        all.push((format!("shuffled {seed}"), Schedule { order: shuffled(count, seed), gap, ..plain() }));
+        all.push((
+            format!("shuffled {seed}"),
+            Schedule {
+                order: shuffled(count, seed),
+                gap,
+                ..plain()
+            },
+        ));
     }
     for tokens_per_step in [1, 7, 64] {
-        all.push((format!("budget {tokens_per_step}"), Schedule { tokens_per_step, ..plain() }));
+        all.push((
+            format!("budget {tokens_per_step}"),
+            Schedule {
+                tokens_per_step,
+                ..plain()
+            },
+        ));
     }
     for block_size in [32, 64] {
-        all.push((format!("blocks of {block_size}"), Schedule { block_size, ..plain() }));
+        all.push((
+            format!("blocks of {block_size}"),
+            Schedule {
+                block_size,
+                ..plain()
+            },
+        ));
     }
-    all.push(("no prefix cache".into(), Schedule { prefix_caching: false, ..plain() }));
-    all.push(("one thread".into(), Schedule { threads: 1, ..plain() }));
-    all.push(("three threads".into(), Schedule { threads: 3, order: shuffled(count, 77), ..plain() }));
-    all.push(("a small pool".into(), Schedule { pool: 320, order: shuffled(count, 99), ..plain() }));
-    all.push(("a small pool, odd budget".into(), Schedule { pool: 256, tokens_per_step: 7, ..plain() }));
+    all.push((
+        "no prefix cache".into(),
+        Schedule {
+            prefix_caching: false,
+            ..plain()
+        },
+    ));
+    all.push((
+        "one thread".into(),
+        Schedule {
+            threads: 1,
+            ..plain()
+        },
+    ));
+    all.push((
+        "three threads".into(),
+        Schedule {
+            threads: 3,
+            order: shuffled(count, 77),
+            ..plain()
+        },
+    ));
+    all.push((
+        "a small pool".into(),
+        Schedule {
+            pool: 320,
+            order: shuffled(count, 99),
+            ..plain()
+        },
+    ));
+    all.push((
+        "a small pool, odd budget".into(),
+        Schedule {
+            pool: 256,
+            tokens_per_step: 7,
+            ..plain()
+        },
+    ));
     all
 }
 
 fn compare(name: &str, checkpoint: &Checkpoint, form: Form, count: usize, orders: usize) {
     let requests = requests(count);
-    let alone = Schedule { gap: None, prefix_caching: false, threads: 1, ..Schedule::plain(count) };
+    let alone = Schedule {
+        gap: None,
+        prefix_caching: false,
+        threads: 1,
+        ..Schedule::plain(count)
+    };
     let expected = run(checkpoint, form, &requests, &alone);
-    assert!(expected.tokens.iter().flatten().all(|sample| !sample.is_empty()));
+    assert!(
+        expected
+            .tokens
+            .iter()
+            .flatten()
+            .all(|sample| !sample.is_empty())
+    );
     let (mut preemptions, mut cached) = (0, 0);
     for (what, schedule) in schedules(count, orders) {
         let got: Outcome = run(checkpoint, form, &requests, &schedule);
         for (index, (got, expected)) in got.tokens.iter().zip(&expected.tokens).enumerate() {
-            assert_eq!(got, expected, "{name} in {form:?}: request {index} differs under: {what}");
+            assert_eq!(
+                got, expected,
+                "{name} in {form:?}: request {index} differs under: {what}"
+            );
         }
         preemptions += got.preemptions;
         cached += got.cached_tokens;
     }
     // Schedules that never preempt or hit the cache would prove less than they say.
-    assert!(preemptions > 0 && cached > 0, "{name} in {form:?}: {preemptions} preemptions, {cached} cached");
+    assert!(
+        preemptions > 0 && cached > 0,
+        "{name} in {form:?}: {preemptions} preemptions, {cached} cached"
+    );
 }
 
 #[test]
@@ -114,11 +197,17 @@ fn tokens_do_not_depend_on_the_schedule_in_four_bits() {
 
 #[test]
 fn tokens_do_not_depend_on_the_schedule_on_the_default_model() {
-    let Some(path) = std::env::var_os("TOKENMILL_TEST_GGUF").map(PathBuf::from) else { return };
+    let Some(path) = std::env::var_os("TOKENMILL_TEST_GGUF").map(PathBuf::from) else {
+        return;
+    };
     let checkpoint = Checkpoint::open(&path).expect("the default model");
     let is_full = std::env::var_os("TOKENMILL_TEST_FULL").is_some();
     let (count, orders) = if is_full { (64, 20) } else { (12, 2) };
-    let forms: &[Form] = if is_full { &Form::ALL[1..] } else { &[Form::FourBit] };
+    let forms: &[Form] = if is_full {
+        &Form::ALL[1..]
+    } else {
+        &[Form::FourBit]
+    };
     for &form in forms {
         compare("default", &checkpoint, form, count, orders);
     }

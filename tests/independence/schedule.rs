@@ -50,17 +50,27 @@ pub struct Outcome {
     pub cached_tokens: u64,
 }
 
-pub fn run(checkpoint: &Checkpoint, form: Form, requests: &[Request], schedule: &Schedule) -> Outcome {
+pub fn run(
+    checkpoint: &Checkpoint,
+    form: Form,
+    requests: &[Request],
+    schedule: &Schedule,
+) -> Outcome {
     let (mut engine, door) = engine(checkpoint, form, schedule);
-    let mut tokens: Vec<Vec<Vec<u32>>> =
-        requests.iter().map(|request| vec![Vec::new(); request.params.n as usize]).collect();
+    let mut tokens: Vec<Vec<Vec<u32>>> = requests
+        .iter()
+        .map(|request| vec![Vec::new(); request.params.n as usize])
+        .collect();
     let mut open: Vec<(usize, Handle)> = Vec::new();
     let mut arrivals = schedule.order.iter().copied();
     let mut wait = 0;
     loop {
         while wait == 0 && (schedule.gap.is_some() || open.is_empty()) {
             let Some(index) = arrivals.next() else { break };
-            open.push((index, door.submit(requests[index].clone()).expect("it fits")));
+            open.push((
+                index,
+                door.submit(requests[index].clone()).expect("it fits"),
+            ));
             wait = schedule.gap.unwrap_or(0);
         }
         wait = wait.saturating_sub(1);
@@ -69,13 +79,26 @@ pub fn run(checkpoint: &Checkpoint, form: Form, requests: &[Request], schedule: 
         if open.is_empty() && arrivals.len() == 0 {
             break;
         }
-        assert!(step == Step::Ran || wait > 0 || !open.is_empty() || arrivals.len() > 0, "stuck");
+        assert!(
+            step == Step::Ran || wait > 0 || !open.is_empty() || arrivals.len() > 0,
+            "stuck"
+        );
     }
     engine.check();
     let figures = door.stats().snapshot();
-    let figure = |name: &str| figures.iter().find(|(known, _)| *known == name).expect("a figure").1;
+    let figure = |name: &str| {
+        figures
+            .iter()
+            .find(|(known, _)| *known == name)
+            .expect("a figure")
+            .1
+    };
     assert_eq!(figure("requests_failed"), 0);
-    Outcome { tokens, preemptions: figure("preemptions"), cached_tokens: figure("cached_tokens") }
+    Outcome {
+        tokens,
+        preemptions: figure("preemptions"),
+        cached_tokens: figure("cached_tokens"),
+    }
 }
 
 /// Takes what has arrived; true at the end.
@@ -124,7 +147,10 @@ fn engine(checkpoint: &Checkpoint, form: Form, schedule: &Schedule) -> (Engine, 
         sched,
         requests_max: 1024,
         seed: None,
-        voice: Voice { eos: vec![0], ..Voice::default() },
+        voice: Voice {
+            eos: vec![0],
+            ..Voice::default()
+        },
         limits: Limits::default(),
         clock: Arc::new(|| 0),
     })

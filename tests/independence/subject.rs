@@ -69,12 +69,16 @@ impl Words {
 
 fn tensor(words: &mut Words, encoding: Encoding, elements: usize, scale: f32) -> Vec<u8> {
     match encoding {
-        Encoding::F32 => (0..elements).flat_map(|_| words.float(scale).to_le_bytes()).collect(),
+        Encoding::F32 => (0..elements)
+            .flat_map(|_| words.float(scale).to_le_bytes())
+            .collect(),
         // The upper half of an f32 is a bf16.
-        Encoding::Bf16 => {
-            (0..elements).flat_map(|_| ((words.float(scale).to_bits() >> 16) as u16).to_le_bytes()).collect()
-        }
-        Encoding::Q4_1 => (0..elements / 32).flat_map(|_| q4_1_block(words, scale)).collect(),
+        Encoding::Bf16 => (0..elements)
+            .flat_map(|_| ((words.float(scale).to_bits() >> 16) as u16).to_le_bytes())
+            .collect(),
+        Encoding::Q4_1 => (0..elements / 32)
+            .flat_map(|_| q4_1_block(words, scale))
+            .collect(),
         other => panic!("no tiny model in {other:?}"),
     }
 }
@@ -106,7 +110,12 @@ pub fn tiny(form: Form) -> Checkpoint {
         tensors.push((name, encoding, shape, bytes));
     };
     let encoding = form.encoding();
-    add("model.embed_tokens.weight".into(), encoding, vec![VOCAB, HIDDEN], 1.0);
+    add(
+        "model.embed_tokens.weight".into(),
+        encoding,
+        vec![VOCAB, HIDDEN],
+        1.0,
+    );
     for layer in 0..LAYERS {
         let name = |part: &str| format!("model.layers.{layer}.{part}.weight");
         for (part, outputs, inputs) in [
@@ -121,7 +130,12 @@ pub fn tiny(form: Form) -> Checkpoint {
             add(name(part), encoding, vec![outputs, inputs], 0.25);
         }
         add(name("input_layernorm"), Encoding::F32, vec![HIDDEN], 1.0);
-        add(name("post_attention_layernorm"), Encoding::F32, vec![HIDDEN], 1.0);
+        add(
+            name("post_attention_layernorm"),
+            Encoding::F32,
+            vec![HIDDEN],
+            1.0,
+        );
     }
     add("model.norm.weight".into(), Encoding::F32, vec![HIDDEN], 1.0);
     let config = serde_json::json!({
@@ -130,6 +144,9 @@ pub fn tiny(form: Form) -> Checkpoint {
         "num_key_value_heads": KV_HEADS, "head_dim": HEAD_DIM, "rms_norm_eps": 1e-5, "rope_theta": 10000.0,
         "max_position_embeddings": 2048, "tie_word_embeddings": true, "hidden_act": "silu",
     });
-    let config = Config::Json { config: config.as_object().expect("an object").clone(), generation: None };
+    let config = Config::Json {
+        config: config.as_object().expect("an object").clone(),
+        generation: None,
+    };
     Checkpoint::from_memory(config, tensors).expect("a tiny model")
 }

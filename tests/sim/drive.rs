@@ -7,11 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokenmill_core::{Event, FinishReason, Limits, Prompt, Request};
-use tokenmill_engine::{Door, Engine, Handle, Parts, Received, Step, Voice, assemble};
-use tokenmill_formats::{Checkpoint, Config};
-use tokenmill_model::cost::WeightBytes;
-use tokenmill_model::{Activations, Backend, ComputeDtype, KvFormat, MemoryPlan, Weights};
-use tokenmill_sim::{SimBackend, Violations, program};
+use tokenmill_engine::{Door, Engine, Handle, Parts, Received, Step, assemble, simulated};
+use tokenmill_sim::{SimBackend, Violations};
 
 use crate::oracle::{Answer, Question, answer};
 use crate::trace::{Arrival, EOS, Trace, VOCAB};
@@ -66,38 +63,18 @@ pub fn drive(trace: &Trace, steps: usize, plant: impl Fn(&mut Engine)) -> Result
 }
 
 fn engine(trace: &Trace, violations: &Violations) -> (Engine, Door) {
-    let sched = trace.sched.clone();
-    let program = program(VOCAB as usize, sched.context_len);
-    let config = Config::Json { config: serde_json::Map::new(), generation: None };
-    let checkpoint = Checkpoint::from_memory(config, Vec::new()).expect("an empty checkpoint");
-    let weights = Weights::new(&program, &checkpoint).expect("no weights");
-    let plan = MemoryPlan {
-        blocks: sched.blocks,
-        block_size: sched.block_size,
-        rows_max: sched.tokens_per_step,
-        logits_rows_max: sched.logits_rows_max,
-        context_len: sched.context_len,
-        kv_format: KvFormat::F32,
-        dtype: ComputeDtype::Float32,
-        activations: Activations::Exact,
-        threads: 1,
-    };
-    let mut backend = SimBackend::new(trace.triggers.clone(), Arc::clone(violations));
-    backend.load(&program, &weights, &plan).expect("loads");
-    assemble(Parts {
-        weight_bytes: WeightBytes::of(&weights).expect("no weights"),
-        program,
-        kv_format: KvFormat::F32,
-        backend: Box::new(backend),
-        sched,
+    let backend = SimBackend::new(trace.triggers.clone(), Arc::clone(violations));
+    let parts = simulated(trace.sched.clone(), backend, VOCAB as usize, vec![EOS]);
+    let parts = Parts {
         requests_max: trace.requests_max,
-        seed: None,
-        voice: Voice { eos: vec![EOS], ..Voice::default() },
         // A short queue of events, so that coalescing is part of every trace.
-        limits: Limits { stream_events_max: 4, ..Limits::default() },
-        clock: Arc::new(|| 0),
-    })
-    .expect("assembles")
+        limits: Limits {
+            stream_events_max: 4,
+            ..Limits::default()
+        },
+        ..parts.expect("a simulated engine")
+    };
+    assemble(parts).expect("assembles")
 }
 
 fn play(trace: &Trace, steps: usize, engine: &mut Engine, door: &Door) -> Result<Report, String> {
@@ -108,7 +85,13 @@ fn play(trace: &Trace, steps: usize, engine: &mut Engine, door: &Door) -> Result
     let bound = steps + 400 * trace.arrivals.len() * 50;
     for now in 0..bound {
         while let Some(arrival) = arrivals.next_if(|arrival| arrival.step <= now) {
-            submit(door, arrival, &mut callers, &mut report, trace.drains_at.is_some_and(|at| at < now))?;
+            submit(
+                door,
+                arrival,
+                &mut callers,
+                &mut report,
+                trace.drains_at.is_some_and(|at| at < now),
+            )?;
         }
         if trace.resets.contains(&now) {
             // Refused only while draining.
@@ -123,12 +106,13 @@ fn play(trace: &Trace, steps: usize, engine: &mut Engine, door: &Door) -> Result
             return Err(format!("step {now} was idle while a request was open"));
         }
         listen(&mut callers, now, &mut report)?;
-        let is_over = arrivals.peek().is_none() && callers.iter().all(|caller| caller.handle.is_none());
+        let is_over =
+            arrivals.peek().is_none() && callers.iter().all(|caller| caller.handle.is_none());
         if is_over {
             // One more plan frees what the last callers left.
             engine.step();
             engine.check();
-            return finish(trace, engine, door, callers, report);
+            return finish(trace, engine, door, &callers, report);
         }
     }
     Err(format!("requests were still open after {bound} steps"))
@@ -150,7 +134,10 @@ fn submit<'a>(
 ) -> Result<(), String> {
     report.requests += 1;
     let capacity = door.capacity();
-    let asked = arrival.params.max_tokens.map_or(1, |tokens| tokens as usize);
+    let asked = arrival
+        .params
+        .max_tokens
+        .map_or(1, |tokens| tokens as usize);
     let fits = arrival.prompt.len() + asked <= capacity.context_len;
     let request = Request {
         prompt: Prompt::Tokens(arrival.prompt.clone()),
@@ -161,9 +148,18 @@ fn submit<'a>(
     match door.submit(request) {
         Ok(handle) if fits && !is_draining => {
             let room = capacity.context_len - arrival.prompt.len();
-            let output_len_max = arrival.params.max_tokens.map_or(room, |tokens| tokens as usize);
+            let output_len_max = arrival
+                .params
+                .max_tokens
+                .map_or(room, |tokens| tokens as usize);
             let heard = (0..arrival.params.n).map(|_| Heard::default()).collect();
-            callers.push(Caller { arrival, handle: Some(handle), heard, left: false, output_len_max });
+            callers.push(Caller {
+                arrival,
+                handle: Some(handle),
+                heard,
+                left: false,
+                output_len_max,
+            });
             Ok(())
         }
         Ok(_) => Err("a request that cannot run was accepted".into()),
@@ -181,8 +177,10 @@ fn submit<'a>(
 
 fn listen(callers: &mut [Caller<'_>], now: usize, report: &mut Report) -> Result<(), String> {
     for caller in callers {
-        let Some(handle) = &caller.handle else { continue };
-        if now % caller.arrival.reads_every == 0 {
+        let Some(handle) = &caller.handle else {
+            continue;
+        };
+        if now.is_multiple_of(caller.arrival.reads_every) {
             loop {
                 match handle.receive(Some(Duration::ZERO)) {
                     Received::Event(event) => hear(&mut caller.heard, event, report)?,
@@ -194,7 +192,9 @@ fn listen(callers: &mut [Caller<'_>], now: usize, report: &mut Report) -> Result
                 }
             }
         }
-        if caller.arrival.leaves.is_some_and(|leaves| leaves <= now) && caller.handle.take().is_some() {
+        if caller.arrival.leaves.is_some_and(|leaves| leaves <= now)
+            && caller.handle.take().is_some()
+        {
             caller.left = true;
         }
     }
@@ -202,7 +202,9 @@ fn listen(callers: &mut [Caller<'_>], now: usize, report: &mut Report) -> Result
 }
 
 fn hear(heard: &mut [Heard], event: Event, report: &mut Report) -> Result<(), String> {
-    let sample = heard.get_mut(event.index as usize).ok_or("an event of a sample that was not asked for")?;
+    let sample = heard
+        .get_mut(event.index as usize)
+        .ok_or("an event of a sample that was not asked for")?;
     if sample.reason.is_some() {
         return Err(format!("sample {} spoke after its end", event.index));
     }
@@ -220,7 +222,7 @@ fn finish(
     trace: &Trace,
     engine: &Engine,
     door: &Door,
-    callers: Vec<Caller<'_>>,
+    callers: &[Caller<'_>],
     mut report: Report,
 ) -> Result<Report, String> {
     for (number, caller) in callers.iter().enumerate() {
@@ -234,7 +236,10 @@ fn finish(
         return Err(format!("accepted and ended differ: {figures:?}"));
     }
     if figures["blocks_used"] != 0 {
-        return Err(format!("{} blocks are in use by nobody", figures["blocks_used"]));
+        return Err(format!(
+            "{} blocks are in use by nobody",
+            figures["blocks_used"]
+        ));
     }
     report.preemptions = figures["preemptions"];
     report.cached_tokens = figures["cached_tokens"];
@@ -252,8 +257,12 @@ fn verify(trace: &Trace, caller: &Caller<'_>) -> Result<(), String> {
         output_len_max: caller.output_len_max,
         triggers: &trace.triggers,
     };
-    let answers: Vec<Answer> = (0..arrival.params.n).map(|index| answer(&question, index)).collect();
-    let fails = answers.iter().any(|answer| answer.reason == FinishReason::Error);
+    let answers: Vec<Answer> = (0..arrival.params.n)
+        .map(|index| answer(&question, index))
+        .collect();
+    let fails = answers
+        .iter()
+        .any(|answer| answer.reason == FinishReason::Error);
     for (index, (heard, answer)) in caller.heard.iter().zip(&answers).enumerate() {
         let is_cut = caller.left || (fails && heard.reason == Some(FinishReason::Error));
         let is_right = if is_cut {
@@ -268,7 +277,11 @@ fn verify(trace: &Trace, caller: &Caller<'_>) -> Result<(), String> {
             ));
         }
         if arrival.params.logprobs.is_some() && heard.logprobs != heard.tokens.len() {
-            return Err(format!("sample {index} has {} log-probs for {} tokens", heard.logprobs, heard.tokens.len()));
+            return Err(format!(
+                "sample {index} has {} log-probs for {} tokens",
+                heard.logprobs,
+                heard.tokens.len()
+            ));
         }
     }
     Ok(())

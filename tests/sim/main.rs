@@ -19,8 +19,12 @@ fn seeds() -> std::ops::Range<u64> {
         let seed = seed.parse().expect("TOKENMILL_SIM_SEED must be a number");
         return seed..seed + 1;
     }
-    let Ok(range) = std::env::var("TOKENMILL_SIM_SEEDS") else { return SEEDS };
-    let ends = range.split_once("..").and_then(|(from, to)| Some((from.parse().ok()?, to.parse().ok()?)));
+    let Ok(range) = std::env::var("TOKENMILL_SIM_SEEDS") else {
+        return SEEDS;
+    };
+    let ends = range
+        .split_once("..")
+        .and_then(|(from, to)| Some((from.parse().ok()?, to.parse().ok()?)));
     let (from, to) = ends.expect("TOKENMILL_SIM_SEEDS must be FROM..TO");
     from..to
 }
@@ -63,9 +67,17 @@ fn every_seed_ends_every_request_once_with_the_oracle_s_tokens() {
             Err(what) => failures.push(format!("seed {seed}: {what}")),
         }
     }
-    assert!(failures.is_empty(), "{} seeds failed:\n{}", failures.len(), failures.join("\n"));
+    assert!(
+        failures.is_empty(),
+        "{} seeds failed:\n{}",
+        failures.len(),
+        failures.join("\n")
+    );
     // A sweep that never preempts, hits the cache or fails a step would prove nothing.
     if seeds().count() >= 100 {
-        assert!(total.preemptions > 1000 && total.cached_tokens > 10_000 && total.isolated > 50, "{total:?}");
+        assert!(
+            total.preemptions > 1000 && total.cached_tokens > 10_000 && total.isolated > 50,
+            "{total:?}"
+        );
     }
 }

@@ -10,11 +10,17 @@ use crate::{SEEDS, quietly};
 const STEPS: usize = 400;
 
 fn finds(name: &str, run: impl Fn(u64) -> Result<crate::Report, String>) {
-    let found = SEEDS.map(|seed| (seed, quietly(|| run(seed)))).find_map(|(seed, result)| result.err().map(|what| (seed, what)));
+    let found = SEEDS
+        .map(|seed| (seed, quietly(|| run(seed))))
+        .find_map(|(seed, result)| result.err().map(|what| (seed, what)));
     let (seed, what) = found.unwrap_or_else(|| panic!("no seed finds {name}"));
     // Shown with --nocapture: how soon, and how.
-    let line = format!("{name}: seed {seed}: {}", what.chars().take(160).collect::<String>());
-    std::io::Write::write_all(&mut std::io::stderr(), format!("{line}\n").as_bytes()).expect("stderr");
+    let line = format!(
+        "{name}: seed {seed}: {}",
+        what.chars().take(160).collect::<String>()
+    );
+    std::io::Write::write_all(&mut std::io::stderr(), format!("{line}\n").as_bytes())
+        .expect("stderr");
 }
 
 #[test]
@@ -31,6 +37,10 @@ fn every_bug_planted_in_the_scheduler_is_found() {
 #[test]
 fn every_bug_planted_in_the_engine_is_found() {
     for bug in tokenmill_engine::Planted::ALL {
-        finds(&format!("{bug:?}"), |seed| drive(&trace(seed, STEPS), STEPS, |engine: &mut Engine| engine.plant(bug)));
+        finds(&format!("{bug:?}"), |seed| {
+            drive(&trace(seed, STEPS), STEPS, |engine: &mut Engine| {
+                engine.plant(bug);
+            })
+        });
     }
 }

@@ -56,9 +56,18 @@ pub fn trace(seed: u64, steps: usize) -> Trace {
         }
         arrivals.push(arrival(&mut random, step, &sched, &stems, &triggers));
     }
-    let resets = (0..random.range(0, 3)).map(|_| random.range(0, steps)).collect();
+    let resets = (0..random.range(0, 3))
+        .map(|_| random.range(0, steps))
+        .collect();
     let drains_at = random.chance(20).then(|| random.range(steps / 2, steps));
-    Trace { sched, triggers, arrivals, requests_max: random.range(8, 96), resets, drains_at }
+    Trace {
+        sched,
+        triggers,
+        arrivals,
+        requests_max: random.range(8, 96),
+        resets,
+        drains_at,
+    }
 }
 
 fn sched(random: &mut Random) -> SchedConfig {
@@ -74,7 +83,11 @@ fn sched(random: &mut Random) -> SchedConfig {
         block_reserve: if blocks > 8 { random.range(0, 2) } else { 0 },
         context_len: random.range(block_size.max(8), blocks * block_size + 8),
         prefix_caching: random.chance(75),
-        policy: if random.chance(30) { Policy::Priority } else { Policy::Fcfs },
+        policy: if random.chance(30) {
+            Policy::Priority
+        } else {
+            Policy::Fcfs
+        },
         chunk_max: random.chance(50).then(|| random.range(1, block_size + 1)),
         age_steps: *random.pick(&[0, 8, 64]),
         secret: [random.range(0, 255) as u8; 32],
@@ -96,7 +109,11 @@ fn triggers(random: &mut Random, steps: usize) -> Triggers {
     // Not together with tokens that fail: a run that is scheduled to fail could meet a repeated one.
     if triggers.error_token.is_none() && triggers.panic_token.is_none() && random.chance(40) {
         for run in (FAULT_SPACING..steps).step_by(FAULT_SPACING) {
-            let faults = if random.chance(50) { &mut triggers.error_runs } else { &mut triggers.panic_runs };
+            let faults = if random.chance(50) {
+                &mut triggers.error_runs
+            } else {
+                &mut triggers.panic_runs
+            };
             faults.insert((run + random.range(0, 8)) as u64);
         }
     }
@@ -104,7 +121,9 @@ fn triggers(random: &mut Random, steps: usize) -> Triggers {
 }
 
 fn tokens(random: &mut Random, len: usize) -> Vec<u32> {
-    (0..len).map(|_| random.range(1, PANIC_TOKEN as usize - 1) as u32).collect()
+    (0..len)
+        .map(|_| random.range(1, PANIC_TOKEN as usize - 1) as u32)
+        .collect()
 }
 
 fn arrival(
@@ -122,13 +141,24 @@ fn arrival(
     // Short, around a block border, or long.
     let own = match random.range(0, 3) {
         0 => random.range(1, 4),
-        1 => (sched.block_size * random.range(1, 2) + random.range(0, 2)).saturating_sub(1).max(1),
+        1 => (sched.block_size * random.range(1, 2) + random.range(0, 2))
+            .saturating_sub(1)
+            .max(1),
         2 => random.range(1, 24),
         _ => random.range(1, 4 + sched.blocks * sched.block_size / 2),
     };
     prompt.extend(tokens(random, own));
-    let bad = [triggers.nan_token, triggers.error_token, triggers.panic_token];
-    if let Some(token) = bad.into_iter().flatten().next().filter(|_| random.chance(10)) {
+    let bad = [
+        triggers.nan_token,
+        triggers.error_token,
+        triggers.panic_token,
+    ];
+    if let Some(token) = bad
+        .into_iter()
+        .flatten()
+        .next()
+        .filter(|_| random.chance(10))
+    {
         let at = random.range(0, prompt.len() - 1);
         prompt[at] = token;
     }
@@ -138,7 +168,9 @@ fn arrival(
         prompt,
         params: params(random),
         priority: random.range(0, 3) as i32,
-        salt: random.chance(30).then(|| format!("tenant {}", random.range(0, 2))),
+        salt: random
+            .chance(30)
+            .then(|| format!("tenant {}", random.range(0, 2))),
         leaves: lifetime,
         reads_every: *random.pick(&[1, 1, 1, 3, 50]),
     }
@@ -148,18 +180,38 @@ fn params(random: &mut Random) -> SamplingParams {
     let is_greedy = random.chance(40);
     let max_tokens = random.range(1, 40) as u32;
     SamplingParams {
-        n: if is_greedy || random.chance(70) { 1 } else { random.range(2, 5) as u32 },
-        temperature: if is_greedy { 0.0 } else { *random.pick(&[0.5, 1.0, 1.7]) },
+        n: if is_greedy || random.chance(70) {
+            1
+        } else {
+            random.range(2, 5) as u32
+        },
+        temperature: if is_greedy {
+            0.0
+        } else {
+            *random.pick(&[0.5, 1.0, 1.7])
+        },
         seed: Some(random.range(0, 9) as i64),
         top_k: *random.pick(&[0, 0, 5]),
         top_p: *random.pick(&[1.0, 1.0, 0.9]),
         repetition_penalty: *random.pick(&[1.0, 1.0, 1.2]),
         presence_penalty: *random.pick(&[0.0, 0.0, 0.5]),
         no_repeat_ngram_size: *random.pick(&[0, 0, 0, 2, 3]),
-        max_tokens: if random.chance(95) { Some(max_tokens) } else { None },
-        min_tokens: if random.chance(20) { random.range(0, max_tokens as usize) as u32 } else { 0 },
+        max_tokens: if random.chance(95) {
+            Some(max_tokens)
+        } else {
+            None
+        },
+        min_tokens: if random.chance(20) {
+            random.range(0, max_tokens as usize) as u32
+        } else {
+            0
+        },
         ignore_eos: random.chance(30),
-        stop_token_ids: if random.chance(20) { vec![random.range(1, 20) as u32] } else { Vec::new() },
+        stop_token_ids: if random.chance(20) {
+            vec![random.range(1, 20) as u32]
+        } else {
+            Vec::new()
+        },
         logprobs: random.chance(20).then_some(2),
         ..SamplingParams::default()
     }

@@ -103,8 +103,9 @@ impl Products {
         unsafe { prepare_rows(self.level, &view, input, 0..self.rows) };
     }
 
-    /// All products, each thread its own share of the blocks of every matrix.
-    pub fn run(&mut self, threads: usize) {
+    /// All products, `passes` times over, each thread its own share of the blocks of every matrix. Many passes
+    /// make the start of the threads vanish, as the pool of a real step does.
+    pub fn run(&mut self, threads: usize, passes: usize) {
         let Some(view) = self.view() else { return };
         let ptr = self.out.as_mut_ptr();
         let work = Work {
@@ -122,9 +123,9 @@ impl Products {
         );
         std::thread::scope(|scope| {
             for thread in 1..threads {
-                scope.spawn(move || work.share(thread, threads, *out));
+                scope.spawn(move || work.share(thread, threads, passes, *out));
             }
-            work.share(0, threads, *out);
+            work.share(0, threads, passes, *out);
         });
     }
 
@@ -148,8 +149,13 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    fn share(&self, thread: usize, threads: usize, out: OutView) {
-        for matrix in self.matrices {
+    fn share(&self, thread: usize, threads: usize, passes: usize, out: OutView) {
+        for matrix in self
+            .matrices
+            .iter()
+            .cycle()
+            .take(self.matrices.len() * passes)
+        {
             let at = |thread: usize| matrix.blocks() * thread / threads;
             let blocks: Range<usize> = at(thread)..at(thread + 1);
             // SAFETY: all rows are prepared; each thread writes the outputs of its own blocks.

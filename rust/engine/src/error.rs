@@ -51,7 +51,9 @@ pub enum Error {
         vocab_len: usize,
     },
     /// Prompt and output do not fit the context.
-    #[error("prompt and max_tokens must fit the context of {context_len} tokens, got {prompt_len} + {max_tokens}")]
+    #[error(
+        "prompt and max_tokens must fit the context of {context_len} tokens, got {prompt_len} + {max_tokens}"
+    )]
     ContextLen {
         /// The context (`max_model_len`).
         context_len: usize,

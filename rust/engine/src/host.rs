@@ -8,8 +8,8 @@ use std::thread::JoinHandle;
 use tokenmill_core::{FinishReason, Kind};
 
 use crate::door::{Door, Phase};
-use crate::engine::{Engine, Step};
 use crate::error::{Error, Result};
+use crate::step::engine::{Engine, Step};
 
 /// A running engine. Dropping it closes it.
 #[derive(Debug)]
@@ -24,8 +24,14 @@ impl Host {
         let thread = std::thread::Builder::new()
             .name("tokenmill-engine".into())
             .spawn(move || serve(engine))
-            .map_err(|source| Error::Io { what: "the engine thread did not start", source })?;
-        Ok(Self { door, thread: Mutex::new(Some(thread)) })
+            .map_err(|source| Error::Io {
+                what: "the engine thread did not start",
+                source,
+            })?;
+        Ok(Self {
+            door,
+            thread: Mutex::new(Some(thread)),
+        })
     }
 
     /// The way in.
@@ -46,7 +52,11 @@ impl Host {
     }
 
     fn join(&self) {
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let thread = self
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         if let Some(thread) = thread {
             // `serve` catches panics; there is nothing to learn from the result.
             let _ = thread.join();
@@ -82,7 +92,10 @@ fn serve(mut engine: Engine) {
 
 fn die(engine: &mut Engine) {
     engine.shared.advance(Phase::Dead);
-    let error = (Kind::Internal, "the engine stopped: an invariant broke".to_string());
+    let error = (
+        Kind::Internal,
+        "the engine stopped: an invariant broke".to_string(),
+    );
     for (_, mut live) in engine.lives.drain() {
         live.outbox.end(FinishReason::Error, Some(&error));
     }

@@ -42,17 +42,34 @@ mod with_text {
 
         /// Whether the model's tokenizer puts its begin token before a text.
         pub fn adds_bos(&self) -> bool {
-            self.tokenizer.as_ref().is_some_and(|tokenizer| tokenizer.add_bos_default())
+            self.tokenizer
+                .as_ref()
+                .is_some_and(|tokenizer| tokenizer.add_bos_default())
         }
 
         /// Text to ids. `allow_control`: control tokens written in the text become control tokens.
-        pub fn encode(&self, text: &str, add_bos: bool, allow_control: bool) -> Result<Vec<TokenId>> {
-            Ok(self.tokenizer()?.encode(text, Encode { add_bos, allow_control })?)
+        pub fn encode(
+            &self,
+            text: &str,
+            add_bos: bool,
+            allow_control: bool,
+        ) -> Result<Vec<TokenId>> {
+            Ok(self.tokenizer()?.encode(
+                text,
+                Encode {
+                    add_bos,
+                    allow_control,
+                },
+            )?)
         }
 
         /// Ids to text.
         pub fn decode(&self, tokens: &[TokenId], skip_special: bool) -> Result<String> {
-            Ok(tokenmill_text::decode(self.tokenizer()?, tokens, skip_special))
+            Ok(tokenmill_text::decode(
+                self.tokenizer()?,
+                tokens,
+                skip_special,
+            ))
         }
 
         /// A conversation to text, by the model's template.
@@ -85,14 +102,19 @@ mod with_text {
 
         /// Adds a token: newly final text, and the stop string that this token completed.
         pub fn push(&mut self, token: TokenId) -> (String, Option<usize>) {
-            let Some((tokenizer, stream)) = &mut self.0 else { return (String::new(), None) };
+            let Some((tokenizer, stream)) = &mut self.0 else {
+                return (String::new(), None);
+            };
             let progress = stream.push(tokenizer, token);
             (progress.text, progress.stopped)
         }
 
         /// The text that was held back.
         pub fn finish(&mut self) -> String {
-            self.0.as_mut().map(|(_, stream)| stream.finish()).unwrap_or_default()
+            self.0
+                .as_mut()
+                .map(|(_, stream)| stream.finish())
+                .unwrap_or_default()
         }
     }
 }
@@ -116,8 +138,16 @@ mod without_text {
         }
 
         /// Refused: this build has no tokenizers.
-        pub fn encode(&self, _text: &str, _add_bos: bool, _allow_control: bool) -> Result<Vec<TokenId>> {
-            Err(Error::Unsupported { what: "text", reason: "built without the feature text".into() })
+        pub fn encode(
+            &self,
+            _text: &str,
+            _add_bos: bool,
+            _allow_control: bool,
+        ) -> Result<Vec<TokenId>> {
+            Err(Error::Unsupported {
+                what: "text",
+                reason: "built without the feature text".into(),
+            })
         }
     }
 

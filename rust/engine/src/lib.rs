@@ -3,47 +3,31 @@
 
 #![forbid(unsafe_code)]
 
-mod choice;
 mod door;
-mod engine;
 mod error;
-mod generation;
-mod handle;
 mod host;
-mod info;
-mod ledger;
 mod lexicon;
-mod live;
 mod load;
-#[cfg(feature = "cpu")]
-mod machine;
-mod mailbox;
-mod meter;
-mod outbox;
-mod planted;
-mod sequence;
-#[cfg(feature = "text")]
-mod spoken;
 mod stats;
-mod voice;
-mod work;
+mod step;
 
+pub use door::handle::Handle;
+pub use door::mailbox::Received;
 pub use door::{Capacity, Door};
-pub use engine::{Engine, Step};
 pub use error::{Error, Result};
-pub use handle::Handle;
 pub use host::Host;
-pub use info::{Info, inspect};
-pub use ledger::{Ledger, Line};
 pub use lexicon::Lexicon;
-pub use load::{Parts, assemble, load};
+pub use load::info::{Info, inspect};
+pub use load::ledger::{Ledger, Line};
 #[cfg(feature = "cpu")]
-pub use machine::measure_machine;
-pub use mailbox::Received;
-pub use meter::{Clock, monotonic};
-#[cfg(feature = "planted")]
-pub use planted::Planted;
+pub use load::machine::measure_machine;
+pub use load::simulated::simulated;
+pub use load::voice::Voice;
+pub use load::{Parts, assemble, load};
 pub use stats::Stats;
+pub use step::engine::{Engine, Step};
+pub use step::meter::{Clock, monotonic};
+#[cfg(feature = "planted")]
+pub use step::planted::Planted;
 #[cfg(feature = "text")]
 pub use tokenmill_text::{Date, Message, RenderOptions};
-pub use voice::Voice;

@@ -20,7 +20,9 @@ static OWNER: AtomicU32 = AtomicU32::new(0);
 pub(crate) fn refuse_in_child() -> PyResult<()> {
     let owner = OWNER.load(Ordering::Relaxed);
     if owner != 0 && owner != std::process::id() {
-        return Err(PyRuntimeError::new_err("this process was forked from the one that loaded the engine; load it here"));
+        return Err(PyRuntimeError::new_err(
+            "this process was forked from the one that loaded the engine; load it here",
+        ));
     }
     Ok(())
 }
@@ -33,10 +35,15 @@ pub(crate) struct Engine {
 }
 
 #[pymethods]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "PyO3 extracts owned arguments"
+)]
 impl Engine {
     #[new]
     fn new(py: Python<'_>, path: PathBuf, options: &Bound<'_, PyDict>) -> PyResult<Self> {
-        let options = EngineOptions::from_values(&to_values(options)?).map_err(|error| convert(py, &error))?;
+        let options = EngineOptions::from_values(&to_values(options)?)
+            .map_err(|error| convert(py, &error))?;
         OWNER.store(std::process::id(), Ordering::Relaxed);
         let loaded = py.detach(|| tokenmill::load(&path, &options));
         let (host, info) = loaded.map_err(|error| convert(py, &error))?;
@@ -60,48 +67,85 @@ impl Engine {
         let door = self.host.door();
         let submitted = py.detach(|| {
             let params = door.params(&values)?;
-            door.submit(Request { prompt, params, priority, cache_salt })
+            door.submit(Request {
+                prompt,
+                params,
+                priority,
+                cache_salt,
+            })
         });
         Handle::new(py, submitted.map_err(|error| convert(py, &error))?)
     }
 
     /// A conversation as the model's template writes it.
     #[pyo3(signature = (messages, add_generation_prompt=true))]
-    fn render(&self, py: Python<'_>, messages: &Bound<'_, PyList>, add_generation_prompt: bool) -> PyResult<String> {
+    fn render(
+        &self,
+        py: Python<'_>,
+        messages: &Bound<'_, PyList>,
+        add_generation_prompt: bool,
+    ) -> PyResult<String> {
         refuse_in_child()?;
         let limit = tokenmill::Limits::default().messages_max;
         if messages.is_empty() || messages.len() > limit {
-            let message = format!("messages must hold 1 to {limit} messages, got {}", messages.len());
-            return Err(raise(py, tokenmill::Kind::InvalidRequest, message, Some("messages")));
+            let message = format!(
+                "messages must hold 1 to {limit} messages, got {}",
+                messages.len()
+            );
+            return Err(raise(
+                py,
+                tokenmill::Kind::InvalidRequest,
+                message,
+                Some("messages"),
+            ));
         }
-        let messages = messages.iter().map(|message| to_message(&message)).collect::<PyResult<Vec<_>>>()?;
+        let messages = messages
+            .iter()
+            .map(|message| to_message(&message))
+            .collect::<PyResult<Vec<_>>>()?;
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        let seconds = now.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX));
+        let seconds = now.map_or(0, |since| {
+            i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+        });
         let options = tokenmill::RenderOptions {
             add_generation_prompt,
             date: Some(tokenmill::Date::from_unix_seconds(seconds)),
             ..Default::default()
         };
         let door = self.host.door();
-        py.detach(|| door.lexicon().render(&messages, &options)).map_err(|error| convert(py, &error))
+        py.detach(|| door.lexicon().render(&messages, &options))
+            .map_err(|error| convert(py, &error))
     }
 
     /// Text to ids.
     #[pyo3(signature = (text, add_bos=true, allow_control=false))]
-    fn encode(&self, py: Python<'_>, text: &str, add_bos: bool, allow_control: bool) -> PyResult<Vec<u32>> {
+    fn encode(
+        &self,
+        py: Python<'_>,
+        text: &str,
+        add_bos: bool,
+        allow_control: bool,
+    ) -> PyResult<Vec<u32>> {
         refuse_in_child()?;
         let lexicon = self.host.door().lexicon();
         let add_bos = add_bos && lexicon.adds_bos();
-        py.detach(|| lexicon.encode(text, add_bos, allow_control)).map_err(|error| convert(py, &error))
+        py.detach(|| lexicon.encode(text, add_bos, allow_control))
+            .map_err(|error| convert(py, &error))
     }
 
     /// Ids to text.
     #[pyo3(signature = (ids, skip_special_tokens=true))]
-    fn decode(&self, py: Python<'_>, ids: &Bound<'_, PyAny>, skip_special_tokens: bool) -> PyResult<String> {
+    fn decode(
+        &self,
+        py: Python<'_>,
+        ids: &Bound<'_, PyAny>,
+        skip_special_tokens: bool,
+    ) -> PyResult<String> {
         refuse_in_child()?;
         let ids = to_tokens(ids)?;
         let lexicon = self.host.door().lexicon();
-        py.detach(|| lexicon.decode(&ids, skip_special_tokens)).map_err(|error| convert(py, &error))
+        py.detach(|| lexicon.decode(&ids, skip_special_tokens))
+            .map_err(|error| convert(py, &error))
     }
 
     /// What was loaded, and the memory plan.
@@ -121,7 +165,10 @@ impl Engine {
     /// Forgets every cached prefix that nobody uses.
     fn reset_prefix_cache(&self, py: Python<'_>) -> PyResult<()> {
         refuse_in_child()?;
-        self.host.door().reset_prefix_cache().map_err(|error| convert(py, &error))
+        self.host
+            .door()
+            .reset_prefix_cache()
+            .map_err(|error| convert(py, &error))
     }
 
     /// Ends every request and frees the model. Later calls raise DrainingError.
@@ -134,38 +181,61 @@ impl Engine {
 
 /// What a model file holds, from its headers alone.
 #[pyfunction]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "PyO3 extracts owned arguments"
+)]
 pub(crate) fn inspect(py: Python<'_>, path: PathBuf) -> PyResult<Bound<'_, PyAny>> {
-    let info = py.detach(|| tokenmill::inspect(&path)).map_err(|error| convert(py, &error))?;
+    let info = py
+        .detach(|| tokenmill::inspect(&path))
+        .map_err(|error| convert(py, &error))?;
     from_value(py, &info.to_value())
 }
 
 fn to_prompt(prompt: &Bound<'_, PyAny>, rendered: bool) -> PyResult<Prompt> {
     if prompt.is_instance_of::<PyString>() {
         let text: String = prompt.extract()?;
-        return Ok(if rendered { Prompt::Rendered(text) } else { Prompt::Text(text) });
+        return Ok(if rendered {
+            Prompt::Rendered(text)
+        } else {
+            Prompt::Text(text)
+        });
     }
     if prompt.is_none() || prompt.is_instance_of::<PyBytes>() || prompt.is_instance_of::<PyDict>() {
         let kind = prompt.get_type().name()?;
-        return Err(PyTypeError::new_err(format!("prompt must be a string or a list of token ids, got {kind}")));
+        return Err(PyTypeError::new_err(format!(
+            "prompt must be a string or a list of token ids, got {kind}"
+        )));
     }
     if !prompt.hasattr("__iter__")? {
         let kind = prompt.get_type().name()?;
-        return Err(PyTypeError::new_err(format!("prompt must be a string or a list of token ids, got {kind}")));
+        return Err(PyTypeError::new_err(format!(
+            "prompt must be a string or a list of token ids, got {kind}"
+        )));
     }
     Ok(Prompt::Tokens(to_tokens(prompt)?))
 }
 
 fn to_message(message: &Bound<'_, PyAny>) -> PyResult<tokenmill::Message> {
-    let dict = message.cast::<PyDict>().map_err(|_| PyTypeError::new_err("a message must be a dict"))?;
+    let dict = message
+        .cast::<PyDict>()
+        .map_err(|_| PyTypeError::new_err("a message must be a dict"))?;
     let text = |key: &str| -> PyResult<String> {
         let value = dict.get_item(key)?;
-        let value = value.ok_or_else(|| PyTypeError::new_err(format!("a message must have the key {key}")))?;
-        value.extract().map_err(|_| PyTypeError::new_err(format!("{key} of a message must be a string")))
+        let value = value
+            .ok_or_else(|| PyTypeError::new_err(format!("a message must have the key {key}")))?;
+        value
+            .extract()
+            .map_err(|_| PyTypeError::new_err(format!("{key} of a message must be a string")))
     };
     for key in dict.keys() {
-        let key: String = key.extract().map_err(|_| PyTypeError::new_err("the keys of a message must be strings"))?;
+        let key: String = key
+            .extract()
+            .map_err(|_| PyTypeError::new_err("the keys of a message must be strings"))?;
         if !matches!(key.as_str(), "role" | "content" | "name") {
-            return Err(PyTypeError::new_err(format!("a message has no key {key}; known are role, content and name")));
+            return Err(PyTypeError::new_err(format!(
+                "a message has no key {key}; known are role, content and name"
+            )));
         }
     }
     Ok(tokenmill::Message::new(&text("role")?, &text("content")?))

@@ -45,7 +45,10 @@ fn create(py: Python<'_>) -> PyResult<(Bound<'_, PyType>, Vec<Py<PyType>>)> {
         namespace.set_item("kind", format!("{:?}", row.kind))?;
         namespace.set_item("param", py.None())?;
         namespace.set_item("exit_code", row.exit_code)?;
-        let class = builtins.getattr("type")?.call1((row.python, PyTuple::new(py, bases)?, namespace))?;
+        let class =
+            builtins
+                .getattr("type")?
+                .call1((row.python, PyTuple::new(py, bases)?, namespace))?;
         classes.push(class.cast_into::<PyType>()?.unbind());
     }
     Ok((base, classes))

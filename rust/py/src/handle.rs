@@ -36,7 +36,10 @@ impl Handle {
     }
 
     fn current(&self) -> Option<std::sync::Arc<tokenmill::Handle>> {
-        self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        self.inner
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .clone()
     }
 }
 
@@ -68,14 +71,24 @@ impl Handle {
 
     /// The next event, or None when every sample has ended; TimeoutError after `timeout` seconds.
     #[pyo3(signature = (timeout=None))]
-    fn next<'py>(&self, py: Python<'py>, timeout: Option<f64>) -> PyResult<Option<Bound<'py, PyDict>>> {
+    fn next<'py>(
+        &self,
+        py: Python<'py>,
+        timeout: Option<f64>,
+    ) -> PyResult<Option<Bound<'py, PyDict>>> {
         refuse_in_child()?;
         let limit = timeout.map(Duration::try_from_secs_f64).transpose();
-        let limit = limit.map_err(|_| PyValueError::new_err("timeout must be a number of seconds, at least 0"))?;
+        let limit = limit.map_err(|_| {
+            PyValueError::new_err("timeout must be a number of seconds, at least 0")
+        })?;
         let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
-        let Some(inner) = self.current() else { return Ok(None) };
+        let Some(inner) = self.current() else {
+            return Ok(None);
+        };
         loop {
-            let left = deadline.map_or(SIGNAL_PERIOD, |deadline| deadline.saturating_duration_since(Instant::now()));
+            let left = deadline.map_or(SIGNAL_PERIOD, |deadline| {
+                deadline.saturating_duration_since(Instant::now())
+            });
             match py.detach(|| inner.receive(Some(left.min(SIGNAL_PERIOD)))) {
                 Received::Event(event) => return event_dict(py, &event).map(Some),
                 Received::Ended => return Ok(None),
@@ -91,7 +104,11 @@ impl Handle {
 
     /// Ends the request; its blocks are freed at the engine's next plan.
     fn cancel(&self) {
-        let inner = self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        let inner = self
+            .inner
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .take();
         drop(inner);
     }
 
@@ -111,7 +128,9 @@ fn event_dict<'py>(py: Python<'py>, event: &Event) -> PyResult<Bound<'py, PyDict
     dict.set_item("text", &event.text)?;
     let logprobs = PyList::empty(py);
     for position in &event.logprobs {
-        let entries = position.iter().map(|entry| (entry.token, entry.logprob, entry.rank));
+        let entries = position
+            .iter()
+            .map(|entry| (entry.token, entry.logprob, entry.rank));
         logprobs.append(PyList::new(py, entries)?)?;
     }
     dict.set_item("logprobs", logprobs)?;
@@ -120,7 +139,9 @@ fn event_dict<'py>(py: Python<'py>, event: &Event) -> PyResult<Bound<'py, PyDict
 }
 
 fn finish_dict<'py>(py: Python<'py>, event: &Event) -> PyResult<Option<Bound<'py, PyDict>>> {
-    let Some(finish) = &event.finish else { return Ok(None) };
+    let Some(finish) = &event.finish else {
+        return Ok(None);
+    };
     let dict = PyDict::new(py);
     dict.set_item("reason", finish.reason.as_str())?;
     match &finish.stop {

@@ -24,9 +24,13 @@ pub(crate) fn options(py: Python<'_>) -> PyResult<Bound<'_, PyList>> {
 
 /// Sampling values checked and completed with the defaults.
 #[pyfunction]
-pub(crate) fn check_sampling<'py>(py: Python<'py>, values: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyDict>> {
+pub(crate) fn check_sampling<'py>(
+    py: Python<'py>,
+    values: &Bound<'py, PyDict>,
+) -> PyResult<Bound<'py, PyDict>> {
     let values = to_values(values)?;
-    let params = SamplingParams::from_values(&values, &Limits::default()).map_err(|error| convert(py, &error))?;
+    let params = SamplingParams::from_values(&values, &Limits::default())
+        .map_err(|error| convert(py, &error))?;
     from_params(py, &params)
 }
 

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokenmill_core::TokenId;
 use tokenmill_model::{
-    Backend, BlockCopy, Caps, Error, KvFormat, KvShape, MemoryPlan, ModelShape, NO_SLOT, Program, Result, Span,
-    StepBatch, Ticket, Weights,
+    Backend, BlockCopy, Caps, Error, KvFormat, KvShape, MemoryPlan, ModelShape, NO_SLOT, Program,
+    Result, Span, StepBatch, Ticket, Weights,
 };
 
 use crate::chain::{Chain, logits_row};
@@ -19,7 +19,15 @@ pub type Violations = Arc<Mutex<Vec<String>>>;
 pub fn program(vocab_len: usize, context_len: usize) -> Program {
     Program {
         architecture: "sim",
-        shape: ModelShape { vocab_len, hidden: 1, context_len, kv: vec![KvShape { heads: 1, head_dim: 4 }] },
+        shape: ModelShape {
+            vocab_len,
+            hidden: 1,
+            context_len,
+            kv: vec![KvShape {
+                heads: 1,
+                head_dim: 4,
+            }],
+        },
         regs: Vec::new(),
         weights: Vec::new(),
         ropes: Vec::new(),
@@ -51,11 +59,18 @@ pub struct SimBackend {
 impl SimBackend {
     /// A backend with faults on demand; violations are also written to `violations`.
     pub fn new(triggers: Triggers, violations: Violations) -> Self {
-        Self { triggers, violations, ..Self::default() }
+        Self {
+            triggers,
+            violations,
+            ..Self::default()
+        }
     }
 
-    fn violate(&self, what: String) -> ! {
-        self.violations.lock().unwrap_or_else(PoisonError::into_inner).push(what.clone());
+    fn violate(&self, what: &str) -> ! {
+        self.violations
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(what.to_owned());
         panic!("{what}");
     }
 
@@ -65,13 +80,20 @@ impl SimBackend {
         let mut chain = Chain::empty(span.scope);
         for position in 0..end {
             let Some(block) = table.get(position / self.block_size) else {
-                self.violate(format!("position {position} is past a table of {} blocks", table.len()));
+                self.violate(&format!(
+                    "position {position} is past a table of {} blocks",
+                    table.len()
+                ));
             };
             let place = block.0 as usize * self.block_size + position % self.block_size;
             match self.slots.get(place).copied().flatten() {
                 Some(slot) if slot.chain == chain.push(slot.token) => chain = slot.chain,
-                Some(_) => self.violate(format!("slot {place} at position {position} belongs to another prefix")),
-                None => self.violate(format!("slot {place} at position {position} was never written")),
+                Some(_) => self.violate(&format!(
+                    "slot {place} at position {position} belongs to another prefix"
+                )),
+                None => self.violate(&format!(
+                    "slot {place} at position {position} was never written"
+                )),
             }
         }
         chain
@@ -84,19 +106,30 @@ impl SimBackend {
         for row in rows {
             let (token, position) = (batch.tokens[row], batch.positions[row] as usize);
             if position != first + (row - span.row as usize) {
-                self.violate(format!("row {row} has position {position} in a span that starts at {first}"));
+                self.violate(&format!(
+                    "row {row} has position {position} in a span that starts at {first}"
+                ));
             }
             chain = chain.push(token);
             if batch.slots[row] == NO_SLOT {
                 if self.read_prefix(batch, span, position + 1) != chain {
-                    self.violate(format!("a read-only row at position {position} meets another token"));
+                    self.violate(&format!(
+                        "a read-only row at position {position} meets another token"
+                    ));
                 }
             } else {
-                self.write(batch, span, position, batch.slots[row], Slot { token, chain });
+                self.write(
+                    batch,
+                    span,
+                    position,
+                    batch.slots[row],
+                    Slot { token, chain },
+                );
             }
             if wanted.as_slice().first() == Some(&(row as u32)) {
                 wanted.next();
-                self.answers.push((chain, self.triggers.nan_token == Some(token)));
+                self.answers
+                    .push((chain, self.triggers.nan_token == Some(token)));
             }
         }
     }
@@ -107,16 +140,25 @@ impl SimBackend {
             .get(position / self.block_size)
             .map(|block| block.0 as usize * self.block_size + position % self.block_size);
         if expected != Some(slot as usize) {
-            self.violate(format!("position {position} is written to slot {slot}, its table says {expected:?}"));
+            self.violate(&format!(
+                "position {position} is written to slot {slot}, its table says {expected:?}"
+            ));
         }
         self.slots[slot as usize] = Some(value);
     }
 
     fn trip(&self, run: u64, batch: &StepBatch) -> Result<()> {
-        let has = |trigger: Option<TokenId>| trigger.is_some_and(|token| batch.tokens.contains(&token));
-        assert!(!self.triggers.panic_runs.contains(&run) && !has(self.triggers.panic_token), "a panic on demand");
+        let has =
+            |trigger: Option<TokenId>| trigger.is_some_and(|token| batch.tokens.contains(&token));
+        assert!(
+            !self.triggers.panic_runs.contains(&run) && !has(self.triggers.panic_token),
+            "a panic on demand"
+        );
         if self.triggers.error_runs.contains(&run) || has(self.triggers.error_token) {
-            return Err(Error::Internal { backend: "sim", what: "an error on demand".into() });
+            return Err(Error::Internal {
+                backend: "sim",
+                what: "an error on demand".into(),
+            });
         }
         Ok(())
     }
@@ -124,7 +166,12 @@ impl SimBackend {
 
 impl Backend for SimBackend {
     fn caps(&self) -> Caps {
-        Caps { name: "sim", level: String::new(), block_multiple: 1, kv_formats: vec![KvFormat::F32, KvFormat::Bf16] }
+        Caps {
+            name: "sim",
+            level: String::new(),
+            block_multiple: 1,
+            kv_formats: vec![KvFormat::F32, KvFormat::Bf16],
+        }
     }
 
     fn load(&mut self, program: &Program, _weights: &Weights<'_>, plan: &MemoryPlan) -> Result<()> {
@@ -149,7 +196,10 @@ impl Backend for SimBackend {
 
     fn logits(&mut self, _ticket: Ticket, index: usize) -> Result<&[f32]> {
         let Some(&(chain, is_poisoned)) = self.answers.get(index) else {
-            return Err(Error::Internal { backend: "sim", what: format!("no logits row {index}") });
+            return Err(Error::Internal {
+                backend: "sim",
+                what: format!("no logits row {index}"),
+            });
         };
         logits_row(chain, &mut self.row);
         if is_poisoned {

@@ -23,7 +23,11 @@ impl Chain {
     /// The prefix with one token more.
     #[must_use]
     pub const fn push(self, token: TokenId) -> Self {
-        Self(mix(self.0.wrapping_mul(3).wrapping_add(token as u64).wrapping_add(1)))
+        Self(mix(self
+            .0
+            .wrapping_mul(3)
+            .wrapping_add(token as u64)
+            .wrapping_add(1)))
     }
 }
 
@@ -42,8 +46,20 @@ mod tests {
 
     #[test]
     fn the_chain_tells_scopes_orders_and_lengths_apart() {
-        let of = |scope: u64, tokens: &[u32]| tokens.iter().fold(Chain::empty(scope), |chain, &token| chain.push(token));
-        let all = [of(0, &[]), of(1, &[]), of(0, &[0]), of(0, &[1, 2]), of(0, &[2, 1]), of(1, &[1, 2]), of(0, &[1, 2, 0])];
+        let of = |scope: u64, tokens: &[u32]| {
+            tokens
+                .iter()
+                .fold(Chain::empty(scope), |chain, &token| chain.push(token))
+        };
+        let all = [
+            of(0, &[]),
+            of(1, &[]),
+            of(0, &[0]),
+            of(0, &[1, 2]),
+            of(0, &[2, 1]),
+            of(1, &[1, 2]),
+            of(0, &[1, 2, 0]),
+        ];
         for (i, a) in all.iter().enumerate() {
             assert!(all[..i].iter().all(|b| a != b));
         }

@@ -1,6 +1,9 @@
 //! What each id is as text: its bytes, its display form and whether it is a control token. One buffer
 //! holds all bytes, so that a vocabulary of a hundred thousand tokens is three allocations.
 
+/// Most bytes of all tokens together; the largest vocabularies have about two million.
+pub(crate) const TABLE_LEN_MAX_BYTES: usize = 1 << 28;
+
 /// Tokens by id; ids may have holes (added tokens of a `tokenizer.json` need not follow on).
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TokenTable {
@@ -44,6 +47,11 @@ impl TokenTable {
             is_present,
             is_control,
         });
+    }
+
+    /// Whether the tokens together are longer than any vocabulary's; the loaders stop there.
+    pub(crate) fn is_too_large(&self) -> bool {
+        self.bytes.len().max(self.names.len()) > TABLE_LEN_MAX_BYTES
     }
 
     /// Ids, holes included.

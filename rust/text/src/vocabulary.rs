@@ -1,6 +1,7 @@
 //! The vocabulary as a GGUF file states it, and the checks of its lengths and ids. Nothing here encodes.
 
 use crate::error::{Error, Result};
+use crate::table::TABLE_LEN_MAX_BYTES;
 
 /// Most tokens of a vocabulary, as in the sampler's sums.
 pub(crate) const VOCAB_LEN_MAX: usize = 1 << 20;
@@ -77,6 +78,12 @@ impl GgufVocabulary {
             .position(|token| token.len() > TOKEN_LEN_MAX_BYTES)
         {
             let problem = format!("token {id} has more than {TOKEN_LEN_MAX_BYTES} bytes");
+            return Err(bad("tokenizer.ggml.tokens", problem));
+        }
+        let total: usize = self.tokens.iter().map(String::len).sum();
+        if total > TABLE_LEN_MAX_BYTES {
+            let problem =
+                format!("{total} bytes together, at most {TABLE_LEN_MAX_BYTES} are allowed");
             return Err(bad("tokenizer.ggml.tokens", problem));
         }
         self.check_lengths()?;

@@ -1,6 +1,7 @@
 """Python's own part of the API, on an engine that echoes; `real` loads the default model once."""
 
 import os
+import time
 
 import pytest
 
@@ -33,3 +34,16 @@ def real(default_model):
     """The default model on the real engine, exact so that results can be compared."""
     with LLM(default_model, activations="exact", kv_cache_dtype="float32") as llm:
         yield llm
+
+
+@pytest.fixture(scope="session")
+def wait_until():
+    """Wait for what the engine does at its next plan."""
+
+    def wait(condition, seconds=10.0):
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, "it did not happen in time"
+            time.sleep(0.01)
+
+    return wait

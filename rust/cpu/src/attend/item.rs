@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use super::mix::{mix, mix_part};
+use super::mix::{Part, mix};
 use super::score::{Tiles, scores};
 use super::scratch::{Arrays, TILES_AT_ONCE};
 use super::soften::{begin, end, finish, merge, soften};
@@ -247,34 +247,27 @@ unsafe fn walk_as<V: Lanes, const BF16: bool>(
         }
         let mut tile = first_tile;
         while tile < end_tile {
-            let is_whole = whole.contains(&tile);
-            let limit = if is_whole {
-                whole.end.min(end_tile)
-            } else {
-                tile + 1
-            };
-            let tiles = (limit - tile).min(TILES_AT_ONCE);
-            let mut k: Tiles = [std::ptr::null(); TILES_AT_ONCE];
-            let mut v = k;
-            for i in 0..tiles {
-                (k[i], v[i]) = kv.tile(tile + i);
-            }
+            let tiles = (end_tile - tile).min(TILES_AT_ONCE);
+            let (k, v) = tiles_from(kv, tile, end_tile, last / TILE);
             scores::<V, BF16>(arrays, queries, &k, tiles, k_rows(kv.format, rule.head_dim));
-            if is_whole {
-                for query in 0..queries {
-                    for i in 0..tiles {
-                        soften::<V>(arrays, query, i, &(0..TILE), rule.soft_cap);
-                    }
+            let are_whole = whole.start <= tile && tile + tiles <= whole.end;
+            let mut i = 0;
+            while i < tiles {
+                let is_whole = whole.contains(&(tile + i));
+                let end = if are_whole { tiles } else { i + 1 };
+                let rows_each = if is_whole { rows.len } else { 1 };
+                let mut row = 0;
+                while row < rows.len {
+                    let seen = lanes_of(&rule.seen(rows.position + row), tile + i);
+                    let part = Part {
+                        queries: row * rule.group..(row + rows_each) * rule.group,
+                        tiles: i..end,
+                        lanes: if is_whole { 0..TILE } else { seen },
+                    };
+                    add::<V, BF16>(arrays, rule, &v, &part);
+                    row += rows_each;
                 }
-                mix::<V, BF16>(arrays, queries, &v, tiles);
-            } else {
-                for query in 0..queries {
-                    let seen = lanes_of(&rule.seen(rows.position_of(rule, query)), tile);
-                    if !seen.is_empty() {
-                        soften::<V>(arrays, query, 0, &seen, rule.soft_cap);
-                        mix_part::<V, BF16>(arrays, query, &v, 0, seen);
-                    }
-                }
+                i = end;
             }
             tile += tiles;
         }
@@ -282,6 +275,48 @@ unsafe fn walk_as<V: Lanes, const BF16: bool>(
             end::<V>(arrays, query);
         }
     }
+}
+
+/// Turns the scores of a part into weights and adds its tokens.
+///
+/// # Safety
+/// As `mix`; the scores are there.
+#[inline(always)]
+unsafe fn add<V: Lanes, const BF16: bool>(arrays: &Arrays, rule: &Rule, v: &Tiles, part: &Part) {
+    if part.lanes.is_empty() {
+        return;
+    }
+    // SAFETY: passed on from the caller.
+    unsafe {
+        for query in part.queries.start..part.queries.end {
+            for tile in part.tiles.start..part.tiles.end {
+                soften::<V>(arrays, query, tile, &part.lanes, rule.soft_cap);
+            }
+        }
+        mix::<V, BF16>(arrays, v, part);
+    }
+}
+
+/// The tiles of K and of V from `tile` on, before `end`, and those after them up to `last`.
+#[inline(always)]
+fn tiles_from(kv: &KvView<'_>, tile: usize, end: usize, last: usize) -> (Tiles, Tiles) {
+    let (k, v) = kv.tile(tile);
+    let none = [std::ptr::null(); TILES_AT_ONCE];
+    let (mut k, mut v) = (
+        Tiles {
+            now: [k; TILES_AT_ONCE],
+            next: none,
+        },
+        Tiles {
+            now: [v; TILES_AT_ONCE],
+            next: none,
+        },
+    );
+    for i in 0..TILES_AT_ONCE {
+        (k.now[i], v.now[i]) = kv.tile((tile + i).min(end - 1));
+        (k.next[i], v.next[i]) = kv.tile((tile + TILES_AT_ONCE + i).min(last));
+    }
+    (k, v)
 }
 
 /// The part of a tile that lies in `seen`, as lanes.

@@ -10,59 +10,49 @@
 
 use std::ops::Range;
 
-use super::score::Tiles;
+use super::score::{QUERIES_PREFETCHED, Tiles};
 use super::scratch::{Arrays, TILES_AT_ONCE};
 use crate::lanes::{LANES, Lanes};
 use crate::memory::TILE;
 
-/// Adds the first `tiles` of `v`, of which every query sees every token.
+/// What is added to which queries.
+#[derive(Clone)]
+pub(super) struct Part {
+    /// The queries.
+    pub(super) queries: Range<usize>,
+    /// The tiles, by their place among those at hand.
+    pub(super) tiles: Range<usize>,
+    /// Their tokens that all of the queries see; the others may never have been written.
+    pub(super) lanes: Range<usize>,
+}
+
+/// Adds the tokens of a part.
 ///
 /// # Safety
-/// The arrays hold `queries` queries with their weights and factors; each of `v` points at a tile of written
-/// tokens in the format that `BF16` says; the processor has the level of `V`.
+/// The arrays hold the queries with their weights and factors; each of `v.now` points at a tile in the format
+/// that `BF16` says, in which the tokens of the part are written; the processor has the level of `V`.
 #[inline(always)]
-pub(super) unsafe fn mix<V: Lanes, const BF16: bool>(
-    arrays: &Arrays,
-    queries: usize,
-    v: &Tiles,
-    tiles: usize,
-) {
-    let mut query = 0;
-    // SAFETY: passed on from the caller; `query` stays below `queries`.
+pub(super) unsafe fn mix<V: Lanes, const BF16: bool>(arrays: &Arrays, v: &Tiles, part: &Part) {
+    let (mut query, end) = (part.queries.start, part.queries.end);
+    // SAFETY: passed on from the caller; `query` stays below `end`.
     unsafe {
-        while V::REGISTERS > 8 && query + 6 <= queries {
-            by_width::<V, BF16, 6>(arrays, query, v, 0..tiles, 0..TILE);
+        while V::REGISTERS > 8 && query + 6 <= end {
+            by_width::<V, BF16, 6>(arrays, query, v, part);
             query += 6;
         }
-        if V::REGISTERS > 8 && query + 3 <= queries {
-            by_width::<V, BF16, 3>(arrays, query, v, 0..tiles, 0..TILE);
+        if V::REGISTERS > 8 && query + 3 <= end {
+            by_width::<V, BF16, 3>(arrays, query, v, part);
             query += 3;
         }
-        while V::REGISTERS > 1 && query + 2 <= queries {
-            by_width::<V, BF16, 2>(arrays, query, v, 0..tiles, 0..TILE);
+        while V::REGISTERS > 1 && query + 2 <= end {
+            by_width::<V, BF16, 2>(arrays, query, v, part);
             query += 2;
         }
-        while query < queries {
-            by_width::<V, BF16, 1>(arrays, query, v, 0..tiles, 0..TILE);
+        while query < end {
+            by_width::<V, BF16, 1>(arrays, query, v, part);
             query += 1;
         }
     }
-}
-
-/// Adds the tokens `lanes` of one tile to one query; the others may never have been written.
-///
-/// # Safety
-/// As `mix`, for the tokens `lanes` of tile `tile`.
-#[inline(always)]
-pub(super) unsafe fn mix_part<V: Lanes, const BF16: bool>(
-    arrays: &Arrays,
-    query: usize,
-    v: &Tiles,
-    tile: usize,
-    lanes: Range<usize>,
-) {
-    // SAFETY: passed on from the caller.
-    unsafe { by_width::<V, BF16, 1>(arrays, query, v, tile..tile + 1, lanes) }
 }
 
 /// # Safety
@@ -72,22 +62,21 @@ unsafe fn by_width<V: Lanes, const BF16: bool, const Q: usize>(
     arrays: &Arrays,
     query: usize,
     v: &Tiles,
-    tiles: Range<usize>,
-    lanes: Range<usize>,
+    part: &Part,
 ) {
     let mut column = 0;
     // SAFETY: passed on from the caller; columns stay below the width, a multiple of 16.
     unsafe {
         while V::REGISTERS > 8 && column + 4 * LANES <= arrays.width {
-            block::<V, BF16, Q, 4>(arrays, query, v, (column, tiles.clone(), lanes.clone()));
+            block::<V, BF16, Q, 4>(arrays, query, v, (column, part));
             column += 4 * LANES;
         }
         while V::REGISTERS > 1 && column + 2 * LANES <= arrays.width {
-            block::<V, BF16, Q, 2>(arrays, query, v, (column, tiles.clone(), lanes.clone()));
+            block::<V, BF16, Q, 2>(arrays, query, v, (column, part));
             column += 2 * LANES;
         }
         while column < arrays.width {
-            block::<V, BF16, Q, 1>(arrays, query, v, (column, tiles.clone(), lanes.clone()));
+            block::<V, BF16, Q, 1>(arrays, query, v, (column, part));
             column += LANES;
         }
     }
@@ -102,7 +91,7 @@ unsafe fn block<V: Lanes, const BF16: bool, const Q: usize, const D: usize>(
     arrays: &Arrays,
     query: usize,
     v: &Tiles,
-    (column, tiles, lanes): (usize, Range<usize>, Range<usize>),
+    (column, part): (usize, &Part),
 ) {
     let (width, stride) = (arrays.width, arrays.state_len());
     // SAFETY: passed on from the caller.
@@ -116,22 +105,27 @@ unsafe fn block<V: Lanes, const BF16: bool, const Q: usize, const D: usize>(
                 sums[q][d] = V::load(o.add(q * stride + d * LANES));
             }
         }
-        for tile in tiles {
+        for tile in part.tiles.start..part.tiles.end {
             for q in 0..Q {
                 let factor = V::splat(*alpha.add(q * TILES_AT_ONCE + tile));
                 for d in 0..D {
                     sums[q][d] = sums[q][d].mul(factor);
                 }
             }
-            for j in lanes.start..lanes.end {
+            let (now, next) = (v.now[tile], v.next[tile]);
+            for j in part.lanes.start..part.lanes.end {
                 let mut row = [V::splat(0.0); D];
                 for d in 0..D {
                     let at = j * width + column + d * LANES;
                     row[d] = if BF16 {
-                        V::load_bf16(v[tile].cast::<u16>().add(at))
+                        V::load_bf16(now.cast::<u16>().add(at))
                     } else {
-                        V::load(v[tile].cast::<f32>().add(at))
+                        V::load(now.cast::<f32>().add(at))
                     };
+                    // 16 bf16 are half a line.
+                    if Q <= QUERIES_PREFETCHED && (!BF16 || d % 2 == 0) {
+                        V::prefetch(next.wrapping_add(at * if BF16 { 2 } else { 4 }));
+                    }
                 }
                 for q in 0..Q {
                     let weight = V::splat(*weights.add(q * TILES_AT_ONCE * TILE + tile * TILE + j));

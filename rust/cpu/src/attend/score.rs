@@ -9,17 +9,27 @@
 #![allow(clippy::needless_range_loop)] // register tiles: fixed bounds, several arrays by one index
 
 use super::scratch::{Arrays, TILES_AT_ONCE};
+use crate::arena::LINE_BYTES;
 use crate::lanes::Lanes;
 use crate::memory::TILE;
 
-/// Tiles of K of one call.
-pub(super) type Tiles = [*const u8; TILES_AT_ONCE];
+/// Queries up to which the next tiles are asked for: with more, work hides the memory's latency by itself.
+pub(super) const QUERIES_PREFETCHED: usize = 3;
+
+/// Up to four tiles of K or V that are worked on together, and those that come next.
+#[derive(Clone, Copy)]
+pub(super) struct Tiles {
+    /// The tiles; those beyond their number repeat the last.
+    pub(super) now: [*const u8; TILES_AT_ONCE],
+    /// To be asked for meanwhile; any address will do.
+    pub(super) next: [*const u8; TILES_AT_ONCE],
+}
 
 /// `s[q][t] = q . K_t` for all queries and the first `tiles` of `k`.
 ///
 /// # Safety
-/// The arrays hold `queries` queries, each of `k` points at a tile of `dims` elements per token, in the format
-/// that `BF16` says; the processor has the level of `V`.
+/// The arrays hold `queries` queries, each of `k.now` points at a tile of `dims` elements per token, in the
+/// format that `BF16` says; the processor has the level of `V`.
 #[inline(always)]
 pub(super) unsafe fn scores<V: Lanes, const BF16: bool>(
     arrays: &Arrays,
@@ -28,19 +38,25 @@ pub(super) unsafe fn scores<V: Lanes, const BF16: bool>(
     tiles: usize,
     dims: usize,
 ) {
+    // Three tiles of few queries take longer in two parts than four at once.
+    let tiles = if tiles == 3 && queries <= QUERIES_PREFETCHED {
+        4
+    } else {
+        tiles
+    };
     let mut tile = 0;
     // SAFETY: passed on from the caller.
     unsafe {
         while V::REGISTERS > 8 && tile + 4 <= tiles {
-            by_queries::<V, BF16, 4>(arrays, queries, &k[tile..tile + 4], tile, dims);
+            by_queries::<V, BF16, 4>(arrays, queries, k, tile, dims);
             tile += 4;
         }
         while V::REGISTERS > 1 && tile + 2 <= tiles {
-            by_queries::<V, BF16, 2>(arrays, queries, &k[tile..tile + 2], tile, dims);
+            by_queries::<V, BF16, 2>(arrays, queries, k, tile, dims);
             tile += 2;
         }
         while tile < tiles {
-            by_queries::<V, BF16, 1>(arrays, queries, &k[tile..=tile], tile, dims);
+            by_queries::<V, BF16, 1>(arrays, queries, k, tile, dims);
             tile += 1;
         }
     }
@@ -52,7 +68,7 @@ pub(super) unsafe fn scores<V: Lanes, const BF16: bool>(
 unsafe fn by_queries<V: Lanes, const BF16: bool, const T: usize>(
     arrays: &Arrays,
     queries: usize,
-    k: &[*const u8],
+    k: &Tiles,
     tile: usize,
     dims: usize,
 ) {
@@ -86,19 +102,26 @@ unsafe fn by_queries<V: Lanes, const BF16: bool, const T: usize>(
 unsafe fn block<V: Lanes, const BF16: bool, const Q: usize, const T: usize>(
     arrays: &Arrays,
     query: usize,
-    k: &[*const u8],
+    k: &Tiles,
     tile: usize,
     dims: usize,
 ) {
     // SAFETY: passed on from the caller.
     unsafe {
         let q = arrays.q.add(query * arrays.width).cast_const();
+        let (mut k_now, mut k_next) = ([k.now[0]; T], [k.next[0]; T]);
+        for t in 0..T {
+            (k_now[t], k_next[t]) = (k.now[tile + t], k.next[tile + t]);
+        }
         let mut sums = [[V::splat(0.0); T]; Q];
         if BF16 {
             for pair in 0..dims.div_ceil(2) {
                 let mut lines = [(V::splat(0.0), V::splat(0.0)); T];
                 for t in 0..T {
-                    lines[t] = V::load_bf16_pairs(k[t].cast::<u16>().add(pair * 2 * TILE));
+                    lines[t] = V::load_bf16_pairs(k_now[t].cast::<u16>().add(pair * 2 * TILE));
+                    if Q <= QUERIES_PREFETCHED {
+                        V::prefetch(k_next[t].wrapping_add(pair * LINE_BYTES));
+                    }
                 }
                 for i in 0..Q {
                     let first = V::splat(*q.add(i * arrays.width + 2 * pair));
@@ -113,7 +136,10 @@ unsafe fn block<V: Lanes, const BF16: bool, const Q: usize, const T: usize>(
             for dim in 0..dims {
                 let mut lines = [V::splat(0.0); T];
                 for t in 0..T {
-                    lines[t] = V::load(k[t].cast::<f32>().add(dim * TILE));
+                    lines[t] = V::load(k_now[t].cast::<f32>().add(dim * TILE));
+                    if Q <= QUERIES_PREFETCHED {
+                        V::prefetch(k_next[t].wrapping_add(dim * LINE_BYTES));
+                    }
                 }
                 for i in 0..Q {
                     let value = V::splat(*q.add(i * arrays.width + dim));

@@ -126,19 +126,16 @@ impl List {
         let is_few = runs * self.class.kv_heads <= self.pending.len();
         let mut slot = 0;
         for (index, span) in batch.spans.iter().enumerate() {
-            let mut end = span.rows as usize;
-            // Longest items first, so that none is left for the end: later rows see more.
-            while end > 0 {
-                let start = end.saturating_sub(1) / rows_max * rows_max;
+            // In the order of rows, so that a worker mostly meets the rows that it has in other phases.
+            for start in (0..span.rows as usize).step_by(rows_max) {
                 let whole = Item {
                     span: index as u32,
                     row: span.row + start as u32,
-                    rows: (end - start) as u32,
+                    rows: (span.rows as usize - start).min(rows_max) as u32,
                     head: 0,
                     part: None,
                 };
                 self.push(batch, span, whole, is_few.then_some(&mut slot));
-                end = start;
             }
         }
     }

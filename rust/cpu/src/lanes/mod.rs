@@ -55,6 +55,9 @@ pub(crate) trait Lanes: Copy {
     /// As `splat`; `from` is valid for reading 32 u16.
     unsafe fn load_bf16_pairs(from: *const u16) -> (Self, Self);
 
+    /// Asks for a line of memory, at any address.
+    fn prefetch(_line: *const u8) {}
+
     /// Writes the sixteen values.
     ///
     /// # Safety

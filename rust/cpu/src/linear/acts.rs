@@ -153,36 +153,61 @@ pub(crate) unsafe fn prepare_rows(level: Level, view: &ActView, input: RowsIn, r
 ///
 /// # Safety
 /// As for `prepare_rows`, for this row.
-#[expect(clippy::cast_ptr_alignment, reason = "rows start on 64-byte lines")]
 pub(crate) unsafe fn prepare_row(level: Level, view: &ActView, row: usize, values: &[f32]) {
-    assert!(row < view.rows_max && values.len() == view.k);
-    let k = view.k;
-    let padded = k.next_multiple_of(8);
-    // SAFETY: row < rows_max, and a row has `stride` bytes, at least those of `padded` values; lines are aligned
-    // for f32; the caller lets nobody else in.
-    let start = unsafe { view.data.add(row * view.stride) };
+    assert_eq!(values.len(), view.k);
+    // SAFETY: passed on from the caller.
+    unsafe { prepare_part(level, view, (row, 0), values) };
+}
+
+/// Prepares a run of whole groups of a row: inputs `start ..`, up to a border of groups or the row's end.
+///
+/// # Safety
+/// As for `prepare_rows`, for this part of the row.
+#[expect(clippy::cast_ptr_alignment, reason = "rows start on 64-byte lines")]
+pub(crate) unsafe fn prepare_part(
+    level: Level,
+    view: &ActView,
+    (row, start): (usize, usize),
+    values: &[f32],
+) {
+    let (len, end) = (values.len(), start + values.len());
+    assert!(row < view.rows_max && end <= view.k);
+    // Whoever prepares the end of a row pads it.
+    let padded = if end == view.k {
+        end.next_multiple_of(8) - start
+    } else {
+        len
+    };
+    // SAFETY: row < rows_max, and a row has `stride` bytes, at least those of its padded values; lines are
+    // aligned for f32; the caller lets nobody else into this part.
+    let bytes = unsafe { view.data.add(row * view.stride) };
     match view.form {
         ActForm::F32 => {
             // SAFETY: as above.
-            let out = unsafe { std::slice::from_raw_parts_mut(start.cast::<f32>(), padded) };
-            out[..k].copy_from_slice(values);
-            out[k..].fill(0.0);
+            let out =
+                unsafe { std::slice::from_raw_parts_mut(bytes.cast::<f32>().add(start), padded) };
+            out[..len].copy_from_slice(values);
+            out[len..].fill(0.0);
         }
         ActForm::Bf16 => {
             // SAFETY: as above.
-            let out = unsafe { std::slice::from_raw_parts_mut(start.cast::<u16>(), padded) };
-            narrow_row(level, values, &mut out[..k]);
-            out[k..].fill(0);
+            let out =
+                unsafe { std::slice::from_raw_parts_mut(bytes.cast::<u16>().add(start), padded) };
+            narrow_row(level, values, &mut out[..len]);
+            out[len..].fill(0);
         }
         ActForm::Int8 { group, sums } => {
+            assert!(start.is_multiple_of(group) && (end == view.k || end.is_multiple_of(group)));
             // SAFETY: as above.
-            let codes = unsafe { std::slice::from_raw_parts_mut(start.cast::<i8>(), padded) };
-            codes[k..].fill(0);
-            // SAFETY: entries of row `row` lie behind the values; `GroupMeta` is aligned since strides are lines.
-            let meta = unsafe {
-                std::slice::from_raw_parts_mut(view.meta.add(row * view.metas), view.metas)
-            };
-            quantise_row(level, values, (group, sums), &mut codes[..k], meta);
+            let codes =
+                unsafe { std::slice::from_raw_parts_mut(bytes.cast::<i8>().add(start), padded) };
+            codes[len..].fill(0);
+            let first = row * view.metas + start / sums;
+            // SAFETY: entries of row `row` lie behind the values; `GroupMeta` is aligned since strides are lines;
+            // those of whole groups are nobody else's.
+            let meta =
+                unsafe { std::slice::from_raw_parts_mut(view.meta.add(first), len.div_ceil(sums)) };
+            quantise_row(level, values, (group, sums), &mut codes[..len], meta);
         }
     }
 }

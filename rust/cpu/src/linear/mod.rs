@@ -13,5 +13,7 @@ mod table;
 mod tests;
 mod tile;
 
-pub(crate) use acts::{ActBuffer, ActForm, ActView, RowsIn, prepare_row, prepare_rows};
+pub(crate) use acts::{
+    ActBuffer, ActForm, ActView, RowsIn, prepare_part, prepare_row, prepare_rows,
+};
 pub(crate) use matmul::{OutView, matmul};

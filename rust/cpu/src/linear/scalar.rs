@@ -23,17 +23,17 @@ pub(super) fn tile_set(math: Math) -> &'static TileSet {
     match math {
         Math::F32 => &TileSet {
             tiles: &[&F32],
-            gemv_blocks: 1,
+            gemv_blocks: [1; 4],
             gemm_blocks: 1,
         },
         Math::Bf16 => &TileSet {
             tiles: &[&BF16],
-            gemv_blocks: 1,
+            gemv_blocks: [1; 4],
             gemm_blocks: 1,
         },
         Math::Int8 => &TileSet {
             tiles: &[&INT8],
-            gemv_blocks: 1,
+            gemv_blocks: [1; 4],
             gemm_blocks: 1,
         },
     }

@@ -53,8 +53,9 @@ pub(super) type TileFn = unsafe fn(&Tile<'_>);
 pub(super) struct TileSet {
     /// `[log2 of blocks][rows - 1]`.
     pub(super) tiles: &'static [&'static [TileFn]],
-    /// Blocks per tile of a `gemv`, a power of two.
-    pub(super) gemv_blocks: usize,
+    /// Blocks per tile of a `gemv` of 1, 2, 3 and 4 rows, powers of two: one stream where memory bounds the time,
+    /// more where the latency of one block's chains would.
+    pub(super) gemv_blocks: [usize; GEMV_ROWS_MAX],
     /// Blocks per tile of a `gemm`, a power of two.
     pub(super) gemm_blocks: usize,
 }

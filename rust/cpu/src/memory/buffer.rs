@@ -29,7 +29,7 @@ impl Buffer {
             .saturating_mul(stride)
             .saturating_mul(size_of::<f32>())
             .max(LINE_BYTES);
-        let mut region = Arena::new(bytes)?.take(bytes)?;
+        let mut region = Arena::sparse(bytes, "the activations of a step")?.take(bytes)?;
         if cfg!(debug_assertions) {
             region.as_mut_slice().fill(0xFF);
         }

@@ -18,6 +18,9 @@ use crate::attend::Rule;
 use crate::exec::{internal, unsupported};
 use crate::pack::ROWS;
 
+/// Most outputs of the gated product that need be made ready together: all rows of them must fit a chunk.
+const UNIT_MAX: usize = 64;
+
 /// Plans a program over its weights.
 pub(crate) fn plan(
     program: &Program,
@@ -211,6 +214,7 @@ impl Lowering<'_> {
             class,
             input,
             out,
+            ready: None,
         }));
         self.wrote(out);
         Ok(())
@@ -245,6 +249,8 @@ impl Lowering<'_> {
                 activation: mlp.activation,
                 out: inner_reg,
                 inner,
+                ready: None,
+                block_unit: 1,
             }));
             self.wrote(inner_reg);
         } else {
@@ -318,13 +324,34 @@ impl Lowering<'_> {
     /// The activations of a register for a matrix, made ready if they are not.
     fn ready(&mut self, input: Reg, matrix: MatrixId) -> ActId {
         let act = self.act(input, matrix, false);
-        if !std::mem::replace(&mut self.is_ready[act.0], true) {
+        let is_ready = std::mem::replace(&mut self.is_ready[act.0], true);
+        if !is_ready && !self.made_by_last(index(input), act, matrix) {
             self.rows.push(RowOp::Prepare {
                 from: index(input),
                 act,
             });
         }
         act
+    }
+
+    /// Lets the phase that has just written `reg` make it ready for `matrix` as well, if it can.
+    fn made_by_last(&mut self, reg: usize, act: ActId, matrix: MatrixId) -> bool {
+        let group = self.matrices.act_group(matrix);
+        match self.phases.last_mut().filter(|_| self.rows.is_empty()) {
+            Some(Phase::Attend(attend)) if attend.out == reg && attend.ready.is_none() => {
+                let rule = self.classes[attend.class].rule;
+                let is_whole = (rule.group * rule.head_dim).is_multiple_of(group);
+                attend.ready = is_whole.then_some(act);
+                is_whole
+            }
+            Some(Phase::Gate(gate)) if gate.out == reg && gate.ready.is_none() => {
+                let is_whole = group == 1 || (group.is_multiple_of(ROWS) && group <= UNIT_MAX);
+                gate.ready = is_whole.then_some(act);
+                gate.block_unit = group.div_ceil(ROWS);
+                is_whole
+            }
+            _ => false,
+        }
     }
 
     fn act(&mut self, input: Reg, matrix: MatrixId, is_head: bool) -> ActId {

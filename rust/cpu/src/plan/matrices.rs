@@ -142,6 +142,15 @@ impl<'a> MatrixTable<'a> {
         (shape.layout, form, shape.k)
     }
 
+    /// Inputs that are made ready together: 1, or those under one scale.
+    pub(crate) fn act_group(&self, id: MatrixId) -> usize {
+        let spec = &self.specs[id.0];
+        match (spec.pack.writer().shape.layout, spec.form.integers) {
+            (Layout::Int(grouped), IntMath::Int8) => grouped.act_group(),
+            _ => 1,
+        }
+    }
+
     /// Outputs of a weight.
     pub(crate) fn outputs(&self, id: WeightId) -> usize {
         self.program.weights[id.0 as usize]

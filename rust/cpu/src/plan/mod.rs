@@ -2,7 +2,8 @@
 //! meetings of the workers as the data allow.
 //!
 //! The work of a single row (norms, adds, making activations ready) is gathered into `Phase::Rows`. In a small
-//! step whoever ends the phase before does all of it at once, which costs less than sharing it out.
+//! step whoever ends the phase before does all of it at once, which costs less than sharing it out. Attention
+//! and the gated product make their outputs ready for the next product themselves, where groups allow it.
 //! Products, attention and everything else that is split over outputs is a phase of its own.
 
 mod lower;
@@ -181,6 +182,8 @@ pub(crate) struct Attend {
     pub(crate) input: usize,
     /// Destination register.
     pub(crate) out: usize,
+    /// Activations that the heads of an item are made into at once.
+    pub(crate) ready: Option<ActId>,
 }
 
 /// `out = act(gate) * up`, or `act(up)`.
@@ -202,6 +205,10 @@ pub(crate) struct Gate {
     pub(crate) out: usize,
     /// Its width.
     pub(crate) inner: usize,
+    /// Activations that the outputs are made into at once, without a way through the register.
+    pub(crate) ready: Option<ActId>,
+    /// Outputs per unit are a multiple of this many blocks.
+    pub(crate) block_unit: usize,
 }
 
 /// The output head.

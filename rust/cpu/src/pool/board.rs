@@ -96,6 +96,8 @@ pub(crate) struct Worker<'a> {
     victim: usize,
     /// Units done by this worker and not yet counted.
     taken: u32,
+    /// Whether this worker counted the last unit of the phase.
+    is_last: bool,
 }
 
 impl<'a> Worker<'a> {
@@ -109,6 +111,7 @@ impl<'a> Worker<'a> {
             has_tail: false,
             victim: 0,
             taken: 0,
+            is_last: false,
         }
     }
 
@@ -117,7 +120,7 @@ impl<'a> Worker<'a> {
     #[inline]
     pub(crate) fn begin(&mut self, units: usize, has_tail: bool) -> Result<(), Poisoned> {
         (self.units, self.has_tail) = (units as u32, has_tail);
-        (self.victim, self.taken) = (0, 0);
+        (self.victim, self.taken, self.is_last) = (0, 0, false);
         let before = self.before;
         self.board
             .done
@@ -145,23 +148,45 @@ impl<'a> Worker<'a> {
                 self.taken += 1;
                 return Some(unit);
             }
+            if self.victim == 0 && self.is_over_soon() {
+                break;
+            }
             self.victim += 1;
         }
         None
     }
 
+    /// Counts what was done and gives the others a moment to end the phase by themselves: a look into their
+    /// queues would cost them more than it helps, unless one of them is away.
+    fn is_over_soon(&mut self) -> bool {
+        self.count();
+        let end = self.before + self.units;
+        for _ in 0..self.board.patience.grace {
+            if self.board.done.get() >= end {
+                return true;
+            }
+            std::hint::spin_loop();
+        }
+        self.board.done.get() >= end
+    }
+
+    /// Counts the units done since the last count.
+    #[inline]
+    fn count(&mut self) {
+        let taken = std::mem::take(&mut self.taken);
+        if taken > 0 {
+            self.is_last |= self.board.done.add(taken) + taken == self.before + self.units;
+        }
+    }
+
     /// Ends the phase for this worker. Whether it must do the tail now, and then call `end_tail`.
     #[inline]
     pub(crate) fn end(&mut self) -> bool {
-        let end = self.before + self.units;
+        self.count();
         // A phase without units has nobody to do its last one: the caller does its tail.
-        let is_last = if self.taken > 0 {
-            self.board.done.add(self.taken) + self.taken == end
-        } else {
-            self.units == 0 && self.index == 0
-        };
+        let is_last = self.is_last || (self.units == 0 && self.index == 0);
         self.phase += 1;
-        self.before = end + u32::from(self.has_tail);
+        self.before += self.units + u32::from(self.has_tail);
         is_last && self.has_tail
     }
 

@@ -141,27 +141,23 @@ fn between_phases(threads: usize, cores: usize) -> Patience {
         Patience {
             spins: 4_000,
             yields: 1_000,
+            grace: 150,
         }
     } else {
         Patience {
             spins: 50,
             yields: 200,
+            grace: 0,
         }
     }
 }
 
 /// Steps follow each other within about 100 us while the engine is busy.
 fn between_regions(threads: usize, cores: usize) -> Patience {
-    if threads <= cores {
-        Patience {
-            spins: 8_000,
-            yields: 20,
-        }
-    } else {
-        Patience {
-            spins: 50,
-            yields: 20,
-        }
+    Patience {
+        spins: if threads <= cores { 8_000 } else { 50 },
+        yields: 20,
+        grace: 0,
     }
 }
 

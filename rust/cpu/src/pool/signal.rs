@@ -14,6 +14,8 @@ pub(super) struct Patience {
     pub(super) spins: u32,
     /// Yields after that.
     pub(super) yields: u32,
+    /// Rounds of `spin_loop` for which a worker without work leaves that of the others alone.
+    pub(super) grace: u32,
 }
 
 /// The counter, alone on its cache lines (the prefetcher takes lines in pairs).

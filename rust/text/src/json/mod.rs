@@ -19,7 +19,7 @@ use tokenizers::models::bpe::BPE;
 use crate::bpe::MergeModel;
 use crate::encode::{Cutter, Normalizer, Pipeline};
 use crate::error::{Error, Result, quote};
-use crate::table::TokenTable;
+use crate::table::{TABLE_LEN_MAX_BYTES, TokenTable};
 use crate::tokenizer::Tokenizer;
 use config::Config;
 use decoder::Decoder;
@@ -195,6 +195,10 @@ fn table_of(file: &File, normalizer: &Normalizer, decoder: &Decoder) -> Result<T
     }
     let mut table = TokenTable::default();
     for (name, added) in names.into_iter().zip(added) {
+        if table.is_too_large() {
+            let problem = format!("all tokens have more than {TABLE_LEN_MAX_BYTES} bytes");
+            return Err(corrupt("decoder", problem));
+        }
         match (name, added) {
             (None, _) => table.push_hole(),
             (Some(name), None) => table.push(name, &decoder.bytes(name, false), false),

@@ -178,3 +178,22 @@ fn strftime_now(state: &State, format: String) -> TemplateResult<String> {
         )
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use minijinja::Environment;
+
+    use super::{FILTERS, TESTS, register};
+
+    #[test]
+    fn every_listed_filter_and_test_exists() {
+        let mut environment = Environment::new();
+        register(&mut environment);
+        for (names, kind) in [(&FILTERS[..], "filter"), (&TESTS[..], "test")] {
+            for name in names {
+                let found = environment.render_str(&format!("{{{{ '{name}' is {kind} }}}}"), ());
+                assert_eq!(found.unwrap(), "True", "{kind} {name}");
+            }
+        }
+    }
+}

@@ -290,6 +290,20 @@ fn case_107_broken_bytes_and_deep_files_are_corrupt() {
     }
 }
 
+#[test]
+fn case_107_a_decoder_that_makes_tokens_grow_without_end_is_corrupt() {
+    let grow = |pattern: &str| json!({"type": "Replace", "pattern": {"String": pattern}, "content": "a".repeat(16)});
+    let mut file = with(
+        "/decoder",
+        json!({"type": "Sequence", "decoders": [grow("a"), grow("a")]}),
+    );
+    for id in 0..40 {
+        let token = format!("{id}{}", "a".repeat(60_000));
+        file["model"]["vocab"][token] = json!(1000 + id);
+    }
+    assert_corrupt(&[file]);
+}
+
 /// The smallest file whose words are what `pattern` leaves, over the letters a to c.
 fn split_by(pattern: &str) -> Tokenizer {
     load(&json!({

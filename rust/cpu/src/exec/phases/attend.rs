@@ -1,55 +1,64 @@
 //! Attention: a unit is an item. The last finisher of a slot merges its splits, in ascending order.
 
+use tokenmill_model::Span;
+
 use crate::attend::{Rows, Rule, attend, merge_splits, state_len};
 use crate::exec::items::{Item, Part};
 use crate::exec::walk::Step;
-use crate::plan::Attend;
+use crate::linear::prepare_part;
+use crate::plan::{ActId, Attend};
 
 impl Step<'_> {
-    /// Computes an item.
+    /// Computes an item, and makes its outputs ready for the next product if it is to.
     pub(crate) fn attend(&self, phase: &Attend, unit: usize) {
         let item = &self.memory.items.of(phase.class)[unit];
         let rule = &self.plan.classes[phase.class].rule;
         let rows = self.rows_of(phase, rule, item);
-        let arrays = self
-            .own
-            .scratch
-            .arrays(rows.len * rule.group, rule.head_dim);
-        let table = self.batch.table(&self.batch.spans[item.span as usize]);
-        let kv = self
-            .memory
-            .cache
-            .view(phase.layer, item.head as usize, table);
-        // SAFETY: the step was checked: the table covers the rows' positions; K and V up to them were written
-        // in an earlier phase or step; this item alone writes its rows and heads, and
-        // the state of its split; the last finisher of a slot reads all states after all are written.
+        if self.attend_rows(phase, rule, item, &rows)
+            && let Some(act) = phase.ready
+        {
+            self.prepare_heads(rule, item, &rows, act);
+        }
+    }
+
+    /// Whether the outputs of the item's rows are there now; else other splits of them are under way.
+    fn attend_rows(&self, phase: &Attend, rule: &Rule, item: &Item, rows: &Rows) -> bool {
+        let level = self.level;
+        let queries = rows.len * rule.group;
+        let arrays = self.own.scratch.arrays(queries, rule.head_dim);
+        let span: &Span = &self.batch.spans[item.span as usize];
+        let (head, table) = (item.head as usize, self.batch.table(span));
+        let kv = self.memory.cache.view(phase.layer, head, table);
+        // SAFETY: the step was checked: the table covers the rows' positions; K and V up to them were written in
+        // an earlier phase or step; this item alone writes its rows and heads, and the state of its split; the
+        // last finisher of a slot reads all states after all are written.
         unsafe {
             let Some(part) = item.part else {
-                let splits = rule.splits(rows.position, rows.len);
-                attend(
-                    self.level,
-                    &arrays,
-                    rule,
-                    &kv,
-                    &rows,
-                    splits,
-                    std::ptr::null_mut(),
-                );
-                return;
+                let (splits, none) = (rule.splits(rows.position, rows.len), std::ptr::null_mut());
+                attend(level, &arrays, rule, &kv, rows, splits, none);
+                return true;
             };
             let states = self.memory.items.states(part.slot);
-            let split = part.split as usize..part.split as usize + 1;
-            attend(
-                self.level,
-                &arrays,
-                rule,
-                &kv,
-                &rows,
-                split,
-                own(rule, &rows, part, states),
-            );
-            if self.memory.items.finish(phase.class, part.slot) {
-                merge_splits(self.level, &arrays, rule, &rows, states);
+            let (split, own) = (part.split as usize, own(rule, rows, part, states));
+            attend(level, &arrays, rule, &kv, rows, split..split + 1, own);
+            let is_last = self.memory.items.finish(phase.class, part.slot);
+            if is_last {
+                merge_splits(level, &arrays, rule, rows, states);
+            }
+            is_last
+        }
+    }
+
+    fn prepare_heads(&self, rule: &Rule, item: &Item, rows: &Rows, act: ActId) {
+        let (view, len) = (self.memory.acts[act.0], rule.group * rule.head_dim);
+        for i in 0..rows.len {
+            let place = (item.row as usize + i, item.head as usize * len);
+            // SAFETY: the outputs were just written; the plan checked that they are whole groups, which are this
+            // item's alone.
+            unsafe {
+                let out = rows.out.add(i * rows.out_stride);
+                let values = std::slice::from_raw_parts(out, len);
+                prepare_part(self.level, &view, place, values);
             }
         }
     }

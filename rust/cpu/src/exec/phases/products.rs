@@ -9,7 +9,7 @@ use crate::exec::walk::Step;
 use crate::lanes::elementwise::{
     activate, activate_interleaved, add_bias, all_finite, multiply, soft_cap,
 };
-use crate::linear::{OutView, matmul};
+use crate::linear::{OutView, matmul, prepare_part};
 use crate::pack::ROWS;
 use crate::plan::{ActId, Gate, Head, MatrixId, Product};
 
@@ -106,32 +106,30 @@ impl Step<'_> {
     }
 
     fn activate(&self, gate: &Gate, outputs: Range<usize>, x: *mut f32, row: usize) {
-        let out = self.memory.regs[gate.out].row(row);
-        // SAFETY: `x` holds the products of `outputs` (with gate and up in turns of 16); this unit alone
-        // writes these outputs of the register.
+        // Values that the next product alone reads never leave the chunk: they move down over what was read.
+        let out = match gate.ready {
+            Some(_) => x,
+            None => self.memory.regs[gate.out]
+                .row(row)
+                .wrapping_add(outputs.start),
+        };
+        let (start, len) = (outputs.start, outputs.len());
+        // SAFETY: `x` holds the products of `outputs` (with gate and up in turns of 16) and is this worker's; this
+        // unit alone writes these outputs of the register, or of the activations, in whole groups.
         unsafe {
-            let out = out.add(outputs.start);
             if gate.is_gated {
                 self.add_interleaved(gate.bias, &outputs, x);
                 self.add_interleaved(gate.up_bias, &outputs, x.add(ROWS));
-                activate_interleaved(self.level, gate.activation, x, out, outputs.len());
+                activate_interleaved(self.level, gate.activation, x, out, len);
             } else {
                 if let Some(bias) = gate.up_bias {
-                    add_bias(
-                        self.level,
-                        x,
-                        self.model.vector(bias).add(outputs.start),
-                        outputs.len(),
-                    );
+                    add_bias(self.level, x, self.model.vector(bias).add(start), len);
                 }
-                activate(
-                    self.level,
-                    gate.activation,
-                    x,
-                    std::ptr::null(),
-                    out,
-                    outputs.len(),
-                );
+                activate(self.level, gate.activation, x, std::ptr::null(), out, len);
+            }
+            if let Some(act) = gate.ready {
+                let values = std::slice::from_raw_parts(out, len);
+                prepare_part(self.level, &self.memory.acts[act.0], (row, start), values);
             }
         }
     }

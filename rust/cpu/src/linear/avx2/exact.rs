@@ -21,7 +21,7 @@ const fn set<const FOUR: bool>() -> TileSet {
             tile::<3, FOUR>,
             tile::<4, FOUR>,
         ]],
-        gemv_blocks: 1,
+        gemv_blocks: [1; 4],
         gemm_blocks: 1,
     }
 }

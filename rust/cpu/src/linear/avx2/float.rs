@@ -18,7 +18,7 @@ pub(in crate::linear) const BF16: TileSet = TileSet {
         tile_bf16::<3>,
         tile_bf16::<4>,
     ]],
-    gemv_blocks: 1,
+    gemv_blocks: [1; 4],
     gemm_blocks: 1,
 };
 
@@ -32,7 +32,7 @@ const fn set<const HALF: bool>() -> TileSet {
             tile::<5, HALF>,
             tile::<6, HALF>,
         ]],
-        gemv_blocks: 1,
+        gemv_blocks: [1; 4],
         gemm_blocks: 1,
     }
 }

@@ -19,7 +19,7 @@ pub(in crate::linear) const EIGHT: TileSet = set::<false>();
 const fn set<const FOUR: bool>() -> TileSet {
     TileSet {
         tiles: &[&[tile::<1, FOUR> as TileFn, tile::<2, FOUR>, tile::<3, FOUR>]],
-        gemv_blocks: 1,
+        gemv_blocks: [1; 4],
         gemm_blocks: 1,
     }
 }

@@ -39,7 +39,7 @@ macro_rules! bf16_tiles {
                         tile::<4, 6>,
                     ],
                 ],
-                gemv_blocks: 2,
+                gemv_blocks: [1; 4],
                 gemm_blocks: 4,
             };
 

@@ -43,7 +43,7 @@ const fn set<const FOUR: bool>() -> TileSet {
                 tile::<4, 4, FOUR>,
             ],
         ],
-        gemv_blocks: 4,
+        gemv_blocks: [4, 4, 2, 2],
         gemm_blocks: 2,
     }
 }

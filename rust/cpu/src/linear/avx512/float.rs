@@ -38,7 +38,7 @@ const fn set<const HALF: bool>() -> TileSet {
                 tile::<4, 6, HALF>,
             ],
         ],
-        gemv_blocks: 2,
+        gemv_blocks: [1; 4],
         gemm_blocks: 4,
     }
 }

@@ -40,7 +40,7 @@ macro_rules! int8_tiles {
                             tile::<2, 6, FOUR>,
                         ],
                     ],
-                    gemv_blocks: 1,
+                    gemv_blocks: if FOUR { [1, 1, 2, 2] } else { [1; 4] },
                     gemm_blocks: 2,
                 }
             }

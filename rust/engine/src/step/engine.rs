@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
-use crossbeam_channel::Receiver;
 use rustc_hash::FxHashMap;
+use std::sync::mpsc::Receiver;
 use tokenmill_core::{FinishReason, Kind, RequestId, SequenceId};
 use tokenmill_decode::{Sampler, Scratch, Vocabulary};
 use tokenmill_model::{Backend, StepBatch};
@@ -13,12 +13,12 @@ use tokenmill_sched::{NewSequence, Scheduler, Scope};
 
 use crate::door::{Admitted, Command, Phase, Shared};
 use crate::lexicon::Transcript;
-use crate::live::Live;
-use crate::meter::Meter;
-use crate::planted::{Faults, Planted};
-use crate::sequence::Sequence;
 use crate::stats::Stats;
-use crate::work::Outcome;
+use crate::step::live::Live;
+use crate::step::meter::Meter;
+use crate::step::planted::{Faults, Planted};
+use crate::step::sequence::Sequence;
+use crate::step::work::Outcome;
 
 /// What a step found to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +59,10 @@ impl Engine {
         }
         self.sweep();
         if self.shared.phase() >= Phase::Closing {
-            self.end_all(FinishReason::Error, Some(&(Kind::Draining, "the engine is closing".into())));
+            self.end_all(
+                FinishReason::Error,
+                Some(&(Kind::Draining, "the engine is closing".into())),
+            );
             return Step::Done;
         }
         let has_run = self.run_plan();
@@ -68,12 +71,16 @@ impl Engine {
         if has_run {
             return Step::Ran;
         }
-        if self.shared.phase() == Phase::Draining && self.lives.is_empty() { Step::Done } else { Step::Idle }
+        if self.shared.phase() == Phase::Draining && self.lives.is_empty() {
+            Step::Done
+        } else {
+            Step::Idle
+        }
     }
 
     /// Whether every request has ended.
     pub fn is_idle(&self) -> bool {
-        self.lives.is_empty() && self.commands.is_empty()
+        self.lives.is_empty()
     }
 
     /// Checks the books; panics if they do not balance.
@@ -83,7 +90,10 @@ impl Engine {
 
     /// Stops the backend; every open request has ended.
     pub(crate) fn close(&mut self) {
-        self.end_all(FinishReason::Error, Some(&(Kind::Draining, "the engine is closing".into())));
+        self.end_all(
+            FinishReason::Error,
+            Some(&(Kind::Draining, "the engine is closing".into())),
+        );
         self.backend.close();
     }
 
@@ -102,8 +112,23 @@ impl Engine {
     }
 
     fn admit(&mut self, admitted: Admitted) {
-        let Admitted { id, prompt, params, seed, output_len_max, priority, cache_salt, outbox } = admitted;
-        let live = Live { outbox, params, seed, prompt, output_len_max };
+        let Admitted {
+            id,
+            prompt,
+            params,
+            seed,
+            output_len_max,
+            priority,
+            cache_salt,
+            outbox,
+        } = admitted;
+        let live = Live {
+            outbox,
+            params,
+            seed,
+            prompt,
+            output_len_max,
+        };
         let sampler = match self.sampler(&live, 0) {
             Ok(sampler) => sampler,
             Err(error) => return live.fail(&error),
@@ -138,12 +163,20 @@ impl Engine {
     }
 
     pub(crate) fn sampler(&self, live: &Live, index: u32) -> tokenmill_decode::Result<Sampler> {
-        Sampler::new(&live.params, live.seed, index, &self.vocabulary, &live.prompt)
+        Sampler::new(
+            &live.params,
+            live.seed,
+            index,
+            &self.vocabulary,
+            &live.prompt,
+        )
     }
 
     /// The cache scope of a salt: keyed, so that no caller can aim at another's.
     pub fn scope_of(secret: &[u8; 32], salt: Option<&str>) -> Scope {
-        salt.map_or_else(Scope::default, |salt| Scope::of_salt(secret, salt.as_bytes()))
+        salt.map_or_else(Scope::default, |salt| {
+            Scope::of_salt(secret, salt.as_bytes())
+        })
     }
 
     /// Plants a bug.
@@ -154,16 +187,27 @@ impl Engine {
 
     /// Ends the sequences of callers who went away.
     fn sweep(&mut self) {
-        let gone: Vec<RequestId> =
-            self.lives.iter().filter(|(_, live)| live.outbox.is_reader_gone()).map(|(id, _)| *id).collect();
+        let gone: Vec<RequestId> = self
+            .lives
+            .iter()
+            .filter(|(_, live)| live.outbox.is_reader_gone())
+            .map(|(id, _)| *id)
+            .collect();
         for request in gone {
             self.end_request(request, FinishReason::Abort, None);
         }
     }
 
     /// Ends every open sample of a request and frees its blocks.
-    pub(crate) fn end_request(&mut self, request: RequestId, reason: FinishReason, error: Option<&(Kind, String)>) {
-        let Some(mut live) = self.lives.remove(&request) else { return };
+    pub(crate) fn end_request(
+        &mut self,
+        request: RequestId,
+        reason: FinishReason,
+        error: Option<&(Kind, String)>,
+    ) {
+        let Some(mut live) = self.lives.remove(&request) else {
+            return;
+        };
         let scheduler = &mut self.scheduler;
         self.sequences.retain(|id, sequence| {
             let is_ended = sequence.request == request;
@@ -200,6 +244,8 @@ impl Engine {
 
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Engine").field("lives", &self.lives.len()).finish_non_exhaustive()
+        f.debug_struct("Engine")
+            .field("lives", &self.lives.len())
+            .finish_non_exhaustive()
     }
 }

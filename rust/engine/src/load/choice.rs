@@ -5,8 +5,10 @@ use tokenmill_model::Backend;
 use tokenmill_sched::{Policy, SchedConfig};
 
 use crate::door::random;
-use crate::error::{Error, Result};
-use crate::ledger::Ledger;
+#[cfg(not(all(feature = "reference", feature = "cpu")))]
+use crate::error::Error;
+use crate::error::Result;
+use crate::load::ledger::Ledger;
 
 /// The backend that `backend` names; `auto` is the fastest one that was built in.
 pub(crate) fn backend(options: &EngineOptions) -> Result<Box<dyn Backend>> {

@@ -2,19 +2,23 @@
 //! Order: bounds in bytes, tokenizer, bounds in tokens, price in blocks, then a seat in the queue. All of
 //! it runs on the caller's thread; the engine thread receives only what it can run.
 
+pub(crate) mod handle;
+pub(crate) mod mailbox;
+pub(crate) mod outbox;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
-use crossbeam_channel::Sender;
+use std::sync::mpsc::SyncSender;
 use tokenmill_core::noise::philox4x32;
 use tokenmill_core::option::Value;
 use tokenmill_core::{Limits, Prompt, Request, RequestId, SamplingParams, TokenId};
 
+use crate::door::handle::Handle;
+use crate::door::mailbox::Mailbox;
+use crate::door::outbox::Outbox;
 use crate::error::{Error, Result};
-use crate::handle::Handle;
 use crate::lexicon::Lexicon;
-use crate::mailbox::Mailbox;
-use crate::outbox::Outbox;
 use crate::stats::Stats;
 
 /// What the engine thread is told.
@@ -74,7 +78,7 @@ pub(crate) enum Phase {
 
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub commands: Sender<Command>,
+    pub commands: SyncSender<Command>,
     pub stats: Arc<Stats>,
     pub lexicon: Arc<Lexicon>,
     pub capacity: Capacity,
@@ -168,11 +172,22 @@ impl Door {
             outbox: Outbox::new(mailbox.clone(), params.n, shared.stats.clone()),
         };
         shared.stats.handles_open.fetch_add(1, Ordering::Relaxed);
-        let handle =
-            Handle { id, mailbox, commands: shared.commands.clone(), prompt, params, seed, stats: shared.stats.clone() };
+        let handle = Handle {
+            id,
+            mailbox,
+            commands: shared.commands.clone(),
+            prompt,
+            params,
+            seed,
+            stats: shared.stats.clone(),
+        };
         // Counted first: a request must never be seen to end before it was accepted.
         Stats::add(&shared.stats.requests_accepted, 1);
-        if shared.commands.send(Command::Submit(Box::new(admitted))).is_err() {
+        if shared
+            .commands
+            .send(Command::Submit(Box::new(admitted)))
+            .is_err()
+        {
             return Err(self.closed());
         }
         Ok(handle)
@@ -181,7 +196,10 @@ impl Door {
     /// Forgets every cached prefix that nobody uses, before the next step.
     pub fn reset_prefix_cache(&self) -> Result<()> {
         self.refuse_unless_open()?;
-        self.shared.commands.send(Command::ResetPrefixCache).map_err(|_| self.closed())
+        self.shared
+            .commands
+            .send(Command::ResetPrefixCache)
+            .map_err(|_| self.closed())
     }
 
     /// Takes no more requests; the running ones finish.
@@ -191,24 +209,39 @@ impl Door {
 
     fn closed(&self) -> Error {
         match self.shared.phase() {
-            Phase::Dead => Error::Internal { what: "an invariant broke earlier".into() },
+            Phase::Dead => Error::Internal {
+                what: "an invariant broke earlier".into(),
+            },
             Phase::Closed => Error::Closed,
             _ => Error::Draining,
         }
     }
 
     fn refuse_unless_open(&self) -> Result<()> {
-        if self.shared.phase() == Phase::Open { Ok(()) } else { Err(self.closed()) }
+        if self.shared.phase() == Phase::Open {
+            Ok(())
+        } else {
+            Err(self.closed())
+        }
     }
 
     fn prompt_tokens(&self, prompt: Prompt) -> Result<Arc<[TokenId]>> {
         let tokens = match prompt {
             Prompt::Tokens(tokens) => tokens,
-            Prompt::Text(text) | Prompt::Rendered(text) if text.len() > self.shared.limits.prompt_len_max_bytes => {
+            Prompt::Text(text) | Prompt::Rendered(text)
+                if text.len() > self.shared.limits.prompt_len_max_bytes =>
+            {
                 let limit_bytes = self.shared.limits.prompt_len_max_bytes;
-                return Err(Error::PromptBytes { limit_bytes, len_bytes: text.len() });
+                return Err(Error::PromptBytes {
+                    limit_bytes,
+                    len_bytes: text.len(),
+                });
             }
-            Prompt::Text(text) => self.shared.lexicon.encode(&text, self.shared.lexicon.adds_bos(), false)?,
+            Prompt::Text(text) => {
+                self.shared
+                    .lexicon
+                    .encode(&text, self.shared.lexicon.adds_bos(), false)?
+            }
             Prompt::Rendered(text) => self.shared.lexicon.encode(&text, false, true)?,
         };
         if tokens.is_empty() {
@@ -218,11 +251,20 @@ impl Door {
         Ok(tokens.into())
     }
 
-    fn check_vocabulary(&self, param: &'static str, ids: impl Iterator<Item = TokenId>) -> Result<()> {
+    fn check_vocabulary(
+        &self,
+        param: &'static str,
+        ids: impl Iterator<Item = TokenId>,
+    ) -> Result<()> {
         let vocab_len = self.shared.capacity.vocab_len;
         for (index, token) in ids.enumerate() {
             if token as usize >= vocab_len {
-                return Err(Error::TokenId { param, index, token, vocab_len });
+                return Err(Error::TokenId {
+                    param,
+                    index,
+                    token,
+                    vocab_len,
+                });
             }
         }
         Ok(())
@@ -232,26 +274,47 @@ impl Door {
     fn check_params(&self, params: &SamplingParams) -> Result<()> {
         params.validate(&self.shared.limits)?;
         self.check_vocabulary("stop_token_ids", params.stop_token_ids.iter().copied())?;
-        self.check_vocabulary("logit_bias", params.logit_bias.iter().map(|(token, _)| *token))?;
+        self.check_vocabulary(
+            "logit_bias",
+            params.logit_bias.iter().map(|(token, _)| *token),
+        )?;
         if !params.stop.is_empty() && !self.shared.lexicon.has_tokenizer() {
-            return Err(Error::Unsupported { what: "stop", reason: "the model was loaded without a tokenizer".into() });
+            return Err(Error::Unsupported {
+                what: "stop",
+                reason: "the model was loaded without a tokenizer".into(),
+            });
         }
         Ok(())
     }
 
     /// Output tokens that fit, or a refusal with the numbers.
     fn price(&self, prompt_len: usize, params: &SamplingParams) -> Result<usize> {
-        let Capacity { context_len, blocks, block_size, .. } = self.shared.capacity;
+        let Capacity {
+            context_len,
+            blocks,
+            block_size,
+            ..
+        } = self.shared.capacity;
         let asked = params.max_tokens.map_or(1, |tokens| tokens as usize);
         let total = prompt_len.saturating_add(asked);
         if total > context_len {
-            return Err(Error::ContextLen { context_len, prompt_len, max_tokens: asked });
+            return Err(Error::ContextLen {
+                context_len,
+                prompt_len,
+                max_tokens: asked,
+            });
         }
-        let output_len_max = params.max_tokens.map_or(context_len - prompt_len, |tokens| tokens as usize);
+        let output_len_max = params
+            .max_tokens
+            .map_or(context_len - prompt_len, |tokens| tokens as usize);
         // The last token is never fed back, so it needs no slot.
         let needed = (prompt_len + output_len_max - 1).div_ceil(block_size);
         if needed > blocks {
-            return Err(Error::Blocks { needed, total: blocks, block_size });
+            return Err(Error::Blocks {
+                needed,
+                total: blocks,
+                block_size,
+            });
         }
         Ok(output_len_max)
     }
@@ -264,7 +327,10 @@ impl Door {
         });
         taken.map(|_| ()).map_err(|live| {
             Stats::add(&self.shared.stats.requests_refused, 1);
-            Error::Overloaded { live: live as usize, limit }
+            Error::Overloaded {
+                live: live as usize,
+                limit,
+            }
         })
     }
 }
@@ -272,14 +338,18 @@ impl Door {
 /// The seed of the request numbered `id` under an engine seed: a word of Philox, so that neighbours share
 /// no noise.
 fn derived_seed(seed: i64, id: RequestId) -> i64 {
-    let words = philox4x32([id.0 as u32, (id.0 >> 32) as u32, 0, u32::MAX], [seed as u32, (seed >> 32) as u32]);
+    let words = philox4x32(
+        [id.0 as u32, (id.0 >> 32) as u32, 0, u32::MAX],
+        [seed as u32, (seed >> 32) as u32],
+    );
     (i64::from(words[1]) << 32) | i64::from(words[0])
 }
 
 /// Bytes from the system's randomness.
 pub(crate) fn random<const N: usize>() -> Result<[u8; N]> {
     let mut bytes = [0u8; N];
-    getrandom::fill(&mut bytes)
-        .map_err(|error| Error::Internal { what: format!("the system gave no random bytes: {error}") })?;
+    getrandom::fill(&mut bytes).map_err(|error| Error::Internal {
+        what: format!("the system gave no random bytes: {error}"),
+    })?;
     Ok(bytes)
 }

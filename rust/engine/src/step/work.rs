@@ -9,11 +9,11 @@ use tokenmill_decode::{Choice, Sampler, Scratch, Vocabulary};
 use tokenmill_model::{BlockCopy, Span, StepBatch};
 use tokenmill_sched::Plan;
 
-use crate::engine::Engine;
-use crate::live::Live;
-use crate::meter::Part;
-use crate::sequence::Sequence;
 use crate::stats::Stats;
+use crate::step::engine::Engine;
+use crate::step::live::Live;
+use crate::step::meter::Part;
+use crate::step::sequence::Sequence;
 
 /// What a step found out about one sequence.
 #[derive(Debug)]
@@ -88,7 +88,12 @@ impl Engine {
         let ticket = match ran {
             Ok(Ok(ticket)) => ticket,
             Ok(Err(error)) => return Err((error.kind(), error.to_string())),
-            Err(_) => return Err((Kind::Internal, "the backend panicked on this request".into())),
+            Err(_) => {
+                return Err((
+                    Kind::Internal,
+                    "the backend panicked on this request".into(),
+                ));
+            }
         };
         self.meter.end(Part::Model, &self.shared.stats);
         self.meter.count(&self.batch, &self.shared.stats);
@@ -96,11 +101,20 @@ impl Engine {
         let first = first_sample(self.scheduler.planned(), from);
         for index in 0..rows {
             let id = self.scheduler.planned().sampled[first + index];
-            let logits = self.backend.logits(ticket, index).map_err(|error| (error.kind(), error.to_string()))?;
-            let Some(sequence) = self.sequences.get_mut(&id) else { continue };
-            let Some(live) = self.lives.get(&sequence.request) else { continue };
+            let logits = self
+                .backend
+                .logits(ticket, index)
+                .map_err(|error| (error.kind(), error.to_string()))?;
+            let Some(sequence) = self.sequences.get_mut(&id) else {
+                continue;
+            };
+            let Some(live) = self.lives.get(&sequence.request) else {
+                continue;
+            };
             let (vocabulary, scratch) = (&self.vocabulary, &mut self.scratch);
-            let drawn = catch_unwind(AssertUnwindSafe(|| draw(id, sequence, live, logits, vocabulary, scratch)));
+            let drawn = catch_unwind(AssertUnwindSafe(|| {
+                draw(id, sequence, live, logits, vocabulary, scratch)
+            }));
             let failed = |kind, message: String| Outcome::Failed(id, kind, message);
             self.outcomes.push(match drawn {
                 Ok(Ok(outcome)) => outcome,
@@ -122,7 +136,11 @@ impl Engine {
                 && let Some(sequence) = self.sequences.get(id)
             {
                 let request = sequence.request;
-                self.end_request(request, tokenmill_core::FinishReason::Error, Some(&(*kind, message.clone())));
+                self.end_request(
+                    request,
+                    tokenmill_core::FinishReason::Error,
+                    Some(&(*kind, message.clone())),
+                );
             }
         }
         self.scheduler.commit();
@@ -146,8 +164,12 @@ impl Engine {
     }
 
     fn settle_token(&mut self, id: SequenceId, choice: Choice) {
-        let Some(sequence) = self.sequences.get_mut(&id) else { return };
-        let Some(live) = self.lives.get_mut(&sequence.request) else { return };
+        let Some(sequence) = self.sequences.get_mut(&id) else {
+            return;
+        };
+        let Some(live) = self.lives.get_mut(&sequence.request) else {
+            return;
+        };
         sequence.forks_due = 0;
         let token = choice.token;
         let mut event = sequence.commit(choice, live, self.vocabulary.eos(), self.faults);
@@ -164,11 +186,22 @@ impl Engine {
     }
 
     fn settle_fork(&mut self, parent: SequenceId, index: u32, sampler: Sampler, choice: Choice) {
-        let Some(from) = self.sequences.get(&parent) else { return };
+        let Some(from) = self.sequences.get(&parent) else {
+            return;
+        };
         let request = from.request;
-        let Some(live) = self.lives.get(&request) else { return };
+        let Some(live) = self.lives.get(&request) else {
+            return;
+        };
         let transcript = crate::lexicon::Transcript::new(&self.shared.lexicon, &live.params);
-        let mut child = Sequence { request, index, sampler, transcript, output_len: 0, forks_due: 0 };
+        let mut child = Sequence {
+            request,
+            index,
+            sampler,
+            transcript,
+            output_len: 0,
+            forks_due: 0,
+        };
         let token = choice.token;
         let mut event = child.commit(choice, live, self.vocabulary.eos(), self.faults);
         Stats::add(&self.shared.stats.tokens, 1);
@@ -191,7 +224,9 @@ impl Engine {
     }
 
     fn send(&mut self, request: tokenmill_core::RequestId, event: Event) {
-        let Some(live) = self.lives.get_mut(&request) else { return };
+        let Some(live) = self.lives.get_mut(&request) else {
+            return;
+        };
         live.outbox.send(event);
         if live.outbox.is_done() {
             self.lives.remove(&request);
@@ -234,16 +269,23 @@ fn fill(batch: &mut StepBatch, plan: &Plan, from: usize, to: usize) {
     let rows = first.row as usize..(last.row + last.rows) as usize;
     let tables = first.table as usize..(last.table + last.table_len) as usize;
     batch.tokens.extend_from_slice(&plan.tokens[rows.clone()]);
-    batch.positions.extend_from_slice(&plan.positions[rows.clone()]);
+    batch
+        .positions
+        .extend_from_slice(&plan.positions[rows.clone()]);
     batch.slots.extend_from_slice(&plan.slots[rows.clone()]);
     batch.tables.extend_from_slice(&plan.tables[tables.clone()]);
-    batch.spans.extend(plan.spans[from..to].iter().map(|span| Span {
-        row: span.row - first.row,
-        rows: span.rows,
-        table: span.table - first.table,
-        table_len: span.table_len,
-        scope: span.scope,
-    }));
-    let wanted = plan.logits_rows.iter().filter(|row| rows.contains(&(**row as usize)));
+    batch
+        .spans
+        .extend(plan.spans[from..to].iter().map(|span| Span {
+            row: span.row - first.row,
+            rows: span.rows,
+            table: span.table - first.table,
+            table_len: span.table_len,
+            scope: span.scope,
+        }));
+    let wanted = plan
+        .logits_rows
+        .iter()
+        .filter(|row| rows.contains(&(**row as usize)));
     batch.logits_rows.extend(wanted.map(|row| row - first.row));
 }

@@ -1,6 +1,17 @@
 //! From a path to a running engine: open, build the program, price the memory, then pack the weights and
 //! build the tokenizer side by side. It is the only place that knows every part.
 
+mod choice;
+mod generation;
+pub(crate) mod info;
+pub(crate) mod ledger;
+#[cfg(feature = "cpu")]
+pub(crate) mod machine;
+pub(crate) mod simulated;
+#[cfg(feature = "text")]
+mod spoken;
+pub(crate) mod voice;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64};
@@ -14,17 +25,17 @@ use tokenmill_model::cost::WeightBytes;
 use tokenmill_model::{Backend, KvFormat, Program, StepBatch, Weights};
 use tokenmill_sched::{SchedConfig, Scheduler};
 
-use crate::choice::{backend, sched_config};
 use crate::door::{Capacity, Door, Shared};
-use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::host::Host;
-use crate::info::Info;
-use crate::ledger::Ledger;
-use crate::meter::{Clock, Meter, monotonic};
-use crate::planted::Faults;
+use crate::load::choice::{backend, sched_config};
+use crate::load::info::Info;
+use crate::load::ledger::Ledger;
+use crate::load::voice::Voice;
 use crate::stats::Stats;
-use crate::voice::Voice;
+use crate::step::engine::Engine;
+use crate::step::meter::{Clock, Meter, monotonic};
+use crate::step::planted::Faults;
 
 /// Loads a model and starts its engine.
 ///
@@ -41,7 +52,9 @@ pub fn load(path: &Path, options: &EngineOptions) -> Result<(Host, Info)> {
         (packed, voice.join())
     });
     packed?;
-    let mut voice = voice.map_err(|_| Error::Internal { what: "reading the tokenizer panicked".into() })??;
+    let mut voice = voice.map_err(|_| Error::Internal {
+        what: "reading the tokenizer panicked".into(),
+    })??;
     voice.check(program.shape.vocab_len)?;
     let mut info = Info::new(&checkpoint, &program)?;
     info.add_plan(&ledger, &backend.caps(), &voice);
@@ -86,9 +99,21 @@ pub struct Parts {
 
 /// Joins the parts: an engine to be stepped by hand or by a `Host`, and its door.
 pub fn assemble(parts: Parts) -> Result<(Engine, Door)> {
-    let Parts { program, weight_bytes, kv_format, backend, sched, voice, limits, clock, .. } = parts;
+    let Parts {
+        program,
+        weight_bytes,
+        kv_format,
+        backend,
+        sched,
+        voice,
+        limits,
+        clock,
+        ..
+    } = parts;
     let capacity = Capacity {
-        context_len: sched.context_len.min((sched.blocks - sched.block_reserve) * sched.block_size),
+        context_len: sched
+            .context_len
+            .min((sched.blocks - sched.block_reserve) * sched.block_size),
         blocks: sched.blocks - sched.block_reserve,
         block_size: sched.block_size,
         vocab_len: program.shape.vocab_len,
@@ -97,8 +122,13 @@ pub fn assemble(parts: Parts) -> Result<(Engine, Door)> {
     let secret = sched.secret;
     let scheduler = Scheduler::new(sched)?;
     // Room for every seat and some wake-ups: a send never blocks for long.
-    let (sender, commands) = crossbeam_channel::bounded(parts.requests_max + 64);
-    let Voice { lexicon, eos, defaults, .. } = voice;
+    let (sender, commands) = std::sync::mpsc::sync_channel(parts.requests_max + 64);
+    let Voice {
+        lexicon,
+        eos,
+        defaults,
+        ..
+    } = voice;
     let vocabulary = Vocabulary::new(program.shape.vocab_len, eos)?;
     let shared = Arc::new(Shared {
         commands: sender,

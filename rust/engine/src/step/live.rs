@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokenmill_core::{FinishReason, HasKind, SamplingParams, TokenId};
 
-use crate::outbox::Outbox;
+use crate::door::outbox::Outbox;
 
 /// A request being served.
 #[derive(Debug)]
@@ -20,6 +20,9 @@ pub(crate) struct Live {
 impl Live {
     /// Ends a request that never ran.
     pub fn fail(mut self, error: &(impl HasKind + std::fmt::Display)) {
-        self.outbox.end(FinishReason::Error, Some(&(error.kind(), error.to_string())));
+        self.outbox.end(
+            FinishReason::Error,
+            Some(&(error.kind(), error.to_string())),
+        );
     }
 }

@@ -2,7 +2,7 @@
 //! anything is allocated. It turns the memory options into the plan for the backend and the scheduler.
 
 use tokenmill_core::option::{ActivationsChoice, DtypeChoice, EngineOptions, KvCacheDtypeChoice};
-use tokenmill_model::{Activations, ComputeDtype, KvFormat, MemoryPlan, Program};
+use tokenmill_model::{Activations, ComputeDtype, KvFormat, KvShape, MemoryPlan, Program};
 
 use crate::error::{Error, Result};
 
@@ -46,17 +46,26 @@ impl Ledger {
     pub fn new(program: &Program, weight_bytes: u64, options: &EngineOptions) -> Result<Self> {
         let kv_format = kv_format(options);
         let block_size = options.block_size as usize;
-        let kv_token_bytes: u64 = program.shape.kv.iter().map(|kv| kv_bytes(kv.heads * kv.head_dim, kv_format)).sum();
-        let kv_token_bytes = kv_token_bytes.max(1);
+        let kv_token_bytes = kv_token_bytes(program, kv_format);
         let block_bytes = kv_token_bytes * block_size as u64;
-        let sequences_max = options.max_num_seqs.map_or(SEQUENCES_MAX, |count| count as usize);
-        let rows_max = options.max_num_batched_tokens.map_or(TOKENS_PER_STEP, |count| count as usize);
+        let sequences_max = options
+            .max_num_seqs
+            .map_or(SEQUENCES_MAX, |count| count as usize);
+        let rows_max = options
+            .max_num_batched_tokens
+            .map_or(TOKENS_PER_STEP, |count| count as usize);
         let rows_max = rows_max.max(sequences_max);
         let pool_bytes = options.kv_cache_memory_bytes.unwrap_or_else(kv_auto_bytes);
-        let blocks = usize::try_from(pool_bytes / block_bytes).unwrap_or(usize::MAX).min(MAX_BLOCKS);
+        let blocks = usize::try_from(pool_bytes / block_bytes)
+            .unwrap_or(usize::MAX)
+            .min(MAX_BLOCKS);
         if blocks < 2 {
             let smallest = block_bytes * 2;
-            return Err(Error::Memory { param: "kv_cache_memory_bytes", smallest, got: pool_bytes });
+            return Err(Error::Memory {
+                param: "kv_cache_memory_bytes",
+                smallest,
+                got: pool_bytes,
+            });
         }
         let (context_len, notes) = context(program, options, blocks * block_size)?;
         let plan = MemoryPlan {
@@ -70,17 +79,18 @@ impl Ledger {
             activations: activations(options),
             threads: threads(options),
         };
-        let activations = program.regs.iter().sum::<usize>() as u64 * rows_max as u64 * 4;
-        let logits = program.shape.vocab_len as u64 * sequences_max as u64 * 4;
-        let lines = vec![
-            Line { what: "weights", bytes: weight_bytes },
-            Line { what: "kv cache", bytes: blocks as u64 * block_bytes },
-            Line { what: "activations", bytes: activations },
-            Line { what: "logits", bytes: logits },
-        ];
-        let requests_max =
-            options.max_num_queued_reqs.map_or(sequences_max + WAITING_MAX, |count| count as usize);
-        Ok(Self { plan, sequences_max, requests_max, kv_token_bytes, lines, notes })
+        let lines = lines(program, &plan, weight_bytes, blocks as u64 * block_bytes);
+        let requests_max = options
+            .max_num_queued_reqs
+            .map_or(sequences_max + WAITING_MAX, |count| count as usize);
+        Ok(Self {
+            plan,
+            sequences_max,
+            requests_max,
+            kv_token_bytes,
+            lines,
+            notes,
+        })
     }
 
     /// All lines together.
@@ -92,8 +102,25 @@ impl Ledger {
 /// Block ids are 32 bits and `slots` addresses every token of the pool in 32 bits too.
 const MAX_BLOCKS: usize = 1 << 24;
 
-fn kv_bytes(width: usize, format: KvFormat) -> u64 {
-    2 * width as u64 * format.element_bytes() as u64
+/// K and V of one token in every layer.
+fn kv_token_bytes(program: &Program, format: KvFormat) -> u64 {
+    let width = |kv: &KvShape| 2 * (kv.heads * kv.head_dim) as u64;
+    let elements: u64 = program.shape.kv.iter().map(width).sum();
+    (elements * format.element_bytes() as u64).max(1)
+}
+
+fn lines(program: &Program, plan: &MemoryPlan, weight_bytes: u64, kv_bytes: u64) -> Vec<Line> {
+    let line = |what, bytes| Line { what, bytes };
+    let width = program.regs.iter().sum::<usize>() as u64;
+    vec![
+        line("weights", weight_bytes),
+        line("kv cache", kv_bytes),
+        line("activations", width * plan.rows_max as u64 * 4),
+        line(
+            "logits",
+            program.shape.vocab_len as u64 * plan.logits_rows_max as u64 * 4,
+        ),
+    ]
 }
 
 fn dtype(options: &EngineOptions) -> ComputeDtype {
@@ -115,10 +142,9 @@ fn activations(options: &EngineOptions) -> Activations {
 fn kv_format(options: &EngineOptions) -> KvFormat {
     match options.kv_cache_dtype {
         KvCacheDtypeChoice::Float32 => KvFormat::F32,
-        KvCacheDtypeChoice::Bfloat16 => KvFormat::Bf16,
         // Asking for float32 everywhere else means it here too.
         KvCacheDtypeChoice::Auto if dtype(options) == ComputeDtype::Float32 => KvFormat::F32,
-        KvCacheDtypeChoice::Auto => KvFormat::Bf16,
+        KvCacheDtypeChoice::Auto | KvCacheDtypeChoice::Bfloat16 => KvFormat::Bf16,
     }
 }
 
@@ -130,7 +156,11 @@ fn threads(options: &EngineOptions) -> usize {
 }
 
 /// The context: the model's, or the option's, lowered to what one sequence finds in the pool.
-fn context(program: &Program, options: &EngineOptions, pool_tokens: usize) -> Result<(usize, Vec<String>)> {
+fn context(
+    program: &Program,
+    options: &EngineOptions,
+    pool_tokens: usize,
+) -> Result<(usize, Vec<String>)> {
     let model = program.shape.context_len;
     let asked = match options.max_model_len {
         Some(len) if len as usize > model => {
@@ -146,15 +176,23 @@ fn context(program: &Program, options: &EngineOptions, pool_tokens: usize) -> Re
     if asked <= pool_tokens {
         return Ok((asked, Vec::new()));
     }
-    let note = format!("max_model_len is lowered from {asked} to {pool_tokens} tokens: that is the whole KV pool");
+    let note = format!(
+        "max_model_len is lowered from {asked} to {pool_tokens} tokens: that is the whole KV pool"
+    );
     Ok((pool_tokens, vec![note]))
 }
 
 /// A quarter of the memory that is available now, at most `KV_AUTO_MAX_BYTES`.
 fn kv_auto_bytes() -> u64 {
-    let available = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
-        let line = text.lines().find(|line| line.starts_with("MemAvailable:"))?;
-        line.split_whitespace().nth(1)?.parse::<u64>().ok()
-    });
-    available.map_or(KV_AUTO_MAX_BYTES / 2, |kib| (kib * 1024 / 4).min(KV_AUTO_MAX_BYTES))
+    let available = std::fs::read_to_string("/proc/meminfo")
+        .ok()
+        .and_then(|text| {
+            let line = text
+                .lines()
+                .find(|line| line.starts_with("MemAvailable:"))?;
+            line.split_whitespace().nth(1)?.parse::<u64>().ok()
+        });
+    available.map_or(KV_AUTO_MAX_BYTES / 2, |kib| {
+        (kib * 1024 / 4).min(KV_AUTO_MAX_BYTES)
+    })
 }

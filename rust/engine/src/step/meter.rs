@@ -45,7 +45,13 @@ impl Meter {
             is_square: false,
         };
         let since_ns = clock();
-        Self { program, weights, shape, clock, since_ns }
+        Self {
+            program,
+            weights,
+            shape,
+            clock,
+            since_ns,
+        }
     }
 
     /// Starts a part.
@@ -75,7 +81,9 @@ impl Meter {
         });
         self.shape.spans.extend(spans);
         self.shape.logits_rows = batch.logits_rows.len();
-        let cost: OpCost = step_cost(&self.program, &self.weights, &self.shape).into_iter().sum();
+        let cost: OpCost = step_cost(&self.program, &self.weights, &self.shape)
+            .into_iter()
+            .sum();
         Stats::add(&stats.rows, batch.rows() as u64);
         Stats::add(&stats.flops, cost.flops);
         Stats::add(&stats.weight_bytes, cost.weight_bytes);

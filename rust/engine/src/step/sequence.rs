@@ -6,8 +6,8 @@ use tokenmill_core::{Event, FinishReason, RequestId, StopReason, TokenId};
 use tokenmill_decode::{Choice, Sampler};
 
 use crate::lexicon::Transcript;
-use crate::live::Live;
-use crate::planted::{Faults, Planted};
+use crate::step::live::Live;
+use crate::step::planted::{Faults, Planted};
 
 /// A growing sample.
 #[derive(Debug)]
@@ -26,7 +26,13 @@ pub(crate) struct Sequence {
 impl Sequence {
     /// Commits a sampled token: advances the sampler and the text, and says what to tell the caller. The
     /// event carries a finish without figures; the engine adds them.
-    pub fn commit(&mut self, choice: Choice, live: &Live, eos: &[TokenId], faults: Faults) -> Event {
+    pub fn commit(
+        &mut self,
+        choice: Choice,
+        live: &Live,
+        eos: &[TokenId],
+        faults: Faults,
+    ) -> Event {
         let token = choice.token;
         self.output_len += 1;
         if !(faults.has(Planted::StaleMask) && self.output_len.is_multiple_of(5)) {
@@ -36,14 +42,20 @@ impl Sequence {
         let is_eos = !params.ignore_eos && eos.contains(&token);
         let is_stop_id = params.stop_token_ids.contains(&token);
         let is_hidden = (is_eos || is_stop_id) && !params.include_stop_str_in_output;
-        let (mut text, stopped) =
-            if is_hidden { (String::new(), None) } else { self.transcript.push(token) };
+        let (mut text, stopped) = if is_hidden {
+            (String::new(), None)
+        } else {
+            self.transcript.push(token)
+        };
         let end = if is_eos {
             Some((FinishReason::Stop, None))
         } else if is_stop_id {
             Some((FinishReason::Stop, Some(StopReason::Token(token))))
         } else if let Some(index) = stopped {
-            Some((FinishReason::Stop, Some(StopReason::Text(params.stop[index].clone()))))
+            Some((
+                FinishReason::Stop,
+                Some(StopReason::Text(params.stop[index].clone())),
+            ))
         } else if self.output_len >= live.output_len_max {
             Some((FinishReason::Length, None))
         } else {
@@ -52,7 +64,13 @@ impl Sequence {
         if end.is_some() {
             text.push_str(&self.transcript.finish());
         }
-        let finish = end.map(|(reason, stop)| Finish { reason, stop, error: None, cached_tokens: 0, preemptions: 0 });
+        let finish = end.map(|(reason, stop)| Finish {
+            reason,
+            stop,
+            error: None,
+            cached_tokens: 0,
+            preemptions: 0,
+        });
         let logprobs = choice.logprobs.into_iter().collect();
         let mut tokens = vec![token];
         if finish.is_some() && faults.has(Planted::DropLastToken) {
@@ -61,6 +79,12 @@ impl Sequence {
         if self.output_len.is_multiple_of(7) && faults.has(Planted::RepeatToken) {
             tokens.push(token);
         }
-        Event { index: self.index, tokens, text, logprobs, finish }
+        Event {
+            index: self.index,
+            tokens,
+            text,
+            logprobs,
+            finish,
+        }
     }
 }

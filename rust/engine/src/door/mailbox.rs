@@ -110,14 +110,20 @@ impl Mailbox {
                 return Received::Ended;
             }
             state = match deadline {
-                None => self.arrived.wait(state).unwrap_or_else(PoisonError::into_inner),
+                None => self
+                    .arrived
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner),
                 Some(deadline) => {
                     let now = Instant::now();
                     if now >= deadline {
                         return Received::TimedOut;
                     }
                     let left = deadline - now;
-                    self.arrived.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
+                    self.arrived
+                        .wait_timeout(state, left)
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0
                 }
             };
         }
@@ -139,7 +145,11 @@ impl Mailbox {
 
 /// Appends `event` to the newest queued event of its sample, or queues it: at most one extra per sample.
 fn merge(events: &mut VecDeque<Event>, event: Event) {
-    match events.iter_mut().rev().find(|queued| queued.index == event.index) {
+    match events
+        .iter_mut()
+        .rev()
+        .find(|queued| queued.index == event.index)
+    {
         Some(queued) => {
             queued.tokens.extend(event.tokens);
             queued.text.push_str(&event.text);
@@ -193,7 +203,10 @@ mod tests {
     #[test]
     fn an_empty_mailbox_times_out_and_a_left_one_drops() {
         let mailbox = Mailbox::new(1, 3);
-        assert_eq!(mailbox.receive(Some(Duration::from_millis(1))), Received::TimedOut);
+        assert_eq!(
+            mailbox.receive(Some(Duration::from_millis(1))),
+            Received::TimedOut
+        );
         mailbox.leave();
         mailbox.send(event(0, 1, false));
         assert!(mailbox.is_reader_gone());

@@ -10,8 +10,8 @@ use tokenmill_model::cost::{SpanShape, StepShape, WeightBytes, step_cost};
 use tokenmill_model::{Caps, KvFormat, Program, Weights};
 
 use crate::error::Result;
-use crate::ledger::Ledger;
-use crate::voice::Voice;
+use crate::load::ledger::Ledger;
+use crate::load::voice::Voice;
 
 /// A tree of named values.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,7 +33,10 @@ impl Info {
         let shape = &program.shape;
         let kv_width: usize = shape.kv.iter().map(|kv| 2 * kv.heads * kv.head_dim).sum();
         let step = decode_step(program, &bytes);
-        let parameters: usize = checkpoint.tensors().map(|tensor| tensor.shape.iter().product::<usize>()).sum();
+        let parameters: usize = checkpoint
+            .tensors()
+            .map(|tensor| tensor.shape.iter().product::<usize>())
+            .sum();
         let entries = vec![
             ("architecture", text(program.architecture)),
             ("parameters", int(parameters)),
@@ -43,8 +46,14 @@ impl Info {
             ("context_len", int(shape.context_len)),
             ("encodings", encodings(checkpoint)),
             ("weight_bytes", int(checkpoint.weight_bytes() as usize)),
-            ("kv_bytes_per_token_bf16", int(kv_width * KvFormat::Bf16.element_bytes())),
-            ("kv_bytes_per_token_f32", int(kv_width * KvFormat::F32.element_bytes())),
+            (
+                "kv_bytes_per_token_bf16",
+                int(kv_width * KvFormat::Bf16.element_bytes()),
+            ),
+            (
+                "kv_bytes_per_token_f32",
+                int(kv_width * KvFormat::F32.element_bytes()),
+            ),
             ("decode_weight_bytes", int(step.0 as usize)),
             ("decode_flops", int(step.1 as usize)),
         ];
@@ -53,17 +62,40 @@ impl Info {
 
     pub(crate) fn add_plan(&mut self, ledger: &Ledger, caps: &Caps, voice: &Voice) {
         let plan = &ledger.plan;
-        let lines = ledger.lines.iter().map(|line| (text(line.what), int(line.bytes as usize))).collect();
+        let lines = ledger
+            .lines
+            .iter()
+            .map(|line| (text(line.what), int(line.bytes as usize)))
+            .collect();
         let eos = voice.eos.iter().map(|&token| int(token as usize)).collect();
-        let notes = voice.notes.iter().chain(&ledger.notes).map(|note| text(note)).collect();
-        let defaults = voice.defaults.iter().map(|(name, value)| (text(name), value.clone())).collect();
+        let notes = voice
+            .notes
+            .iter()
+            .chain(&ledger.notes)
+            .map(|note| text(note))
+            .collect();
+        let defaults = voice
+            .defaults
+            .iter()
+            .map(|(name, value)| (text(name), value.clone()))
+            .collect();
         self.entries.extend([
             ("backend", text(caps.name)),
             ("level", text(&caps.level)),
             ("threads", int(plan.threads)),
             ("dtype", text(&format!("{:?}", plan.dtype).to_lowercase())),
-            ("activations", text(&format!("{:?}", plan.activations).to_lowercase())),
-            ("kv_cache_dtype", text(if plan.kv_format == KvFormat::F32 { "float32" } else { "bfloat16" })),
+            (
+                "activations",
+                text(&format!("{:?}", plan.activations).to_lowercase()),
+            ),
+            (
+                "kv_cache_dtype",
+                text(if plan.kv_format == KvFormat::F32 {
+                    "float32"
+                } else {
+                    "bfloat16"
+                }),
+            ),
             ("max_model_len", int(plan.context_len)),
             ("block_size", int(plan.block_size)),
             ("blocks", int(plan.blocks)),
@@ -87,7 +119,12 @@ impl Info {
 
     /// The entries as one map.
     pub fn to_value(&self) -> Value {
-        Value::Map(self.entries.iter().map(|(name, value)| (text(name), value.clone())).collect())
+        Value::Map(
+            self.entries
+                .iter()
+                .map(|(name, value)| (text(name), value.clone()))
+                .collect(),
+        )
     }
 }
 
@@ -108,7 +145,11 @@ fn decode_step(program: &Program, bytes: &WeightBytes) -> (u64, u64) {
         activation_bytes: 4,
         is_square: false,
     };
-    step_cost(program, bytes, &shape).iter().fold((0, 0), |sum, cost| (sum.0 + cost.weight_bytes, sum.1 + cost.flops))
+    step_cost(program, bytes, &shape)
+        .iter()
+        .fold((0, 0), |sum, cost| {
+            (sum.0 + cost.weight_bytes, sum.1 + cost.flops)
+        })
 }
 
 /// Tensors and elements by encoding.
@@ -120,7 +161,10 @@ fn encodings(checkpoint: &Checkpoint) -> Value {
         entry.1 += tensor.shape.iter().product::<usize>();
     }
     let entry = |(name, (tensors, elements)): (&str, (usize, usize))| {
-        let counts = vec![(text("tensors"), int(tensors)), (text("elements"), int(elements))];
+        let counts = vec![
+            (text("tensors"), int(tensors)),
+            (text("elements"), int(elements)),
+        ];
         (text(name), Value::Map(counts))
     };
     Value::Map(counts.into_iter().map(entry).collect())

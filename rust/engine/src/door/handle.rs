@@ -6,11 +6,11 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use crossbeam_channel::Sender;
+use std::sync::mpsc::SyncSender;
 use tokenmill_core::{Event, RequestId, SamplingParams, TokenId};
 
 use crate::door::Command;
-use crate::mailbox::{Mailbox, Received};
+use crate::door::mailbox::{Mailbox, Received};
 use crate::stats::Stats;
 
 /// One accepted request.
@@ -18,7 +18,7 @@ use crate::stats::Stats;
 pub struct Handle {
     pub(crate) id: RequestId,
     pub(crate) mailbox: Arc<Mailbox>,
-    pub(crate) commands: Sender<Command>,
+    pub(crate) commands: SyncSender<Command>,
     pub(crate) prompt: Arc<[TokenId]>,
     pub(crate) params: Arc<SamplingParams>,
     pub(crate) seed: i64,

@@ -6,14 +6,20 @@ use tokenmill_core::option::Value;
 use tokenmill_core::{Limits, SamplingParams};
 
 use crate::error::{Error, Result};
-use crate::voice::Voice;
+use crate::load::voice::Voice;
 
 /// Most end tokens that a file may name.
 const EOS_MAX: usize = 1024;
 
 /// Sampling fields of generation_config.json that are options of ours under the same name.
-const FIELDS: [&str; 6] =
-    ["temperature", "top_k", "top_p", "min_p", "repetition_penalty", "no_repeat_ngram_size"];
+const FIELDS: [&str; 6] = [
+    "temperature",
+    "top_k",
+    "top_p",
+    "min_p",
+    "repetition_penalty",
+    "no_repeat_ngram_size",
+];
 
 /// Adds the end tokens that the files name: generation_config.json's, else config.json's.
 pub(crate) fn end_tokens(
@@ -21,13 +27,20 @@ pub(crate) fn end_tokens(
     generation: Option<&Map<String, Json>>,
     voice: &mut Voice,
 ) -> Result<()> {
-    let named = generation.and_then(|map| map.get("eos_token_id")).filter(|value| !value.is_null());
-    let Some(value) = named.or_else(|| config.get("eos_token_id")) else { return Ok(()) };
+    let named = generation
+        .and_then(|map| map.get("eos_token_id"))
+        .filter(|value| !value.is_null());
+    let Some(value) = named.or_else(|| config.get("eos_token_id")) else {
+        return Ok(());
+    };
     let ids = match value {
         Json::Null => return Ok(()),
         Json::Array(items) if items.len() > EOS_MAX => {
             return Err(Error::Corrupt {
-                what: format!("eos_token_id must name at most {EOS_MAX} tokens, got {}", items.len()),
+                what: format!(
+                    "eos_token_id must name at most {EOS_MAX} tokens, got {}",
+                    items.len()
+                ),
             });
         }
         Json::Array(items) => items.as_slice(),
@@ -37,7 +50,9 @@ pub(crate) fn end_tokens(
         let id = id.as_u64().and_then(|id| u32::try_from(id).ok());
         match id {
             Some(id) => voice.eos.push(id),
-            None => voice.notes.push("an eos_token_id that is not a token id is ignored".into()),
+            None => voice
+                .notes
+                .push("an eos_token_id that is not a token id is ignored".into()),
         }
     }
     Ok(())
@@ -45,10 +60,12 @@ pub(crate) fn end_tokens(
 
 /// Takes over the sampling fields. transformers samples only under `do_sample`: without it the file means
 /// greedy, and its warpers mean nothing.
-pub(crate) fn defaults(generation: &Map<String, Json>, voice: &mut Voice) -> Result<()> {
+pub(crate) fn defaults(generation: &Map<String, Json>, voice: &mut Voice) {
     let samples = generation.get("do_sample").and_then(Json::as_bool);
     for name in FIELDS {
-        let Some(json) = generation.get(name).filter(|json| !json.is_null()) else { continue };
+        let Some(json) = generation.get(name).filter(|json| !json.is_null()) else {
+            continue;
+        };
         let is_warper = matches!(name, "temperature" | "top_k" | "top_p" | "min_p");
         if is_warper && samples == Some(false) {
             continue;
@@ -63,8 +80,9 @@ pub(crate) fn defaults(generation: &Map<String, Json>, voice: &mut Voice) -> Res
         let pair = (name.to_owned(), value);
         match SamplingParams::from_values(std::slice::from_ref(&pair), &Limits::default()) {
             Ok(_) => voice.defaults.push(pair),
-            Err(error) => voice.notes.push(format!("generation_config.json: {error}; the value is ignored")),
+            Err(error) => voice.notes.push(format!(
+                "generation_config.json: {error}; the value is ignored"
+            )),
         }
     }
-    Ok(())
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use tokenmill_core::event::Finish;
 use tokenmill_core::{Event, FinishReason, Kind};
 
-use crate::mailbox::Mailbox;
+use crate::door::mailbox::Mailbox;
 use crate::stats::Stats;
 
 /// Sends to one caller.
@@ -22,7 +22,11 @@ pub(crate) struct Outbox {
 impl Outbox {
     /// For `samples` samples; takes over the seat that `stats.requests_live` counts.
     pub fn new(mailbox: Arc<Mailbox>, samples: u32, stats: Arc<Stats>) -> Self {
-        Self { mailbox, open: vec![true; samples as usize], stats }
+        Self {
+            mailbox,
+            open: vec![true; samples as usize],
+            stats,
+        }
     }
 
     /// Whether the caller went away.
@@ -49,8 +53,13 @@ impl Outbox {
     pub fn end(&mut self, reason: FinishReason, error: Option<&(Kind, String)>) {
         for index in 0..self.open.len() {
             if self.open[index] {
-                let finish =
-                    Finish { reason, stop: None, error: error.cloned(), cached_tokens: 0, preemptions: 0 };
+                let finish = Finish {
+                    reason,
+                    stop: None,
+                    error: error.cloned(),
+                    cached_tokens: 0,
+                    preemptions: 0,
+                };
                 self.send(Event {
                     index: index as u32,
                     tokens: Vec::new(),
@@ -65,7 +74,10 @@ impl Outbox {
 
 impl Drop for Outbox {
     fn drop(&mut self) {
-        self.end(FinishReason::Error, Some(&(Kind::Draining, "the engine is closing".into())));
+        self.end(
+            FinishReason::Error,
+            Some(&(Kind::Draining, "the engine is closing".into())),
+        );
         self.stats.requests_live.fetch_sub(1, Ordering::AcqRel);
         Stats::add(&self.stats.requests_ended, 1);
     }

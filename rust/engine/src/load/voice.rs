@@ -6,8 +6,8 @@ use tokenmill_core::option::{EngineOptions, GenerationConfigChoice, Value};
 use tokenmill_formats::{Checkpoint, Config};
 
 use crate::error::{Error, Result};
-use crate::generation;
 use crate::lexicon::Lexicon;
+use crate::load::generation;
 
 /// The side of a model that speaks.
 #[derive(Debug, Default)]
@@ -27,13 +27,13 @@ impl Voice {
     pub fn read(checkpoint: &Checkpoint, options: &EngineOptions) -> Result<Self> {
         let mut voice = Self::default();
         #[cfg(feature = "text")]
-        crate::spoken::read(checkpoint, options, &mut voice)?;
+        crate::load::spoken::read(checkpoint, options, &mut voice)?;
         if let Config::Json { config, generation } = checkpoint.config() {
             generation::end_tokens(config, generation.as_ref(), &mut voice)?;
             if let Some(generation) = generation
                 && options.generation_config == GenerationConfigChoice::Auto
             {
-                generation::defaults(generation, &mut voice)?;
+                generation::defaults(generation, &mut voice);
             }
         }
         voice.eos.sort_unstable();
@@ -49,14 +49,18 @@ impl Voice {
         {
             let ids = tokenizer.vocab_len();
             return Err(Error::Corrupt {
-                what: format!("the tokenizer has {ids} tokens, the model's head has {vocab_len} rows"),
+                what: format!(
+                    "the tokenizer has {ids} tokens, the model's head has {vocab_len} rows"
+                ),
             });
         }
         let notes = &mut self.notes;
         self.eos.retain(|&token| {
             let is_known = (token as usize) < vocab_len;
             if !is_known {
-                notes.push(format!("end token {token} is outside the vocabulary of {vocab_len} and is ignored"));
+                notes.push(format!(
+                    "end token {token} is outside the vocabulary of {vocab_len} and is ignored"
+                ));
             }
             is_known
         });

@@ -17,7 +17,12 @@ pub enum Planted {
 impl Planted {
     /// Every bug of this crate.
     #[cfg(feature = "planted")]
-    pub const ALL: [Self; 4] = [Self::StaleMask, Self::DropLastToken, Self::RepeatToken, Self::LostWakeUp];
+    pub const ALL: [Self; 4] = [
+        Self::StaleMask,
+        Self::DropLastToken,
+        Self::RepeatToken,
+        Self::LostWakeUp,
+    ];
 }
 
 /// The switch that each site asks.

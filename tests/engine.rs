@@ -1,0 +1,359 @@
+//! The engine behind its public door, over the simulated backend: what it refuses and with which numbers,
+//! how it ends, and that a failure stays with the request that caused it.
+
+use std::time::Duration;
+
+use tokenmill_core::event::Finish;
+use tokenmill_core::{FinishReason, HasKind, Kind, Prompt, Request, SamplingParams};
+use tokenmill_engine::{
+    Door, Engine, Error, Handle, Host, Parts, Planted, Received, Step, assemble, simulated,
+};
+use tokenmill_sched::SchedConfig;
+use tokenmill_sim::{SimBackend, Triggers, Violations};
+
+const VOCAB: usize = 64;
+/// Rows with this token fail.
+const ERROR_TOKEN: u32 = 63;
+const PANIC_TOKEN: u32 = 62;
+const NAN_TOKEN: u32 = 61;
+
+fn sched() -> SchedConfig {
+    SchedConfig {
+        blocks: 16,
+        block_size: 4,
+        context_len: 48,
+        running_max: 4,
+        ..SchedConfig::default()
+    }
+}
+
+fn parts() -> Parts {
+    let triggers = Triggers {
+        error_token: Some(ERROR_TOKEN),
+        panic_token: Some(PANIC_TOKEN),
+        nan_token: Some(NAN_TOKEN),
+        ..Triggers::default()
+    };
+    simulated(
+        sched(),
+        SimBackend::new(triggers, Violations::default()),
+        VOCAB,
+        vec![0],
+    )
+    .expect("parts")
+}
+
+fn engine() -> (Engine, Door) {
+    assemble(parts()).expect("an engine")
+}
+
+fn request(tokens: &[u32], max_tokens: u32) -> Request {
+    let params = SamplingParams {
+        temperature: 0.0,
+        max_tokens: Some(max_tokens),
+        ignore_eos: true,
+        // Tokens that fail on purpose are only ever given, never generated.
+        logit_bias: [ERROR_TOKEN, PANIC_TOKEN, NAN_TOKEN]
+            .map(|token| (token, -100.0))
+            .to_vec(),
+        ..SamplingParams::default()
+    };
+    Request {
+        prompt: Prompt::Tokens(tokens.to_vec()),
+        params,
+        priority: 0,
+        cache_salt: None,
+    }
+}
+
+/// Everything a request of one sample said, stepping the engine until it ended.
+fn outcome(engine: &mut Engine, handle: &Handle) -> (Vec<u32>, Finish) {
+    let mut tokens = Vec::new();
+    for _ in 0..1000 {
+        engine.step();
+        engine.check();
+        while let Received::Event(event) = handle.receive(Some(Duration::ZERO)) {
+            tokens.extend(event.tokens);
+            if let Some(finish) = event.finish {
+                return (tokens, finish);
+            }
+        }
+    }
+    panic!("the request did not end");
+}
+
+fn figure(door: &Door, name: &str) -> u64 {
+    let figures = door.stats().snapshot();
+    figures
+        .iter()
+        .find(|(known, _)| *known == name)
+        .expect("a figure")
+        .1
+}
+
+#[test]
+fn a_request_that_cannot_run_is_refused_with_field_and_numbers() {
+    let (_engine, door) = engine();
+    let with = |change: fn(&mut Request)| {
+        let mut request = request(&[1, 2, 3], 4);
+        change(&mut request);
+        request
+    };
+    let cases: [(Request, &str, &str); 8] = [
+        (
+            with(|r| r.prompt = Prompt::Tokens(vec![])),
+            "prompt",
+            "empty",
+        ),
+        (
+            with(|r| r.prompt = Prompt::Tokens(vec![1, 64])),
+            "prompt",
+            "below 64, got 64 at index 1",
+        ),
+        (
+            with(|r| r.prompt = Prompt::Tokens(vec![1; 46])),
+            "max_tokens",
+            "context of 48 tokens, got 46 + 4",
+        ),
+        (
+            with(|r| r.params.stop_token_ids = vec![64]),
+            "stop_token_ids",
+            "below 64",
+        ),
+        (
+            with(|r| r.params.logit_bias = vec![(99, 1.0)]),
+            "logit_bias",
+            "below 64",
+        ),
+        (
+            with(|r| r.params.temperature = f32::NAN),
+            "temperature",
+            "must be",
+        ),
+        (with(|r| r.params.top_p = 0.0), "top_p", "must be"),
+        (with(|r| r.params.n = 2), "n", "greedy"),
+    ];
+    for (request, param, text) in cases {
+        let error = door.submit(request).expect_err(text);
+        assert_eq!(error.kind(), Kind::InvalidRequest, "{error}");
+        assert_eq!(error.param(), Some(param), "{error}");
+        assert!(
+            error.to_string().contains(text),
+            "{error} does not say {text}"
+        );
+    }
+    let error = door
+        .submit(with(|r| r.prompt = Prompt::Text("text".into())))
+        .expect_err("no tokenizer");
+    assert_eq!(error.kind(), Kind::Unsupported);
+    assert_eq!(figure(&door, "requests_live"), 0);
+}
+
+#[test]
+fn a_request_over_the_pool_is_refused_with_blocks() {
+    let small = SchedConfig {
+        blocks: 4,
+        context_len: 1000,
+        ..sched()
+    };
+    let parts = simulated(small, SimBackend::default(), VOCAB, vec![0]).expect("parts");
+    let (_engine, door) = assemble(parts).expect("an engine");
+    // The context is what one sequence finds in the pool, so that is the number named.
+    let error = door.submit(request(&[1; 10], 10)).expect_err("too large");
+    assert!(
+        error.to_string().contains("16 tokens, got 10 + 10"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_full_queue_refuses_and_a_freed_seat_accepts() {
+    let (mut engine, door) = assemble(Parts {
+        requests_max: 2,
+        ..parts()
+    })
+    .expect("an engine");
+    let first = door.submit(request(&[1], 3)).expect("a seat");
+    let second = door.submit(request(&[2], 3)).expect("a seat");
+    let error = door.submit(request(&[3], 3)).expect_err("full");
+    assert!(
+        matches!(error, Error::Overloaded { live: 2, limit: 2 }),
+        "{error}"
+    );
+    assert_eq!(error.kind(), Kind::Overloaded);
+    outcome(&mut engine, &first);
+    outcome(&mut engine, &second);
+    door.submit(request(&[3], 3)).expect("a seat again");
+    assert_eq!(figure(&door, "requests_refused"), 1);
+}
+
+#[test]
+fn a_dropped_handle_frees_every_block_at_the_next_plan() {
+    let (mut engine, door) = engine();
+    let handle = door.submit(request(&[1; 20], 20)).expect("it fits");
+    engine.step();
+    engine.step();
+    assert!(figure(&door, "blocks_used") > 0);
+    drop(handle);
+    engine.step();
+    engine.check();
+    assert_eq!(figure(&door, "blocks_used"), 0);
+    assert_eq!(figure(&door, "requests_live"), 0);
+}
+
+#[test]
+fn a_failing_request_ends_alone_and_its_neighbours_keep_their_tokens() {
+    let expected = {
+        let (mut engine, door) = engine();
+        let handle = door.submit(request(&[1, 2, 3], 8)).expect("it fits");
+        outcome(&mut engine, &handle).0
+    };
+    for (bad, kind) in [
+        (ERROR_TOKEN, Kind::Internal),
+        (PANIC_TOKEN, Kind::Internal),
+        (NAN_TOKEN, Kind::Corrupt),
+    ] {
+        let (mut engine, door) = engine();
+        let neighbour = door.submit(request(&[1, 2, 3], 8)).expect("it fits");
+        engine.step();
+        let guilty = door.submit(request(&[5, bad], 8)).expect("it fits");
+        let (tokens, finish) = outcome(&mut engine, &guilty);
+        assert_eq!((tokens, finish.reason), (Vec::new(), FinishReason::Error));
+        assert_eq!(finish.error.expect("a cause").0, kind);
+        let (tokens, finish) = outcome(&mut engine, &neighbour);
+        assert_eq!(
+            (tokens, finish.reason),
+            (expected.clone(), FinishReason::Length)
+        );
+        assert_eq!(figure(&door, "blocks_used"), 0);
+    }
+}
+
+#[test]
+fn a_slow_reader_gets_every_token_late() {
+    let (mut engine, door) = engine();
+    let handle = door.submit(request(&[1], 40)).expect("it fits");
+    while engine.step() == Step::Ran {}
+    let events: Vec<_> = handle.collect();
+    assert_eq!(
+        events.iter().map(|event| event.tokens.len()).sum::<usize>(),
+        40
+    );
+}
+
+#[test]
+fn the_same_seed_gives_the_same_tokens_and_an_engine_seed_gives_reproducible_ones() {
+    let sample = |seed: Option<i64>, engine_seed: Option<i64>| {
+        let (mut engine, door) = assemble(Parts {
+            seed: engine_seed,
+            ..parts()
+        })
+        .expect("an engine");
+        let mut request = request(&[7], 12);
+        request.params.temperature = 1.5;
+        request.params.seed = seed;
+        let handle = door.submit(request).expect("it fits");
+        let seed = handle.seed();
+        (outcome(&mut engine, &handle).0, seed)
+    };
+    assert_eq!(sample(Some(-3), None), sample(Some(-3), None));
+    assert_ne!(sample(Some(-3), None).0, sample(Some(4), None).0);
+    assert_eq!(sample(None, Some(9)), sample(None, Some(9)));
+    assert_ne!(sample(None, None).1, sample(None, None).1);
+}
+
+#[test]
+fn draining_finishes_what_runs_and_refuses_what_comes() {
+    let (engine, door) = engine();
+    let host = Host::start(engine, door.clone()).expect("a thread");
+    let running = door.submit(request(&[1], 30)).expect("it fits");
+    host.drain();
+    assert_eq!(
+        door.submit(request(&[2], 3)).expect_err("draining").kind(),
+        Kind::Draining
+    );
+    let events: Vec<_> = running.collect();
+    assert_eq!(
+        events.iter().map(|event| event.tokens.len()).sum::<usize>(),
+        30
+    );
+}
+
+#[test]
+fn closing_ends_every_request_once_with_a_draining_error() {
+    let (engine, door) = engine();
+    let handles: Vec<_> = (1..20)
+        .map(|token| door.submit(request(&[token], 40)).expect("it fits"))
+        .collect();
+    let host = Host::start(engine, door.clone()).expect("a thread");
+    host.close();
+    for handle in handles {
+        let finishes: Vec<_> = handle.filter_map(|event| event.finish).collect();
+        assert_eq!(finishes.len(), 1);
+        let is_cut = finishes[0]
+            .error
+            .as_ref()
+            .is_some_and(|(kind, _)| *kind == Kind::Draining);
+        assert!(is_cut || finishes[0].reason == FinishReason::Length);
+    }
+    assert!(matches!(door.submit(request(&[1], 1)), Err(Error::Closed)));
+}
+
+#[test]
+fn requests_that_a_dropped_engine_never_saw_end_too() {
+    let (engine, door) = engine();
+    let handle = door.submit(request(&[1], 4)).expect("it fits");
+    drop(engine);
+    let finishes: Vec<_> = handle.filter_map(|event| event.finish).collect();
+    assert_eq!(finishes.len(), 1);
+    assert_eq!(figure(&door, "requests_live"), 0);
+}
+
+#[test]
+fn broken_books_kill_the_engine_loudly_and_tell_every_caller() {
+    let broken = SchedConfig {
+        planted: Some(tokenmill_sched::Planted::FreeTwice),
+        ..sched()
+    };
+    let parts = simulated(broken, SimBackend::default(), VOCAB, vec![0]).expect("parts");
+    let (engine, door) = assemble(parts).expect("an engine");
+    let host = Host::start(engine, door.clone()).expect("a thread");
+    let handles: Vec<_> = [3, 40]
+        .map(|length| door.submit(request(&[1, 2], length)).expect("it fits"))
+        .into();
+    let finishes: Vec<Finish> = handles
+        .into_iter()
+        .map(|handle| {
+            handle
+                .filter_map(|event| event.finish)
+                .last()
+                .expect("an end")
+        })
+        .collect();
+    let died = finishes
+        .iter()
+        .filter(|finish| matches!(&finish.error, Some((Kind::Internal, _))));
+    assert!(died.count() >= 1, "{finishes:?}");
+    host.drain();
+    let error = door.submit(request(&[1], 1)).expect_err("dead");
+    assert_eq!(error.kind(), Kind::Internal, "{error}");
+}
+
+#[test]
+fn a_lost_wake_up_is_a_bug_that_this_suite_can_see() {
+    let (mut engine, door) = engine();
+    engine.plant(Planted::LostWakeUp);
+    engine.step();
+    let handle = door.submit(request(&[1], 2)).expect("it fits");
+    engine.step();
+    assert_eq!(handle.receive(Some(Duration::ZERO)), Received::TimedOut);
+}
+
+#[test]
+fn every_kind_has_its_row_in_the_table_of_doors() {
+    for row in Kind::TABLE {
+        assert_eq!(row.kind.row().python, row.python);
+        assert!(row.python.ends_with("Error"));
+        assert!(row.http_status == 0 || (400..600).contains(&row.http_status));
+    }
+}
