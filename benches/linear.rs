@@ -11,7 +11,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput};
-use tokenmill_cpu::bench_api::{Products, Storage};
+use tokenmill_cpu::bench_api::{Products, ReadCeiling, Storage};
 use tokenmill_cpu::{Level, Machine};
 
 /// Threads of every figure.
@@ -46,9 +46,10 @@ fn main() {
     let mut criterion = Criterion::default().configure_from_args();
     products_in_cache(&mut criterion, level);
     println!("\n{level}, {THREADS} threads, best of {REPEATS}");
+    let ceiling = ReadCeiling::new(THREADS, COLD_BYTES / THREADS).expect("memory");
     for storage in STORAGES {
         for rows in [1, 4] {
-            gemv_share(level, storage, rows);
+            gemv_share(level, storage, rows, &ceiling);
         }
     }
     for storage in STORAGES {
@@ -104,14 +105,18 @@ fn share(
     );
 }
 
-fn gemv_share(level: Level, storage: Storage, rows: usize) {
+fn gemv_share(level: Level, storage: Storage, rows: usize, ceiling: &ReadCeiling) {
     for shape in SHAPES {
         let one = Products::new(level, storage, shape, rows, 1)
             .expect("memory")
             .weight_bytes();
         let copies = COLD_BYTES / one as usize + 1;
         let mut products = Products::new(level, storage, shape, rows, copies).expect("memory");
-        let read = || Machine::measure(level, THREADS, CEILING).read_bytes_per_s;
+        let read = || {
+            let start = Instant::now();
+            black_box(ceiling.run(PASSES));
+            (PASSES as u64 * ceiling.bytes()) as f64 / start.elapsed().as_secs_f64()
+        };
         let bytes = products.weight_bytes();
         let name = format!("gemv {storage:?} {shape:?} x {rows}");
         share(&name, "GB/s", &mut products, (bytes, read));

@@ -35,17 +35,18 @@ impl CpuBackend {
     /// an error.
     pub fn new() -> Result<Self> {
         let requested = std::env::var_os(ISA_VARIABLE);
-        let requested = requested.as_ref().map(|name| name.to_string_lossy());
-        match Level::choose(requested.as_deref()) {
-            Some(level) => Ok(Self::with_level(level)),
-            None => Err(Error::Unsupported {
-                what: format!("{ISA_VARIABLE}={}", requested.unwrap_or_default()),
-                by: format!(
-                    "{NAME}, whose levels are {}",
-                    Level::ALL.map(Level::name).join(", ")
-                ),
-            }),
-        }
+        Self::requested(requested.map(|name| name.to_string_lossy().into_owned()))
+    }
+
+    fn requested(name: Option<String>) -> Result<Self> {
+        let level = Level::choose(name.as_deref()).ok_or_else(|| Error::Unsupported {
+            what: format!("{ISA_VARIABLE}={}", name.unwrap_or_default()),
+            by: format!(
+                "{NAME}, whose levels are {}",
+                Level::ALL.map(Level::name).join(", ")
+            ),
+        })?;
+        Ok(Self::with_level(level))
     }
 
     /// A backend at `level`, or at the machine's where that is lower.
@@ -130,5 +131,44 @@ impl Backend for CpuBackend {
 
     fn close(&mut self) {
         self.loaded = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokenmill_model::{Backend, Error, StepBatch, Ticket};
+
+    use super::CpuBackend;
+    use crate::isa::Level;
+
+    #[test]
+    fn an_unknown_level_is_refused_with_the_known_ones() {
+        let requested = |name: &str| CpuBackend::requested(Some(name.to_owned()));
+        assert_eq!(requested("scalar").unwrap().caps().level, "scalar");
+        let error = requested("avx3").err().unwrap();
+        assert_eq!(
+            error.to_string(),
+            "TOKENMILL_CPU_ISA=avx3 is not supported by cpu, whose levels are scalar, avx2, avx512, avx512vnni, \
+             avx512bf16"
+        );
+        assert_eq!(
+            CpuBackend::requested(None).unwrap().level(),
+            Level::detect()
+        );
+    }
+
+    #[test]
+    fn nothing_runs_before_load_or_after_close() {
+        let mut backend = CpuBackend::with_level(Level::Scalar);
+        for _ in 0..2 {
+            assert!(matches!(
+                backend.run(&StepBatch::default()),
+                Err(Error::Internal { .. })
+            ));
+            assert!(backend.logits(Ticket(0), 0).is_err());
+            assert!(backend.copy_blocks(&[]).is_err());
+            assert_eq!((backend.profile(), backend.memory_use()), (None, None));
+            backend.close();
+        }
     }
 }

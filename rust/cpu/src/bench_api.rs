@@ -6,9 +6,11 @@ use std::ops::Range;
 use tokenmill_formats::Encoding;
 use tokenmill_model::{Result, Tensor};
 
-use crate::arena::{Arena, LINE_BYTES};
+use crate::arena::{Arena, LINE_BYTES, Region};
 use crate::isa::Level;
-use crate::linear::{ActBuffer, ActView, OutView, RowsIn, matmul, prepare_rows};
+use crate::linear::{
+    ActBuffer, ActView, OutView, RowsIn, STREAM_AHEAD_BYTES, matmul, prepare_rows,
+};
 use crate::pack::{
     Bits, FloatMath, Grouped, IntMath, IntRow, IntRows, Layout, Math, PackPlan, PackedMatrix,
     ScaleKind, Stack, WeightForm, Zero, pack, write_int_rows,
@@ -139,6 +141,73 @@ impl Products {
             .first()
             .map(|matrix| self.acts.view(matrix.act_form(), matrix.k()))
     }
+}
+
+/// The most that the machine reads: every thread sums a buffer of its own, beyond any cache, and asks for its
+/// lines as far ahead as the products do. `Machine` reads without asking ahead, and reaches less.
+#[derive(Debug)]
+pub struct ReadCeiling {
+    buffers: Vec<Region>,
+}
+
+impl ReadCeiling {
+    /// A buffer of `bytes` for each of `threads`.
+    pub fn new(threads: usize, bytes: usize) -> Result<Self> {
+        let mut buffers = Vec::new();
+        for thread in 0..threads {
+            let mut buffer = Arena::new(bytes.next_multiple_of(LINE_BYTES))?.take(bytes)?;
+            buffer.as_mut_slice().fill(thread as u8 + 1);
+            buffers.push(buffer);
+        }
+        Ok(Self { buffers })
+    }
+
+    /// Bytes that one pass reads, all threads together.
+    pub fn bytes(&self) -> u64 {
+        self.buffers.iter().map(|buffer| buffer.len() as u64).sum()
+    }
+
+    /// Reads everything `passes` times; the sum keeps the reads from being left out.
+    pub fn run(&self, passes: usize) -> u64 {
+        std::thread::scope(|scope| {
+            let sum = |buffer: &Region| {
+                (0..passes)
+                    .map(|_| sum_ahead(buffer.as_slice()))
+                    .sum::<u64>()
+            };
+            let threads: Vec<_> = self
+                .buffers
+                .iter()
+                .map(|buffer| scope.spawn(move || sum(buffer)))
+                .collect();
+            threads
+                .into_iter()
+                .filter_map(|thread| thread.join().ok())
+                .sum()
+        })
+    }
+}
+
+fn sum_ahead(bytes: &[u8]) -> u64 {
+    let (lines, _) = bytes.as_chunks::<LINE_BYTES>();
+    let mut lanes = [0_u64; 8];
+    for line in lines {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: a prefetch may name any address.
+        unsafe {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            _mm_prefetch(
+                line.as_ptr().wrapping_add(STREAM_AHEAD_BYTES).cast(),
+                _MM_HINT_T0,
+            );
+        }
+        for (lane, word) in lanes.iter_mut().zip(line.as_chunks::<8>().0) {
+            *lane = lane.wrapping_add(u64::from_le_bytes(*word));
+        }
+    }
+    lanes
+        .iter()
+        .fold(0, |total, lane| total.wrapping_add(*lane))
 }
 
 struct Work<'a> {

@@ -48,7 +48,7 @@ def model_content(answers: Any) -> dict[str, Any]:
 
 
 def tokenizer_content(lines: list[str], ids: list[Ids]) -> dict[str, Any]:
-    """Digests of the ids, by groups of lines; each item of `ids` is what one way of reading gave."""
+    """Digests of the ids by groups of lines; each item of `ids` is what one way of reading gave."""
     groups = [
         [group_digest(way[start : start + _GROUP_LEN]) for way in ids]
         for start in range(0, len(lines), _GROUP_LEN)

@@ -1,7 +1,7 @@
 """Random tiny checkpoints of every architecture against transformers, on both real backends.
 
 tests/models/make_tiny.py writes them. Each is read from safetensors and, where GGUF knows the
-architecture, from GGUF; each in one chunk and in chunks of five tokens; prompt rows and decode rows.
+architecture, from GGUF; in one chunk and in chunks of five tokens; prompt rows and decode rows.
 """
 
 import importlib.util

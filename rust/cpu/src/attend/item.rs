@@ -35,6 +35,8 @@ pub(crate) struct Rule {
 /// Rows of one sequence at consecutive positions, and where their heads lie.
 #[derive(Clone, Copy)]
 pub(crate) struct Rows {
+    /// What is to be done with them.
+    pub(crate) rule: Rule,
     /// Position of the first row.
     pub(crate) position: usize,
     /// Number of rows.
@@ -67,14 +69,24 @@ impl Rule {
 impl Rows {
     /// A query's position.
     #[inline(always)]
-    fn position_of(&self, rule: &Rule, query: usize) -> usize {
-        self.position + query / rule.group
+    fn position_of(&self, query: usize) -> usize {
+        self.position + query / self.rule.group
     }
 
     /// A query's offset among rows of `stride`.
     #[inline(always)]
-    fn offset(rule: &Rule, query: usize, stride: usize) -> usize {
-        query / rule.group * stride + query % rule.group * rule.head_dim
+    fn offset(&self, query: usize, stride: usize) -> usize {
+        query / self.rule.group * stride + query % self.rule.group * self.rule.head_dim
+    }
+
+    /// Rows by heads of the group.
+    pub(crate) fn queries(&self) -> usize {
+        self.len * self.rule.group
+    }
+
+    /// Splits that any of the rows sees anything of.
+    pub(crate) fn splits(&self) -> Range<usize> {
+        self.rule.splits(self.position, self.len)
     }
 }
 
@@ -84,7 +96,6 @@ per_level! {
     /// nothing of it).
     fn attend = run(
         arrays: &Arrays,
-        rule: &Rule,
         kv: &KvView<'_>,
         rows: &Rows,
         splits: Range<usize>,
@@ -92,16 +103,15 @@ per_level! {
     );
 
     /// Merges the states of all splits, `[split][query][state_len]`, in ascending order, into `rows.out`.
-    fn merge_splits = merged(arrays: &Arrays, rule: &Rule, rows: &Rows, states: *const f32);
+    fn merge_splits = merged(arrays: &Arrays, rows: &Rows, states: *const f32);
 }
 
 /// # Safety
-/// `rows` and `kv` are valid, all positions up to the rows' own are written; `states` is null or valid for a
+/// `rows` and `kv` are valid, the arrays are those of as many queries, all positions up to the rows' own are written; `states` is null or valid for a
 /// state per query; the level is the processor's.
 #[inline(always)]
 unsafe fn run<V: Lanes>(
     arrays: &Arrays,
-    rule: &Rule,
     kv: &KvView<'_>,
     rows: &Rows,
     splits: Range<usize>,
@@ -109,12 +119,12 @@ unsafe fn run<V: Lanes>(
 ) {
     // SAFETY: passed on from the caller.
     unsafe {
-        gather::<V>(arrays, rule, rows);
+        gather::<V>(arrays, rows);
         for split in splits.start..splits.end {
-            walk::<V>(arrays, rule, kv, rows, split);
-            for query in 0..rows.len * rule.group {
+            walk::<V>(arrays, kv, rows, split);
+            for query in 0..rows.queries() {
                 let (seen, state) = (
-                    rule.splits(rows.position_of(rule, query), 1),
+                    rows.rule.splits(rows.position_of(query), 1),
                     arrays.state(query),
                 );
                 if states.is_null() {
@@ -126,7 +136,7 @@ unsafe fn run<V: Lanes>(
             }
         }
         if states.is_null() {
-            scatter::<V>(arrays, rule, rows);
+            scatter::<V>(arrays, rows);
         }
     }
 }
@@ -134,18 +144,18 @@ unsafe fn run<V: Lanes>(
 /// # Safety
 /// As `run`; `states` holds a state per split and query.
 #[inline(always)]
-unsafe fn merged<V: Lanes>(arrays: &Arrays, rule: &Rule, rows: &Rows, states: *const f32) {
-    let queries = rows.len * rule.group;
+unsafe fn merged<V: Lanes>(arrays: &Arrays, rows: &Rows, states: *const f32) {
+    let queries = rows.queries();
     // SAFETY: passed on from the caller.
     unsafe {
-        for (i, split) in rule.splits(rows.position, rows.len).enumerate() {
+        for (i, split) in rows.splits().enumerate() {
             for query in 0..queries {
-                let seen = rule.splits(rows.position_of(rule, query), 1);
+                let seen = rows.rule.splits(rows.position_of(query), 1);
                 let state = states.add((i * queries + query) * arrays.state_len());
                 take::<V>(arrays, &seen, query, (split, state));
             }
         }
-        scatter::<V>(arrays, rule, rows);
+        scatter::<V>(arrays, rows);
     }
 }
 
@@ -176,15 +186,15 @@ unsafe fn take<V: Lanes>(
 /// # Safety
 /// As `run`.
 #[inline(always)]
-unsafe fn gather<V: Lanes>(arrays: &Arrays, rule: &Rule, rows: &Rows) {
+unsafe fn gather<V: Lanes>(arrays: &Arrays, rows: &Rows) {
     // SAFETY: passed on from the caller.
     unsafe {
-        let scale = V::splat(rule.scale);
-        for query in 0..rows.len * rule.group {
-            let from = rows.q.add(Rows::offset(rule, query, rows.q_stride));
+        let scale = V::splat(rows.rule.scale);
+        for query in 0..rows.queries() {
+            let from = rows.q.add(rows.offset(query, rows.q_stride));
             let to = arrays.q.add(query * arrays.width);
             for column in (0..arrays.width).step_by(LANES) {
-                let len = rule.head_dim - column;
+                let len = rows.rule.head_dim - column;
                 let value = if len >= LANES {
                     V::load(from.add(column))
                 } else {
@@ -199,12 +209,12 @@ unsafe fn gather<V: Lanes>(arrays: &Arrays, rule: &Rule, rows: &Rows) {
 /// # Safety
 /// As `run`; every query has a merged state.
 #[inline(always)]
-unsafe fn scatter<V: Lanes>(arrays: &Arrays, rule: &Rule, rows: &Rows) {
+unsafe fn scatter<V: Lanes>(arrays: &Arrays, rows: &Rows) {
     // SAFETY: passed on from the caller.
     unsafe {
-        for query in 0..rows.len * rule.group {
-            let out = rows.out.add(Rows::offset(rule, query, rows.out_stride));
-            finish::<V>(arrays.merged(query), arrays.width, out, rule.head_dim);
+        for query in 0..rows.queries() {
+            let out = rows.out.add(rows.offset(query, rows.out_stride));
+            finish::<V>(arrays.merged(query), arrays.width, out, rows.rule.head_dim);
         }
     }
 }
@@ -214,12 +224,12 @@ unsafe fn scatter<V: Lanes>(arrays: &Arrays, rule: &Rule, rows: &Rows) {
 /// # Safety
 /// As `run`; the queries are gathered.
 #[inline(always)]
-unsafe fn walk<V: Lanes>(arrays: &Arrays, rule: &Rule, kv: &KvView<'_>, rows: &Rows, split: usize) {
+unsafe fn walk<V: Lanes>(arrays: &Arrays, kv: &KvView<'_>, rows: &Rows, split: usize) {
     // SAFETY: passed on from the caller.
     unsafe {
         match kv.format {
-            KvFormat::F32 => walk_as::<V, false>(arrays, rule, kv, rows, split),
-            KvFormat::Bf16 => walk_as::<V, true>(arrays, rule, kv, rows, split),
+            KvFormat::F32 => walk_as::<V, false>(arrays, kv, rows, split),
+            KvFormat::Bf16 => walk_as::<V, true>(arrays, kv, rows, split),
         }
     }
 }
@@ -229,12 +239,11 @@ unsafe fn walk<V: Lanes>(arrays: &Arrays, rule: &Rule, kv: &KvView<'_>, rows: &R
 #[inline(always)]
 unsafe fn walk_as<V: Lanes, const BF16: bool>(
     arrays: &Arrays,
-    rule: &Rule,
     kv: &KvView<'_>,
     rows: &Rows,
     split: usize,
 ) {
-    let queries = rows.len * rule.group;
+    let (rule, queries) = (&rows.rule, rows.queries());
     let last = rows.position + rows.len - 1;
     // Tiles that any row sees; those that every row sees whole need no mask.
     let first_tile = (rule.seen(rows.position).start / TILE).max(split * SPLIT / TILE);

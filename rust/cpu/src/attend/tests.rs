@@ -136,6 +136,7 @@ impl Case {
                 for head in 0..self.kv_heads {
                     let at = first * width + head * rule.group * rule.head_dim;
                     let rows = Rows {
+                        rule,
                         position: first,
                         len: rows_max.min(end - first),
                         q: q[at..].as_ptr(),
@@ -143,10 +144,10 @@ impl Case {
                         out: out[at..].as_mut_ptr(),
                         out_stride: width,
                     };
-                    let arrays = scratch.arrays(rows.len * rule.group, rule.head_dim);
+                    let arrays = scratch.arrays(rows.queries(), rule.head_dim);
                     let view = cache.view(0, head, &table);
                     // SAFETY: the level is available, all positions up to the rows' own are written.
-                    unsafe { how.attend(level, &arrays, &rule, &view, &rows) };
+                    unsafe { how.attend(level, &arrays, &view, &rows) };
                 }
             }
         }
@@ -165,7 +166,6 @@ impl How {
         self,
         level: Level,
         arrays: &Arrays,
-        rule: &Rule,
         view: &crate::memory::KvView<'_>,
         rows: &Rows,
     ) {
@@ -173,27 +173,19 @@ impl How {
         unsafe {
             match self {
                 How::Whole => {
-                    let splits = rule.splits(rows.position, rows.len);
-                    attend(
-                        level,
-                        arrays,
-                        rule,
-                        view,
-                        rows,
-                        splits,
-                        std::ptr::null_mut(),
-                    );
+                    let splits = rows.splits();
+                    attend(level, arrays, view, rows, splits, std::ptr::null_mut());
                 }
                 How::BySplits => {
-                    let len = rows.len * rule.group * state_len(rule.head_dim);
-                    let splits = rule.splits(rows.position, rows.len);
+                    let len = rows.queries() * state_len(rows.rule.head_dim);
+                    let splits = rows.splits();
                     let mut states = vec![f32::NAN; len * splits.len()];
                     // Any order of computing them: here from the last.
                     for split in splits.clone().rev() {
                         let at = states[(split - splits.start) * len..].as_mut_ptr();
-                        attend(level, arrays, rule, view, rows, split..split + 1, at);
+                        attend(level, arrays, view, rows, split..split + 1, at);
                     }
-                    merge_splits(level, arrays, rule, rows, states.as_ptr());
+                    merge_splits(level, arrays, rows, states.as_ptr());
                 }
             }
         }

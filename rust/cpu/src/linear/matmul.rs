@@ -13,7 +13,7 @@ use crate::pack::{PackedMatrix, ROWS};
 
 /// How far ahead of its use a single stream of weights asks for a line. Measured on two Zen 5 cores out of cache:
 /// 3 KiB reach 65-75 GB/s, 8 KiB 80-97, 16 KiB no more.
-const STREAM_AHEAD_BYTES: usize = 8192;
+pub(crate) const STREAM_AHEAD_BYTES: usize = 8192;
 /// Up to this size, several blocks walked at once ask for the same line of the next blocks: short streams would
 /// otherwise start cold every time. Longer ones need not, and would push each other out of the first cache.
 const PANEL_BYTES_MAX: usize = 32 << 10;

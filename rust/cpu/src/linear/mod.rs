@@ -16,4 +16,4 @@ mod tile;
 pub(crate) use acts::{
     ActBuffer, ActForm, ActView, RowsIn, prepare_part, prepare_row, prepare_rows,
 };
-pub(crate) use matmul::{OutView, matmul};
+pub(crate) use matmul::{OutView, STREAM_AHEAD_BYTES, matmul};

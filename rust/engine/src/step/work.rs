@@ -18,13 +18,14 @@ use crate::step::sequence::Sequence;
 /// What a step found out about one sequence.
 #[derive(Debug)]
 pub(crate) enum Outcome {
-    /// Its next token.
-    Token(SequenceId, Choice),
     /// Its next token, and the first tokens of the samples that fork off here.
-    Forked(SequenceId, Choice, Vec<(u32, Sampler, Choice)>),
+    Drawn(SequenceId, Choice, Vec<Fork>),
     /// It failed; nothing it computed in this step counts.
     Failed(SequenceId, Kind, String),
 }
+
+/// A sample that forks off: its index, sampler and first token.
+type Fork = (u32, Sampler, Choice);
 
 type Failure = (Kind, String);
 
@@ -113,11 +114,11 @@ impl Engine {
             };
             let (vocabulary, scratch) = (&self.vocabulary, &mut self.scratch);
             let drawn = catch_unwind(AssertUnwindSafe(|| {
-                draw(id, sequence, live, logits, vocabulary, scratch)
+                draw(sequence, live, logits, vocabulary, scratch)
             }));
             let failed = |kind, message: String| Outcome::Failed(id, kind, message);
             self.outcomes.push(match drawn {
-                Ok(Ok(outcome)) => outcome,
+                Ok(Ok((choice, forks))) => Outcome::Drawn(id, choice, forks),
                 Ok(Err(error)) => failed(error.kind(), error.to_string()),
                 Err(_) => failed(Kind::Internal, "sampling panicked on this request".into()),
             });
@@ -147,9 +148,8 @@ impl Engine {
         let mut outcomes = outcomes;
         for outcome in outcomes.drain(..) {
             match outcome {
-                Outcome::Token(id, choice) => self.settle_token(id, choice),
-                Outcome::Forked(id, choice, children) => {
-                    for (index, sampler, choice) in children {
+                Outcome::Drawn(id, choice, forks) => {
+                    for (index, sampler, choice) in forks {
                         self.settle_fork(id, index, sampler, choice);
                     }
                     self.settle_token(id, choice);
@@ -236,24 +236,20 @@ impl Engine {
 
 /// Samples a sequence's token, and the first tokens of the samples that fork off here.
 fn draw(
-    id: SequenceId,
     sequence: &mut Sequence,
     live: &Live,
     logits: &[f32],
     vocabulary: &Vocabulary,
     scratch: &mut Scratch,
-) -> tokenmill_decode::Result<Outcome> {
+) -> tokenmill_decode::Result<(Choice, Vec<Fork>)> {
     let choice = sequence.sampler.sample(logits, scratch)?;
-    if sequence.forks_due == 0 {
-        return Ok(Outcome::Token(id, choice));
-    }
-    let mut children = Vec::with_capacity(sequence.forks_due as usize);
+    let mut forks = Vec::new();
     for index in 1..=sequence.forks_due {
         let sampler = Sampler::new(&live.params, live.seed, index, vocabulary, &live.prompt)?;
         let choice = sampler.sample(logits, scratch)?;
-        children.push((index, sampler, choice));
+        forks.push((index, sampler, choice));
     }
-    Ok(Outcome::Forked(id, choice, children))
+    Ok((choice, forks))
 }
 
 /// Index in `sampled` of the first sequence of span `span` or later that samples.

@@ -2,7 +2,7 @@
 
 use tokenmill_model::Span;
 
-use crate::attend::{Rows, Rule, attend, merge_splits, state_len};
+use crate::attend::{Rows, attend, merge_splits, state_len};
 use crate::exec::items::{Item, Part};
 use crate::exec::walk::Step;
 use crate::linear::prepare_part;
@@ -12,20 +12,18 @@ impl Step<'_> {
     /// Computes an item, and makes its outputs ready for the next product if it is to.
     pub(crate) fn attend(&self, phase: &Attend, unit: usize) {
         let item = &self.memory.items.of(phase.class)[unit];
-        let rule = &self.plan.classes[phase.class].rule;
-        let rows = self.rows_of(phase, rule, item);
-        if self.attend_rows(phase, rule, item, &rows)
+        let rows = self.rows_of(phase, item);
+        if self.attend_rows(phase, item, &rows)
             && let Some(act) = phase.ready
         {
-            self.prepare_heads(rule, item, &rows, act);
+            self.prepare_heads(item, &rows, act);
         }
     }
 
     /// Whether the outputs of the item's rows are there now; else other splits of them are under way.
-    fn attend_rows(&self, phase: &Attend, rule: &Rule, item: &Item, rows: &Rows) -> bool {
+    fn attend_rows(&self, phase: &Attend, item: &Item, rows: &Rows) -> bool {
         let level = self.level;
-        let queries = rows.len * rule.group;
-        let arrays = self.own.scratch.arrays(queries, rule.head_dim);
+        let arrays = self.own.scratch.arrays(rows.queries(), rows.rule.head_dim);
         let span: &Span = &self.batch.spans[item.span as usize];
         let (head, table) = (item.head as usize, self.batch.table(span));
         let kv = self.memory.cache.view(phase.layer, head, table);
@@ -34,23 +32,30 @@ impl Step<'_> {
         // last finisher of a slot reads all states after all are written.
         unsafe {
             let Some(part) = item.part else {
-                let (splits, none) = (rule.splits(rows.position, rows.len), std::ptr::null_mut());
-                attend(level, &arrays, rule, &kv, rows, splits, none);
+                attend(
+                    level,
+                    &arrays,
+                    &kv,
+                    rows,
+                    rows.splits(),
+                    std::ptr::null_mut(),
+                );
                 return true;
             };
             let states = self.memory.items.states(part.slot);
-            let (split, own) = (part.split as usize, own(rule, rows, part, states));
-            attend(level, &arrays, rule, &kv, rows, split..split + 1, own);
+            let (split, own) = (part.split as usize, own(rows, part, states));
+            attend(level, &arrays, &kv, rows, split..split + 1, own);
             let is_last = self.memory.items.finish(phase.class, part.slot);
             if is_last {
-                merge_splits(level, &arrays, rule, rows, states);
+                merge_splits(level, &arrays, rows, states);
             }
             is_last
         }
     }
 
-    fn prepare_heads(&self, rule: &Rule, item: &Item, rows: &Rows, act: ActId) {
-        let (view, len) = (self.memory.acts[act.0], rule.group * rule.head_dim);
+    fn prepare_heads(&self, item: &Item, rows: &Rows, act: ActId) {
+        let (view, rule) = (self.memory.acts[act.0], &rows.rule);
+        let len = rule.group * rule.head_dim;
         for i in 0..rows.len {
             let place = (item.row as usize + i, item.head as usize * len);
             // SAFETY: the outputs were just written; the plan checked that they are whole groups, which are this
@@ -63,11 +68,12 @@ impl Step<'_> {
         }
     }
 
-    fn rows_of(&self, phase: &Attend, rule: &Rule, item: &Item) -> Rows {
-        let regs = &self.memory.regs;
+    fn rows_of(&self, phase: &Attend, item: &Item) -> Rows {
+        let (regs, rule) = (&self.memory.regs, self.plan.classes[phase.class].rule);
         let first = item.head as usize * rule.group * rule.head_dim;
         let row = item.row as usize;
         Rows {
+            rule,
             position: self.batch.positions[row] as usize,
             len: item.rows as usize,
             q: regs[phase.input].row(row).wrapping_add(first),
@@ -79,7 +85,7 @@ impl Step<'_> {
 }
 
 /// Where the states of one split lie among those of its slot.
-fn own(rule: &Rule, rows: &Rows, part: Part, states: *mut f32) -> *mut f32 {
-    let len = rows.len * rule.group * state_len(rule.head_dim);
+fn own(rows: &Rows, part: Part, states: *mut f32) -> *mut f32 {
+    let len = rows.queries() * state_len(rows.rule.head_dim);
     states.wrapping_add((part.split - part.first) as usize * len)
 }
