@@ -28,6 +28,8 @@ class Engine:
         self.model = transformers.AutoModelForCausalLM.from_pretrained(
             path.parent, gguf_file=path.name, dtype=getattr(torch, dtype)
         ).eval()
+        # What a request leaves open is taken from here, the end token included.
+        self.model.generation_config.eos_token_id = None
         self.dtype = dtype
         self.threads = threads
 
@@ -57,8 +59,6 @@ class Engine:
         config = transformers.GenerationConfig(
             do_sample=False,
             max_new_tokens=output_len,
-            min_new_tokens=output_len,
-            eos_token_id=None,
             pad_token_id=0,
         )
         with torch.inference_mode():

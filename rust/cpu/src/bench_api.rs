@@ -7,10 +7,9 @@ use tokenmill_formats::Encoding;
 use tokenmill_model::{Result, Tensor};
 
 use crate::arena::{Arena, LINE_BYTES, Region};
+use crate::calibrate::sum_ahead;
 use crate::isa::Level;
-use crate::linear::{
-    ActBuffer, ActView, OutView, RowsIn, STREAM_AHEAD_BYTES, matmul, prepare_rows,
-};
+use crate::linear::{ActBuffer, ActView, OutView, RowsIn, matmul, prepare_rows};
 use crate::pack::{
     Bits, FloatMath, Grouped, IntMath, IntRow, IntRows, Layout, Math, PackPlan, PackedMatrix,
     ScaleKind, Stack, WeightForm, Zero, pack, write_int_rows,
@@ -186,28 +185,6 @@ impl ReadCeiling {
                 .sum()
         })
     }
-}
-
-fn sum_ahead(bytes: &[u8]) -> u64 {
-    let (lines, _) = bytes.as_chunks::<LINE_BYTES>();
-    let mut lanes = [0_u64; 8];
-    for line in lines {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: a prefetch may name any address.
-        unsafe {
-            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            _mm_prefetch(
-                line.as_ptr().wrapping_add(STREAM_AHEAD_BYTES).cast(),
-                _MM_HINT_T0,
-            );
-        }
-        for (lane, word) in lanes.iter_mut().zip(line.as_chunks::<8>().0) {
-            *lane = lane.wrapping_add(u64::from_le_bytes(*word));
-        }
-    }
-    lanes
-        .iter()
-        .fold(0, |total, lane| total.wrapping_add(*lane))
 }
 
 struct Work<'a> {

@@ -6,7 +6,9 @@ use std::hint::black_box;
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
+use crate::arena::{Arena, LINE_BYTES};
 use crate::isa::Level;
+use crate::linear::STREAM_AHEAD_BYTES;
 
 /// Bytes that each thread reads in turn: more than any cache it could keep them in.
 const BUFFER_BYTES: usize = 128 << 20;
@@ -68,22 +70,23 @@ fn together(threads: usize, each: Duration, round: impl Fn(usize) -> f64 + Sync)
 }
 
 fn read(threads: usize, each: Duration) -> f64 {
-    // Written by the thread that reads it, with values the compiler cannot know.
-    let seed = black_box(3u64);
     let barrier = &Barrier::new(threads);
     std::thread::scope(|scope| {
         let spawn = |index: usize| {
             scope.spawn(move || {
-                let words: Vec<u64> = (0..BUFFER_BYTES as u64 / 8)
-                    .map(|word| word ^ seed ^ index as u64)
-                    .collect();
+                // Written by the thread that reads it; pages and read-ahead as the kernels have them.
+                let buffer = Arena::new(BUFFER_BYTES).and_then(|arena| arena.take(BUFFER_BYTES));
+                let mut buffer = buffer.ok();
+                if let Some(buffer) = &mut buffer {
+                    buffer.as_mut_slice().fill(index as u8 + 1);
+                }
                 barrier.wait();
                 let start = Instant::now();
                 let mut bytes = 0.0;
-                while start.elapsed() < each {
-                    for part in words.chunks(1 << 20) {
-                        black_box(sum(part));
-                        bytes += size_of_val(part) as f64;
+                while let Some(buffer) = buffer.as_ref().filter(|_| start.elapsed() < each) {
+                    for part in buffer.as_slice().chunks(8 << 20) {
+                        black_box(sum_ahead(part));
+                        bytes += part.len() as f64;
                     }
                 }
                 bytes / start.elapsed().as_secs_f64()
@@ -97,12 +100,23 @@ fn read(threads: usize, each: Duration) -> f64 {
     })
 }
 
-/// A sum in many lanes: one load and one addition per word.
-fn sum(words: &[u64]) -> u64 {
-    let mut lanes = [0u64; 64];
-    for chunk in words.chunks_exact(64) {
-        for (lane, word) in lanes.iter_mut().zip(chunk) {
-            *lane = lane.wrapping_add(*word);
+/// The sum of the 64-bit words of whole lines: one load and one addition per word, fetched ahead as the
+/// kernels do.
+pub(crate) fn sum_ahead(bytes: &[u8]) -> u64 {
+    let (lines, _) = bytes.as_chunks::<LINE_BYTES>();
+    let mut lanes = [0_u64; 8];
+    for line in lines {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: a prefetch may name any address.
+        unsafe {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            _mm_prefetch(
+                line.as_ptr().wrapping_add(STREAM_AHEAD_BYTES).cast(),
+                _MM_HINT_T0,
+            );
+        }
+        for (lane, word) in lanes.iter_mut().zip(line.as_chunks::<8>().0) {
+            *lane = lane.wrapping_add(u64::from_le_bytes(*word));
         }
     }
     lanes

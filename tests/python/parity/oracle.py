@@ -73,6 +73,7 @@ def load_tokenizer(gguf: Path) -> Any:
 
 def load_model(gguf: Path, dtype: torch.dtype = torch.float32) -> Any:
     """The file's weights, dequantised."""
+    transformers.logging.disable_progress_bar()
     return transformers.AutoModelForCausalLM.from_pretrained(
         gguf.parent, gguf_file=gguf.name, dtype=dtype
     ).eval()
@@ -84,6 +85,8 @@ class Oracle:
     def __init__(self, gguf: Path) -> None:
         self._tokenizer = load_tokenizer(gguf)
         self._model = load_model(gguf)
+        # What a request leaves open is taken from here, the end token included.
+        self._model.generation_config.eos_token_id = None
 
     def encode(self, prompt: prompts.Prompt) -> list[int]:
         """Ids of a text, or of what the chat template makes of a conversation."""
@@ -97,15 +100,17 @@ class Oracle:
     def greedy(self, name: str, ids: list[int]) -> Answer:
         """Generate past any end token, so that every prompt gives the same number of tokens."""
         config = transformers.GenerationConfig(
-            do_sample=False, max_new_tokens=GREEDY_LEN, eos_token_id=None, pad_token_id=0
+            do_sample=False,
+            max_new_tokens=GREEDY_LEN,
+            pad_token_id=0,
+            output_logits=True,
+            return_dict_in_generate=True,
         )
         with torch.no_grad():
             made = self._model.generate(
                 torch.tensor([ids]),
                 attention_mask=torch.ones(1, len(ids), dtype=torch.long),
                 generation_config=config,
-                output_logits=True,
-                return_dict_in_generate=True,
             )
         best = [torch.topk(step[0], 2).values for step in made.logits]
         margins = [float(values[0] - values[1]) for values in best]

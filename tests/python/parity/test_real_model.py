@@ -98,9 +98,9 @@ def test_a_wrong_token_is_found_and_a_near_tie_is_not_called_one(exact, golden):
     answer["tokens"][9] ^= 1
     wrong, _ = disagreements(exact, [{**answer, "margins": [1.0] * 10}])
     assert wrong == [f"{answer['name']} token 9: margin 1.00000"]
-    wrong, ties = disagreements(exact, [{**answer, "margins": [1.0] * 9 + [NEAR_TIE / 2]}])
+    wrong, ties = disagreements(exact, [{**answer, "margins": [1.0] * 9 + [0.00013]}])
     assert not wrong
-    assert ties == [f"{answer['name']} token 9: margin 0.00012"]
+    assert ties == [f"{answer['name']} token 9: margin 0.00013"]
 
 
 def test_kept_logits_are_within_a_thousandth(exact, golden):

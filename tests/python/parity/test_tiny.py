@@ -69,13 +69,8 @@ class Checkpoints:
             seed, case = next(
                 (seed, case) for seed, case in enumerate(self._maker.CASES) if case.name == name
             )
-            model = self._maker.make_model(case, seed)
-            folder = self._folder / name
-            folder.mkdir()
-            if case.gguf_arch is not None:
-                self._maker.write_gguf(case, model, folder / "model.gguf")
-            model.to(case.dtype).save_pretrained(folder / "model")
-            self._models[name] = model.float()
+            self._maker.make(case, self._folder / name, seed)
+            self._models[name] = self._maker.make_model(case, seed)
         return self._folder / name
 
     def expected(self, name, length):

@@ -16,9 +16,9 @@ use crate::plan::Plan;
 /// Rows up to which one worker does the row work of all. Sharing the norms of four rows saves less than it costs.
 pub(crate) const SMALL_ROWS: usize = 4;
 /// Rows whose products lie in a worker's chunk together.
-pub(crate) const CHUNK_ROWS: usize = 256;
-/// Values of a worker's chunk: 128 outputs of so many rows, in L2.
-pub(crate) const CHUNK_LEN: usize = CHUNK_ROWS * 128;
+pub(crate) const CHUNK_ROWS: usize = 128;
+/// Values of a worker's chunk: 256 outputs of so many rows, in L2.
+pub(crate) const CHUNK_LEN: usize = CHUNK_ROWS * 256;
 
 /// Bounds of a step.
 #[derive(Clone, Copy, Debug)]

@@ -39,7 +39,7 @@ struct Shared {
     region: Signal,
     /// `OPEN`, and how many workers have entered beside the caller.
     gate: AtomicU32,
-    /// Workers that have left again.
+    /// Workers that have left again; before the first region, those that have started.
     left: Signal,
     /// The region's closure and its board: changed by the caller while the gate is shut and nobody is inside.
     job: UnsafeCell<Option<*const Job>>,
@@ -86,6 +86,11 @@ impl Pool {
                     .spawn(move || work(&shared, index))?,
             );
         }
+        // What a thread allocates as it starts belongs to the load, not to the first step.
+        let started = threads as u32 - 1;
+        pool.shared
+            .left
+            .wait(pool.shared.idle, |count| count == started);
         Ok(pool)
     }
 
@@ -163,6 +168,7 @@ fn between_regions(threads: usize, cores: usize) -> Patience {
 
 fn work(shared: &Shared, index: usize) {
     let mut seen = 0;
+    shared.left.add(1);
     loop {
         shared.region.wait(shared.idle, |region| region != seen);
         seen = shared.region.get();
@@ -280,7 +286,11 @@ mod tests {
                 for i in 0..60 {
                     let size = [7, 0, 1, 30][i % 4];
                     worker.begin(size, true)?;
-                    while worker.claim().is_some() {
+                    while let Some(unit) = worker.claim() {
+                        if unit == 0 {
+                            // So long that the others do, and count, everything else.
+                            std::thread::sleep(Duration::from_millis(1));
+                        }
                         assert_eq!(tails.load(Ordering::Relaxed), i);
                         units.fetch_add(1, Ordering::Relaxed);
                     }
