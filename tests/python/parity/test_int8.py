@@ -18,8 +18,8 @@ from tokenmill import LLM
 MEAN_KL_MAX = 0.008
 AGREEMENT_MIN = 0.95
 # A document of this many tokens, read after every so many of them.
-_WINDOW, _STRIDE = 256, 8
-_DOCUMENTS = 80 if IS_FULL else 12
+_WINDOW, _STRIDE = 256, 8 if IS_FULL else 16
+_DOCUMENTS = 80 if IS_FULL else 16
 _PACKAGES = ("transformers", "sympy", "networkx", "numpy")
 
 
@@ -61,35 +61,39 @@ def prompts(exact):
     return beginnings
 
 
+@pytest.fixture(scope="module")
+def expected(exact, prompts):
+    """Exact mode's row after each of them."""
+    return rows.logits(exact, prompts, is_cached=True)
+
+
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("kv_cache_dtype", ["float32", "bfloat16"])
-def test_int8_activations_stay_close_to_exact(exact, gguf, prompts, kv_cache_dtype):
-    expected = rows.logits(exact, prompts, is_cached=True)
+def test_int8_activations_stay_close_to_exact(gguf, prompts, expected, kv_cache_dtype):
     options = {"activations": "int8", "kv_cache_dtype": kv_cache_dtype, "max_logprobs": -1}
     with LLM(gguf, **options) as llm:
         assert llm.info()["activations"] == "int8"
         got = rows.logits(llm, prompts, is_cached=True)
     figures = compare(expected, got)
     print(f"int8, {kv_cache_dtype} KV: {figures}")
-    assert figures.rows >= 300
+    assert figures.rows >= 250
     assert 0 < figures.mean_kl < MEAN_KL_MAX
     assert figures.agreement > AGREEMENT_MIN
 
 
 @pytest.mark.timeout(1800)
-def test_bfloat16_kv_alone_costs_far_less(exact, gguf, prompts):
+def test_bfloat16_kv_alone_costs_far_less(gguf, prompts, expected):
     with LLM(gguf, **EXACT | {"kv_cache_dtype": "bfloat16"}, max_logprobs=-1) as llm:
         got = rows.logits(llm, prompts[::4], is_cached=True)
-    figures = compare(rows.logits(exact, prompts[::4], is_cached=True), got)
+    figures = compare(expected[::4], got)
     print(f"exact, bfloat16 KV: {figures}")
     assert 0 < figures.mean_kl < MEAN_KL_MAX / 20
 
 
-def test_a_swap_of_two_tokens_is_seen(exact, prompts):
-    expected = rows.logits(exact, prompts[:4])
-    wrong = expected.copy()
+def test_a_swap_of_two_tokens_is_seen(expected):
+    wrong = expected[:4].copy()
     best = expected[2].argmax()
     wrong[2, [best, 7]] = wrong[2, [7, best]]
-    figures = compare(expected, wrong)
+    figures = compare(expected[:4], wrong)
     assert figures.agreement == 0.75
     assert figures.mean_kl > MEAN_KL_MAX
