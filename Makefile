@@ -151,9 +151,20 @@ bench: release model ## scheduler, sampler and kernels, then the engine on the d
 	$(PY) -m tokenmill bench latency
 	$(PY) -m tokenmill bench throughput
 
+# llama.cpp is built from source, about five minutes on two cores, once.
+PEERS := $(VENV)-peers
+$(PEERS)/.made: python/locks/bench.txt | $(VENV)/bin/uv
+	$(PYTHON) -m venv --clear $(PEERS)
+	$(VENV)/bin/uv pip install --quiet --python $(PEERS)/bin/python --require-hashes -r python/locks/bench.txt
+	@touch $@
+
+.PHONY: compare
+compare: release model $(PEERS)/.made ## Tokenmill against llama.cpp on the default model, recorded in benches/results
+	$(PY) benches/python/compare_llama_cpp.py --peer $(PEERS)/bin/python --record
+
 .PHONY: ci
 ci: lint test wheel ## what .ci/run runs
 
 .PHONY: clean
 clean: ## remove what was built here; the model cache stays
-	rm -rf target dist .venv .venv-wheel python/tokenmill/_tokenmill.abi3.so
+	rm -rf target dist .venv .venv-wheel .venv-peers python/tokenmill/_tokenmill.abi3.so

@@ -1,10 +1,8 @@
 """Tokenmill against llama.cpp on the same GGUF: one run, A B B A, the same threads, greedy.
 
 Three questions: decoding one stream, prefilling 512 tokens, and 16 streams at once against
-llama.cpp's single stream. llama.cpp runs in an environment of its own (`make peers`); `--peer` names
-its Python. Prints a table and writes a record.
-
-    python benches/python/compare_llama_cpp.py --peer .venv-peers/bin/python --record
+llama.cpp's single stream. llama.cpp runs in an environment of its own; `--peer` names its Python.
+Prints a table and, with `--record`, writes it to benches/results. `make compare` does all of it.
 """
 
 import argparse
@@ -104,7 +102,8 @@ def main() -> int:
     given = parser.parse_args()
     path = str(resolve(given.model).path)
     common = {"model": path, "threads": given.threads}
-    record: dict[str, Any] = {"machine": machine.describe(), "threads": given.threads, "answers": {}}
+    record: dict[str, Any] = {"machine": machine.describe(), "threads": given.threads}
+    record["answers"] = {}
     record["waited_s"] = machine.wait_for_quiet(60)
     with (
         Peer("tokenmill", sys.executable, "tokenmill_peer.py", common) as ours,
@@ -136,7 +135,8 @@ def show(name: str, answer: dict[str, Any]) -> None:
     for peer, rate in answer["rates"].items():
         print(f"  {peer:10} {line(rate, 1)} tokens/s")
     parts = ", ".join(f"{key} {value:.2f}" for key, value in answer["shares"].items())
-    print(f"  shares: {parts}; drift {answer['drift']:.2f}, others {answer['others_cores']:.2f} cores")
+    drift, others = answer["drift"], answer["others_cores"]
+    print(f"  shares: {parts}; drift {drift:.2f}, others {others:.2f} cores")
 
 
 def line(values: dict[str, float], digits: int) -> str:

@@ -1,7 +1,7 @@
-"""What a figure depends on beside the program: the processor, its limits just now, and other people.
+"""What a figure depends on beside the program: the processor, its limits just now, and others.
 
-Every figure stands between two calibrations of read bandwidth and peaks. If they differ by more than
-a tenth the run is void; if other programs used more than a tenth of a core, it is dirty. Both are
+Every figure stands between two calibrations of read bandwidth and peaks. If they differ by more
+than a tenth the run is void; if other programs used more than a tenth of a core, it is dirty. Both are
 recorded, never hidden. It knows nothing of models.
 """
 
@@ -79,7 +79,7 @@ class OtherWork:
         end, start = self._read(), self._start
         wall_s = max(end.wall_s - start.wall_s, 1e-9)
         others_s = (end.busy_s - start.busy_s) - (end.ours_s - start.ours_s)
-        # The kernel counts in ticks of ten milliseconds, so a short block can come out below nothing.
+        # The kernel counts in ticks of ten milliseconds: a short block can come out below nothing.
         self.cores = max(others_s / wall_s, 0.0)
         self.stolen_cores = (end.stolen_s - start.stolen_s) / wall_s
 

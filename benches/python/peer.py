@@ -1,7 +1,7 @@
 """An engine in its own process and environment: one JSON object a line each way.
 
 The parent writes `{"do": NAME, ...}`, the engine answers with one object. Engines stay loaded and
-sleep while another is measured, so that A B B A costs no loading. It knows nothing of what is asked.
+sleep while another is measured, so A B B A costs no loading. It knows nothing of what is asked.
 """
 
 import json

@@ -76,7 +76,7 @@ class Engine:
         return {"seconds": time.perf_counter() - started, "tokens": len(prompt)}
 
     def streams(self, prompts: list[list[int]], output_len: int) -> dict[str, Any]:
-        """Several sequences in one batch, all of the same lengths: seconds from asking to the end."""
+        """Several sequences of the same lengths in one batch: seconds from asking to the end."""
         self._clear()
         started = time.perf_counter()
         tokens = []

@@ -1,7 +1,7 @@
 """Tokenmill behind the peer protocol, through its public Python door.
 
-Sampling is pinned: greedy, past any end token, no prefix cache. Every answer carries what the engine
-counted meanwhile: bytes, operations, and time by phase.
+Sampling is pinned: greedy, past any end token, no prefix cache. Every answer carries what the
+engine counted meanwhile: bytes, operations, and time by phase.
 """
 
 import json
