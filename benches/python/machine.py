@@ -1,7 +1,8 @@
 """What a figure depends on beside the program: the processor, its limits just now, and others.
 
 Every figure stands between two calibrations of read bandwidth and peaks. If they differ by more
-than a tenth the run is void; if other programs used more than a tenth of a core, it is dirty. Both are
+than a tenth the run is void; if other programs used more than a tenth of a core, it is dirty.
+Both are
 recorded, never hidden. It knows nothing of models.
 """
 

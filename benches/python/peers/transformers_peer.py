@@ -1,7 +1,8 @@
 """`transformers.generate` behind the peer protocol, on weights dequantised from the same GGUF file.
 
 A batch is what transformers offers for many requests: prompts padded on the left to the longest,
-and every row generating until the longest output is done. It imports nothing of ours but the protocol.
+and every row generating until the longest output is done. It imports nothing of ours but the
+protocol.
 """
 
 import json
