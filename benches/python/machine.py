@@ -2,8 +2,7 @@
 
 Every figure stands between two calibrations of read bandwidth and peaks. If they differ by more
 than a tenth the run is void; if other programs used more than a tenth of a core, it is dirty.
-Both are
-recorded, never hidden. It knows nothing of models.
+Both are recorded, never hidden. It knows nothing of models.
 """
 
 import os
