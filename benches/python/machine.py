@@ -86,7 +86,7 @@ class OtherWork:
     def _read(self) -> _Reading:
         fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
         user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, fields[:8])
-        ours_s = sum(_process_s(pid) for pid in self._pids)
+        ours_s = sum(process_s(pid) for pid in self._pids)
         busy_s = (user + nice + system + irq + softirq) / _TICKS_PER_S
         return _Reading(time.monotonic(), busy_s, steal / _TICKS_PER_S, ours_s)
 
@@ -102,7 +102,7 @@ def wait_for_quiet(limit_s: float) -> float:
     return time.monotonic() - started
 
 
-def _process_s(pid: int) -> float:
+def process_s(pid: int) -> float:
     """CPU seconds of a process and of its children that have ended."""
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return sum(map(int, fields[11:15])) / _TICKS_PER_S

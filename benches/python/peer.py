@@ -21,6 +21,7 @@ class Peer:
     def __init__(self, name: str, python: str, script: str, arguments: dict[str, Any]) -> None:
         self.name = name
         environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+        environment["TQDM_DISABLE"] = "1"
         environment["OMP_NUM_THREADS"] = str(arguments["threads"])
         self._process = subprocess.Popen(
             [python, str(_FOLDER / script), json.dumps(arguments)],

@@ -95,9 +95,7 @@ class Engine:
     def _clear(self) -> None:
         c.llama_memory_clear(c.llama_get_memory(self.context), True)
 
-    def _run(
-        self, rows: list[tuple[int, int, int]], *, is_every_row_sampled: bool = False
-    ) -> None:
+    def _run(self, rows: list[tuple[int, int, int]], *, is_every_row_sampled: bool = False) -> None:
         for index, (token, position, stream) in enumerate(rows):
             self.batch.token[index] = token
             self.batch.pos[index] = position

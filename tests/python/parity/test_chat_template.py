@@ -5,7 +5,7 @@ transformers reads the template out of the same GGUF file; only its tokenizer is
 
 import pytest
 
-from parity.prompts import CHATS, LONG
+from parity.texts.prompts import CHATS, LONG
 
 USER, ANSWER = {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}
 CONVERSATIONS = {
@@ -31,9 +31,9 @@ CONVERSATIONS |= {p.name: p.content for p in CHATS + LONG if not isinstance(p.co
 @pytest.fixture(scope="module")
 def tokenizer(gguf):
     """transformers' tokenizer of the file."""
-    from parity import oracle
+    from parity.oracles import transformers_model
 
-    return oracle.load_tokenizer(gguf)
+    return transformers_model.load_tokenizer(gguf)
 
 
 @pytest.mark.parametrize("is_prompt", [True, False], ids=["prompt", "transcript"])

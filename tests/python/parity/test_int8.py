@@ -10,11 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from parity import corpus, rows
+from parity import rows
 from parity.conftest import EXACT, IS_FULL
+from parity.texts import corpus
 from tokenmill import LLM
 
-# Measured over 2,560 rows: mean KL 0.0042, worst row 0.09, agreement 96.9 %.
+# Measured over 2,393 rows: mean KL 0.0034, worst row 0.081, agreement 96.5 % (96.2 % on bf16 KV).
 MEAN_KL_MAX = 0.008
 AGREEMENT_MIN = 0.95
 # A document of this many tokens, read after every so many of them.
@@ -58,7 +59,8 @@ def prompts(exact):
         for text in chosen:
             ids = tokenizer.encode(text)[:_WINDOW]
             beginnings += [ids[:cut] for cut in range(_STRIDE, len(ids) + 1, _STRIDE)]
-    return beginnings
+    # Of one document only one is in flight then, and the next finds its blocks in the prefix cache.
+    return sorted(beginnings, key=len)
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,10 @@ import json
 import numpy as np
 import pytest
 
-from parity import prompts, rows
+from parity import rows
 from parity.conftest import full
-from parity.make_golden import MODEL, model_content
+from parity.oracles.make_golden import MODEL, model_content
+from parity.texts import prompts
 from tokenmill import SamplingParams
 
 NEAR_TIE = 2.5e-4
@@ -26,7 +27,7 @@ def golden():
     """What transformers answered when the golden file was made."""
     made = json.loads(MODEL.read_text())
     assert made["digest"] == prompts.digest(), (
-        "prompts changed: run `python -m parity.make_golden model`"
+        "prompts changed: run `python -m parity.oracles.make_golden model`"
     )
     return made
 
@@ -34,9 +35,9 @@ def golden():
 @pytest.fixture(scope="module")
 def answers(gguf):
     """What transformers answers here (minutes, then from the disk)."""
-    from parity import oracle
+    from parity.oracles import transformers_model
 
-    return oracle.ask(gguf)
+    return transformers_model.ask(gguf)
 
 
 def disagreements(llm, answers) -> tuple[list[str], list[str]]:

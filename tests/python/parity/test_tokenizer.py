@@ -9,9 +9,9 @@ import os
 
 import pytest
 
-from parity import corpus
 from parity.conftest import full
-from parity.make_golden import TOKENIZER, group_digest, llama_ids
+from parity.oracles.make_golden import TOKENIZER, group_digest, llama_ids
+from parity.texts import corpus
 
 # The bytes for which this vocabulary has no token; they vanish, in llama.cpp as well.
 LOST = frozenset(bytes.fromhex("04 06 13 14 16 1D C0 C1 F1 F2 F5 F6 F7 F8 F9 FA FB FC FD FE FF"))

@@ -55,7 +55,14 @@ impl Ledger {
             .max_num_batched_tokens
             .map_or(TOKENS_PER_STEP, |count| count as usize);
         let rows_max = rows_max.max(sequences_max);
-        let pool_bytes = options.kv_cache_memory_bytes.unwrap_or_else(kv_auto_bytes);
+        let pool_bytes = options.kv_cache_memory_bytes.unwrap_or_else(|| {
+            // More than every sequence at its longest is of no use.
+            let context_len = options
+                .max_model_len
+                .map_or(program.shape.context_len, |len| len as usize);
+            let blocks_max = context_len.div_ceil(block_size) * sequences_max;
+            kv_auto_bytes().min((block_bytes * blocks_max as u64).max(2 * block_bytes))
+        });
         let blocks = usize::try_from(pool_bytes / block_bytes)
             .unwrap_or(usize::MAX)
             .min(MAX_BLOCKS);

@@ -3,7 +3,7 @@
 A prompt is a name and either a text or a list of messages. The set is chosen so that tokenizer,
 template, prefill, chunking and decode all meet what real use brings: prose, code, several turns,
 other scripts, emoji, digits, white space, one token, and 1,500 tokens. Changing anything here
-changes `digest()`, and with it the golden file must be made again (`make_golden.py`).
+changes `digest()`, and with it the golden file must be made again (oracles/make_golden.py).
 """
 
 import hashlib

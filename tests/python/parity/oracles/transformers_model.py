@@ -18,7 +18,7 @@ import torch
 import transformers
 from tokenizers import pre_tokenizers
 
-from parity import prompts
+from parity.texts import prompts
 
 GREEDY_LEN = 64
 

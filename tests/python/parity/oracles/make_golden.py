@@ -1,12 +1,13 @@
 """Makes the golden files: what other programs answer, small enough to commit.
 
-    PYTHONPATH=python:tests/python python -m parity.make_golden model
-    PYTHONPATH=python:tests/python python -m parity.make_golden tokenizer PYTHON_WITH_LLAMA_CPP
+    PYTHONPATH=python:tests/python python -m parity.oracles.make_golden model
+    PYTHONPATH=python:tests/python python -m parity.oracles.make_golden tokenizer LLAMA_PYTHON
 
-golden/real_model.json holds, per prompt, its ids, 64 greedy tokens of transformers and the margins;
-and of each compared row of logits the twenty best and every 768th value, so that the default test
-run needs no torch. golden/tokenizer.json holds digests of llama.cpp's ids for the lines of
-`corpus.py`, one for every 500 lines. The full run holds both to a new answer.
+LLAMA_PYTHON is an interpreter that has llama-cpp-python. golden/real_model.json holds, per prompt,
+its ids, 64 greedy tokens of transformers and the margins; and of each compared row of logits the
+twenty best and every 768th value, so that the default test run needs no torch. golden/tokenizer.json
+holds digests of llama.cpp's ids for the lines of texts/corpus.py, one for every 500 lines. The full
+run holds both to a new answer.
 """
 
 import hashlib
@@ -18,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from parity import corpus, prompts
+from parity.texts import corpus, prompts
 
-FOLDER = Path(__file__).parent / "golden"
+FOLDER = Path(__file__).parents[1] / "golden"
 MODEL, TOKENIZER = FOLDER / "real_model.json", FOLDER / "tokenizer.json"
 _BEST_LEN = 20
 _STRIDE = 768
@@ -97,14 +98,14 @@ def main() -> None:
     gguf = resolve().path
     match sys.argv[1:]:
         case ["model"]:
-            from parity import oracle
+            from parity.oracles import transformers_model
 
-            _write(MODEL, model_content(oracle.ask(gguf)))
+            _write(MODEL, model_content(transformers_model.ask(gguf)))
         case ["tokenizer", python]:
             lines = corpus.lines()
             _write(TOKENIZER, tokenizer_content(lines, llama_ids(python, gguf, lines)))
         case _:
-            sys.exit("usage: python -m parity.make_golden model | tokenizer PYTHON")
+            sys.exit("usage: python -m parity.oracles.make_golden model | tokenizer PYTHON")
 
 
 if __name__ == "__main__":
