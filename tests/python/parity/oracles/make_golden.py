@@ -5,7 +5,7 @@
 
 LLAMA_PYTHON is an interpreter that has llama-cpp-python. golden/real_model.json holds, per prompt,
 its ids, 64 greedy tokens of transformers and the margins; and of each compared row of logits the
-twenty best and every 768th value, so that the default test run needs no torch. golden/tokenizer.json
+twenty best and every 768th value, so that the default run needs no torch. golden/tokenizer.json
 holds digests of llama.cpp's ids for the lines of texts/corpus.py, one for every 500 lines. The full
 run holds both to a new answer.
 """
