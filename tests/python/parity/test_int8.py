@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from parity import rows
-from parity.conftest import EXACT, IS_FULL
+from parity.conftest import EXACT, IS_FULL, full
 from parity.texts import corpus
 from tokenmill import LLM
 
@@ -70,7 +70,7 @@ def expected(exact, prompts):
 
 
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("kv_cache_dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("kv_cache_dtype", ["bfloat16", pytest.param("float32", marks=full)])
 def test_int8_activations_stay_close_to_exact(gguf, prompts, expected, kv_cache_dtype):
     options = {"activations": "int8", "kv_cache_dtype": kv_cache_dtype, "max_logprobs": -1}
     with LLM(gguf, **options) as llm:

@@ -122,8 +122,9 @@ def pair(request, lines, tmp_path_factory):
     )
     wrapped.save_pretrained(folder)
     save_model(folder, len(wrapped))
+    theirs = transformers.AutoTokenizer.from_pretrained(folder)
     with LLM(folder, **EXACT, kv_cache_memory_bytes=4 << 20) as llm:
-        yield transformers.AutoTokenizer.from_pretrained(folder), llm
+        yield theirs, llm
 
 
 def without_byte_marks(tokenizer: Tokenizer) -> Tokenizer:
