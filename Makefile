@@ -140,6 +140,10 @@ test-rust: build $(TINY) ## the crates alone, with transformers' figures and the
 test-python: $(call stamp,test) build model ## the Python door alone; A="..." adds pytest arguments
 	$(PY) -m pytest $(A)
 
+.PHONY: parity
+parity: release model ## transformers' answers made anew and compared in full, about ten minutes
+	PARITY_FULL=1 $(PY) -m pytest tests/python/parity -s
+
 .PHONY: sim
 sim: ## the scheduler simulator: all fixed seeds, one with SEED=7, or others with SEEDS=200..900
 	$(if $(SEED),TOKENMILL_SIM_SEED=$(SEED)) $(if $(SEEDS),TOKENMILL_SIM_SEEDS=$(SEEDS)) \

@@ -22,15 +22,20 @@ pub(crate) fn options(py: Python<'_>) -> PyResult<Bound<'_, PyList>> {
     Ok(list)
 }
 
-/// Sampling values checked and completed with the defaults.
+/// Sampling values checked and completed with the defaults. What an engine may bound more tightly
+/// (`max_logprobs`) is the engine's to refuse.
 #[pyfunction]
 pub(crate) fn check_sampling<'py>(
     py: Python<'py>,
     values: &Bound<'py, PyDict>,
 ) -> PyResult<Bound<'py, PyDict>> {
     let values = to_values(values)?;
-    let params = SamplingParams::from_values(&values, &Limits::default())
-        .map_err(|error| convert(py, &error))?;
+    let limits = Limits {
+        logprobs_max: u32::MAX,
+        ..Limits::default()
+    };
+    let params =
+        SamplingParams::from_values(&values, &limits).map_err(|error| convert(py, &error))?;
     from_params(py, &params)
 }
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from tokenmill import InvalidRequestError, SamplingParams
+from tokenmill import LLM, InvalidRequestError, SamplingParams
 
 GREEDY = SamplingParams(temperature=0.0, max_tokens=24)
 PROMPT = "The three primary colours are"
@@ -94,6 +94,21 @@ def test_a_stop_token_ends_and_is_told(real):
     stopped = one(real, PROMPT, GREEDY.replace(stop_token_ids=[tokens[3]])).outputs[0]
     assert (stopped.finish_reason, stopped.stop_reason) == ("stop", tokens[3])
     assert stopped.token_ids[:3] == tokens[:3]
+
+
+@pytest.mark.parametrize("asked", [21, -1])
+def test_more_logprobs_than_the_engine_gives_are_refused_by_it(real, asked):
+    with pytest.raises(InvalidRequestError, match="logprobs must be .* 0 to 20") as caught:
+        one(real, PROMPT, GREEDY.replace(logprobs=asked))
+    assert caught.value.param == "logprobs"
+
+
+def test_an_engine_may_give_the_logprobs_of_the_whole_vocabulary(default_model):
+    with LLM(default_model, max_logprobs=-1, max_model_len=64) as llm:
+        completion = one(llm, PROMPT, GREEDY.replace(logprobs=-1, max_tokens=1)).outputs[0]
+        assert len(completion.logprobs[0]) == llm.info()["vocab_len"]
+        few = one(llm, PROMPT, GREEDY.replace(logprobs=25, max_tokens=1)).outputs[0]
+        assert 25 <= len(few.logprobs[0]) <= 26
 
 
 def test_logprobs_hold_the_sampled_token_and_the_best(real):

@@ -121,8 +121,9 @@ pub fn assemble(parts: Parts) -> Result<(Engine, Door)> {
     };
     let secret = sched.secret;
     let scheduler = Scheduler::new(sched)?;
-    // Room for every seat and some wake-ups: a send never blocks for long.
-    let (sender, commands) = std::sync::mpsc::sync_channel(parts.requests_max + 64);
+    // Room for every seat, the wake-up of its dropped handle, and a few others: a send never waits for a step.
+    let room = 2 * parts.requests_max + 64;
+    let (sender, commands) = std::sync::mpsc::sync_channel(room);
     let Voice {
         lexicon,
         eos,
