@@ -29,47 +29,45 @@ def ids(length: int, seed: int) -> list[int]:
     return [generator.randrange(300, 40_000) for _ in range(length)]
 
 
+DECODE = f"decode: {PROMPT_LEN} tokens of prompt, {OUTPUT_LEN} of output, after the first"
+PREFILL = f"prefill: {PREFILL_LEN} tokens, to the first token"
+BATCH = f"{STREAMS} streams: each {PROMPT_LEN} of prompt and {OUTPUT_LEN} of output, prompts included"
+
+
+def our_sides(ours: Peer) -> dict[str, Side]:
+    """What Tokenmill is asked, by question."""
+    prompt, long = ids(PROMPT_LEN, 1), ids(PREFILL_LEN, 2)
+    prompts = [ids(PROMPT_LEN, 10 + stream) for stream in range(STREAMS)]
+    lens = [OUTPUT_LEN] * STREAMS
+    return {
+        DECODE: Side(OURS, lambda: ours.ask("decode", prompt=prompt, output_len=OUTPUT_LEN)),
+        PREFILL: Side(OURS, lambda: ours.ask("prefill", prompt=long)),
+        BATCH: Side(
+            f"{OURS}, {STREAMS} streams",
+            lambda: ours.ask("batch", prompts=prompts, output_lens=lens),
+        ),
+    }
+
+
 def questions(ours: Peer, theirs: Peer) -> tuple[Question, ...]:
     """What is asked, with the ratio that is to be reached."""
     prompt, long = ids(PROMPT_LEN, 1), ids(PREFILL_LEN, 2)
     prompts = [ids(PROMPT_LEN, 10 + stream) for stream in range(STREAMS)]
-    lens = [OUTPUT_LEN] * STREAMS
-    one, many = "1 stream", f"{STREAMS} streams"
+    own = our_sides(ours)
+    decode = Side(THEIRS, lambda: theirs.ask("decode", prompt=prompt, output_len=OUTPUT_LEN))
+    prefill = Side(THEIRS, lambda: theirs.ask("prefill", prompt=long))
+    single = Side(
+        f"{THEIRS}, 1 stream",
+        lambda: theirs.ask("streams", prompts=[prompt], output_len=OUTPUT_LEN),
+    )
+    many = Side(
+        f"{THEIRS}, {STREAMS} streams",
+        lambda: theirs.ask("streams", prompts=prompts, output_len=OUTPUT_LEN),
+    )
     return (
-        Question(
-            f"decode: {PROMPT_LEN} tokens of prompt, {OUTPUT_LEN} of output, after the first",
-            (
-                Side(OURS, lambda: ours.ask("decode", prompt=prompt, output_len=OUTPUT_LEN)),
-                Side(THEIRS, lambda: theirs.ask("decode", prompt=prompt, output_len=OUTPUT_LEN)),
-            ),
-            1.5,
-        ),
-        Question(
-            f"prefill: {PREFILL_LEN} tokens, to the first token",
-            (
-                Side(OURS, lambda: ours.ask("prefill", prompt=long)),
-                Side(THEIRS, lambda: theirs.ask("prefill", prompt=long)),
-            ),
-            2.0,
-        ),
-        Question(
-            f"{many}: each {PROMPT_LEN} of prompt and {OUTPUT_LEN} of output, prompts included",
-            (
-                Side(
-                    f"{OURS}, {many}",
-                    lambda: ours.ask("batch", prompts=prompts, output_lens=lens),
-                ),
-                Side(
-                    f"{THEIRS}, {one}",
-                    lambda: theirs.ask("streams", prompts=[prompt], output_len=OUTPUT_LEN),
-                ),
-                Side(
-                    f"{THEIRS}, {many}",
-                    lambda: theirs.ask("streams", prompts=prompts, output_len=OUTPUT_LEN),
-                ),
-            ),
-            4.0,
-        ),
+        Question(DECODE, (own[DECODE], decode), 1.5),
+        Question(PREFILL, (own[PREFILL], prefill), 2.0),
+        Question(BATCH, (own[BATCH], single, many), 4.0),
     )
 
 
@@ -91,6 +89,10 @@ def main() -> int:
             question.name: session.run(question, how, pids) for question in questions(*peers)
         }
         engines["idle_cores"] = session.idle_cores(peers)
+    with Peer(OURS, sys.executable, "tokenmill_peer.py", {**common, "profile": True}) as counting:
+        sides = our_sides(counting)
+        named = [Side(question, side.ask) for question, side in sides.items()]
+        engines["by_operation"] = session.by_operation(named, how.repeats)
     if given.record:
         session.write("llama_cpp", how, engines, answers)
     return 0

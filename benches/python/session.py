@@ -89,6 +89,26 @@ def run(question: Question, how: Conduct, pids: Iterable[int]) -> Answer:
     return answer
 
 
+def by_operation(sides: Iterable[Side], repeats: int) -> dict[str, dict[str, float]]:
+    """Where the time of each side goes, over the wall time; its engine must count operations."""
+    sides = list(sides)
+    print("\nby operation, counted in runs of their own")
+    shares: dict[str, dict[str, float]] = {}
+    for side in sides:
+        side.ask()
+        answer = _middle([side.ask() for _ in range(repeats)])
+        counted, seconds = answer["counted"], answer["seconds"]
+        parts = {
+            name.removesuffix("_ns"): counted[name] / 1e9 / seconds
+            for name in sorted(counted, key=lambda name: -counted[name])
+            if name.endswith("_ns") and name != "model_ns"
+        }
+        shares[side.name] = {**parts, "rest": 1.0 - sum(parts.values())}
+        line = ", ".join(f"{name} {share:.1%}" for name, share in shares[side.name].items())
+        print(f"  {side.name}: {line}", flush=True)
+    return shares
+
+
 def idle_cores(peers: Iterable[Peer]) -> dict[str, float]:
     """Cores that each loaded engine uses while nobody asks it anything."""
     peers = list(peers)

@@ -43,6 +43,7 @@ pub fn exact_plan(program: &Program, blocks: usize, block_size: usize) -> Memory
         dtype: ComputeDtype::Float32,
         activations: Activations::Exact,
         threads: 1,
+        op_times: None,
     }
 }
 

@@ -126,6 +126,7 @@ fn engine(checkpoint: &Checkpoint, form: Form, schedule: &Schedule) -> (Engine, 
         dtype,
         activations,
         threads: schedule.threads,
+        op_times: None,
     };
     let mut backend = form.backend();
     backend.load(&program, &weights, &plan).expect("loads");
@@ -153,6 +154,7 @@ fn engine(checkpoint: &Checkpoint, form: Form, schedule: &Schedule) -> (Engine, 
         },
         limits: Limits::default(),
         clock: Arc::new(|| 0),
+        op_times: None,
     })
     .expect("assembles")
 }

@@ -1,7 +1,7 @@
 """Tokenmill behind the peer protocol, through its public Python door.
 
 Sampling is pinned: greedy, past any end token, no prefix cache. Every answer carries what the
-engine counted meanwhile: bytes, operations, and time by phase.
+engine counted meanwhile: bytes, operations, time by phase, and with `profile` by operation.
 """
 
 import json
@@ -63,8 +63,11 @@ class Engine:
 
     def _answer(self, seconds: float, tokens: int, before: dict[str, int]) -> dict[str, Any]:
         after = self.llm.get_metrics()
-        names = ("weight_bytes", "kv_bytes", "flops", "model_ns", "sample_ns", "plan_ns")
-        counted = {name: after[name] - before[name] for name in (*names, "publish_ns", "steps")}
+        counted = {
+            name: after[name] - before[name]
+            for name in after
+            if name.endswith("_ns") or name in ("weight_bytes", "kv_bytes", "flops", "steps")
+        }
         return {"seconds": seconds, "tokens": tokens, "counted": counted}
 
 

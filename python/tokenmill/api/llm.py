@@ -28,6 +28,7 @@ from tokenmill.api.records import EngineInfo
 from tokenmill.api.stream import Stream
 from tokenmill.api.tokenizer import Tokenizer
 from tokenmill.errors import UnsupportedError, refusal
+from tokenmill.models.probe import probe
 from tokenmill.models.resolve import resolve
 from tokenmill.progress import Progress
 
@@ -50,6 +51,8 @@ class LLM:
         self.model = resolved.name
         self.path = resolved.path
         self.known_model = resolved.known
+        if resolved.known is None or values.get("tokenizer") or values.get("chat_template"):
+            probe(resolved.path, values)
         self._engine = _tokenmill.Engine(os.fspath(resolved.path), values)
         self._tokenizer = Tokenizer(self._engine)
         # Also runs at interpreter exit, before the engine's thread would outlive the interpreter.

@@ -72,11 +72,9 @@ class ModelInfo(TypedDict):
     decode_flops: int
 
 
-class EngineInfo(ModelInfo):
-    """A loaded model, the backend that runs it and the plan of its memory."""
+class PlannedInfo(ModelInfo):
+    """A model and what an engine under given options would hold; nothing is loaded."""
 
-    backend: str
-    level: str
     threads: int
     dtype: str
     activations: str
@@ -89,8 +87,15 @@ class EngineInfo(ModelInfo):
     max_num_queued_reqs: int
     memory_plan: dict[str, int]  # bytes by purpose
     memory_total_bytes: int
+    notes: list[str]
+
+
+class EngineInfo(PlannedInfo):
+    """A loaded model and the backend that runs it."""
+
+    backend: str
+    level: str
     eos_token_ids: list[int]
     has_tokenizer: bool
     has_chat_template: bool
     sampling_defaults: dict[str, Any]  # what the model's files fill in
-    notes: list[str]

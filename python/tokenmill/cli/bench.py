@@ -145,6 +145,11 @@ def _counted(before: dict[str, int], after: dict[str, int], wall_s: float) -> di
         "share_sample": grown("sample_ns") / 1e9 / wall_s,
         "share_plan": grown("plan_ns") / 1e9 / wall_s,
         "share_publish": grown("publish_ns") / 1e9 / wall_s,
+        **{
+            f"share_{name.removesuffix('_ns')}": grown(name) / 1e9 / wall_s
+            for name in after
+            if name.startswith("model_") and name != "model_ns"
+        },
     }
 
 

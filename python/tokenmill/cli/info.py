@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from tokenmill import _tokenmill
-from tokenmill.api.records import ModelInfo
+from tokenmill.api.records import PlannedInfo
 from tokenmill.cli import flags
 from tokenmill.cli.parser import Arguments, Parser
 from tokenmill.cli.terminal import harmless, table
@@ -22,12 +22,14 @@ def describe(parser: Parser) -> None:
     parser.add("name", nargs="?", metavar="MODEL", help="a path, a known name or a hub name")
     parser.add("--json", action="store_true", help="JSON instead of lines")
     flags.add_model(parser)
+    flags.add_options(parser, ("engine",))
 
 
 def run(arguments: Arguments) -> int:
-    """Print what the headers say; no weight is read."""
+    """Print what the headers say and what an engine would hold; no weight is read."""
     resolved = resolve(arguments["name"] or flags.model_name(arguments))
-    found = _tokenmill.inspect(os.fspath(resolved.path))
+    values = {name: v for name, v in flags.given(arguments, "engine").items() if name != "model"}
+    found = _tokenmill.inspect(os.fspath(resolved.path), values)
     if arguments["json"]:
         sys.stdout.write(json.dumps({"path": str(resolved.path), **found}, indent=2) + "\n")
         return 0
@@ -35,7 +37,7 @@ def run(arguments: Arguments) -> int:
     return 0
 
 
-def _text(path: str, found: ModelInfo) -> str:
+def _text(path: str, found: PlannedInfo) -> str:
     lines: list[tuple[str, Any]] = [
         ("file", path),
         ("architecture", found["architecture"]),
@@ -52,10 +54,29 @@ def _text(path: str, found: ModelInfo) -> str:
         (name, str(entry["tensors"]), f"{entry['elements'] / 1e6:.1f} M")
         for name, entry in sorted(found["encodings"].items())
     ]
-    return text + "\n" + table(encodings, ("encoding", "tensors", "elements")) + "\n" + _kv(found)
+    parts = (
+        text,
+        table(encodings, ("encoding", "tensors", "elements")),
+        _kv(found),
+        _plan(found),
+        *(f"note: {note}\n" for note in found["notes"]),
+    )
+    return "\n".join(parts)
 
 
-def _kv(found: ModelInfo) -> str:
+def _plan(found: PlannedInfo) -> str:
+    """What an engine under these options takes, before it takes it."""
+    rows = [(what, format_bytes(size)) for what, size in found["memory_plan"].items()]
+    rows.append(("together", format_bytes(found["memory_total_bytes"])))
+    shape = (
+        f"{found['max_num_seqs']} sequences at once, {found['max_model_len']:,} tokens each at "
+        f"most, {found['blocks'] * found['block_size']:,} in the pool; "
+        f"{found['max_num_batched_tokens']} tokens a step, {found['threads']} threads\n"
+    )
+    return table(rows, ("memory of an engine", "bytes")) + shape
+
+
+def _kv(found: PlannedInfo) -> str:
     """What keys and values cost, so that a person can see what fits before loading."""
     context = found["context_len"]
     formats = ("bf16", found["kv_bytes_per_token_bf16"]), ("f32", found["kv_bytes_per_token_f32"])

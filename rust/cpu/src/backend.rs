@@ -6,7 +6,7 @@ use tokenmill_model::{
     Weights,
 };
 
-use crate::exec::{Loaded, NAME, Profile, internal};
+use crate::exec::{Loaded, NAME, internal};
 use crate::isa::Level;
 use crate::memory::TILE;
 
@@ -60,18 +60,6 @@ impl CpuBackend {
     /// The instruction level in use.
     pub fn level(&self) -> Level {
         self.level
-    }
-
-    /// Starts counting where time goes, from zero, or stops. Nothing before `load`.
-    pub fn set_profiling(&mut self, is_on: bool) {
-        if let Some(loaded) = &mut self.loaded {
-            loaded.set_profiling(is_on);
-        }
-    }
-
-    /// Where time went, if counting.
-    pub fn profile(&self) -> Option<Profile> {
-        self.loaded.as_ref().and_then(Loaded::profile)
     }
 
     /// What is held, once loaded.
@@ -167,7 +155,7 @@ mod tests {
             ));
             assert!(backend.logits(Ticket(0), 0).is_err());
             assert!(backend.copy_blocks(&[]).is_err());
-            assert_eq!((backend.profile(), backend.memory_use()), (None, None));
+            assert_eq!(backend.memory_use(), None);
             backend.close();
         }
     }

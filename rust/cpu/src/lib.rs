@@ -17,5 +17,4 @@ mod pool;
 
 pub use backend::{CpuBackend, MemoryUse};
 pub use calibrate::Machine;
-pub use exec::Profile;
 pub use isa::Level;

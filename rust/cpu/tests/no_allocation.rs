@@ -228,6 +228,7 @@ fn a_step_allocates_nothing() {
             dtype: ComputeDtype::Auto,
             activations: Activations::Auto,
             threads,
+            op_times: None,
         };
         backend.load(&program, &weights, &plan).unwrap();
         let mut start = 0;

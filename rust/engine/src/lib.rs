@@ -23,7 +23,7 @@ pub use load::ledger::{Ledger, Line};
 pub use load::machine::measure_machine;
 pub use load::simulated::simulated;
 pub use load::voice::Voice;
-pub use load::{Parts, assemble, load};
+pub use load::{Parts, assemble, check_text, load};
 pub use stats::Stats;
 pub use step::engine::{Engine, Step};
 pub use step::meter::{Clock, monotonic};

@@ -1,18 +1,27 @@
 //! Live figures of one engine: plain atomics, written by the engine thread, read by anyone. Phases are
 //! wall time of the engine thread; bytes and FLOPs are counted from the program, not estimated.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokenmill_model::OpTimes;
 
 macro_rules! figures {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
         /// The figures. Counters only grow; gauges say so.
         #[derive(Debug, Default)]
-        pub struct Stats { $($(#[$doc])* pub $name: AtomicU64,)* }
+        pub struct Stats {
+            $($(#[$doc])* pub $name: AtomicU64,)*
+            /// Nanoseconds of `model_ns` by kind of operation, under the option `profile`.
+            pub op_times: Option<Arc<OpTimes>>,
+        }
 
         impl Stats {
-            /// Every figure with its name, in the order of the struct.
+            /// Every figure with its name, in the order of the struct; times of operations where they are counted.
             pub fn snapshot(&self) -> Vec<(&'static str, u64)> {
-                vec![$((stringify!($name), self.$name.load(Ordering::Relaxed)),)*]
+                let figures = [$((stringify!($name), self.$name.load(Ordering::Relaxed)),)*];
+                let of_ops = self.op_times.iter().flat_map(|times| times.snapshot());
+                figures.into_iter().chain(of_ops).collect()
             }
         }
     };

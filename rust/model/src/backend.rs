@@ -4,9 +4,12 @@
 //! Contract: the result of a row depends on the token prefix of its sequence and on nothing else: not on
 //! the other rows, their number, the chunk borders, the block size or the thread count.
 
+use std::sync::Arc;
+
 use crate::batch::{BlockCopy, StepBatch};
 use crate::error::Result;
 use crate::program::Program;
+use crate::timing::OpTimes;
 use crate::weights::Weights;
 
 /// Storage of K and V.
@@ -53,7 +56,7 @@ pub enum Activations {
 }
 
 /// What `load` may use.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct MemoryPlan {
     /// KV blocks.
     pub blocks: usize,
@@ -73,6 +76,8 @@ pub struct MemoryPlan {
     pub activations: Activations,
     /// Worker threads, the caller's included.
     pub threads: usize,
+    /// Where to count the time of operations; a backend that cannot refuses it.
+    pub op_times: Option<Arc<OpTimes>>,
 }
 
 /// What a backend can do, and how it would do it on this machine.

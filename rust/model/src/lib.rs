@@ -12,6 +12,7 @@ pub mod cost;
 pub mod error;
 pub mod fields;
 pub mod program;
+pub mod timing;
 pub mod weights;
 
 pub use architecture::{Architecture, KNOWN, known_names};
@@ -24,4 +25,5 @@ pub use program::{
     Activation, Add, Affine, Attention, Embed, HeadNorm, KvShape, Linear, Logits, Mlp, ModelShape,
     Moe, Norm, NormKind, Op, Program, Qkv, Reg, Rope, RowOrder, RowSlice, WeightId, WeightSpec,
 };
+pub use timing::{OpTimes, TimedPart};
 pub use weights::{Tensor, Weights};

@@ -16,6 +16,7 @@ fn plan() -> MemoryPlan {
         dtype: ComputeDtype::Float32,
         activations: Activations::Exact,
         threads: 1,
+        op_times: None,
     }
 }
 

@@ -42,8 +42,7 @@ pub(crate) struct Engine {
 impl Engine {
     #[new]
     fn new(py: Python<'_>, path: PathBuf, options: &Bound<'_, PyDict>) -> PyResult<Self> {
-        let options = EngineOptions::from_values(&to_values(options)?)
-            .map_err(|error| convert(py, &error))?;
+        let options = to_options(py, options)?;
         OWNER.store(std::process::id(), Ordering::Relaxed);
         let loaded = py.detach(|| tokenmill::load(&path, &options));
         let (host, info) = loaded.map_err(|error| convert(py, &error))?;
@@ -179,17 +178,42 @@ impl Engine {
     }
 }
 
-/// What a model file holds, from its headers alone.
+/// What a model file holds, from its headers alone, and the memory of an engine under these options.
 #[pyfunction]
 #[expect(
     clippy::needless_pass_by_value,
     reason = "PyO3 extracts owned arguments"
 )]
-pub(crate) fn inspect(py: Python<'_>, path: PathBuf) -> PyResult<Bound<'_, PyAny>> {
+pub(crate) fn inspect<'py>(
+    py: Python<'py>,
+    path: PathBuf,
+    options: &Bound<'py, PyDict>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let options = to_options(py, options)?;
     let info = py
-        .detach(|| tokenmill::inspect(&path))
+        .detach(|| tokenmill::inspect(&path, &options))
         .map_err(|error| convert(py, &error))?;
     from_value(py, &info.to_value())
+}
+
+/// Reads tokenizer and chat template, and nothing else.
+#[pyfunction]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "PyO3 extracts owned arguments"
+)]
+pub(crate) fn check_text(
+    py: Python<'_>,
+    path: PathBuf,
+    options: &Bound<'_, PyDict>,
+) -> PyResult<()> {
+    let options = to_options(py, options)?;
+    py.detach(|| tokenmill::check_text(&path, &options))
+        .map_err(|error| convert(py, &error))
+}
+
+fn to_options(py: Python<'_>, options: &Bound<'_, PyDict>) -> PyResult<EngineOptions> {
+    EngineOptions::from_values(&to_values(options)?).map_err(|error| convert(py, &error))
 }
 
 fn to_prompt(prompt: &Bound<'_, PyAny>, rendered: bool) -> PyResult<Prompt> {

@@ -13,7 +13,7 @@ mod _tokenmill {
     use pyo3::prelude::*;
 
     #[pymodule_export]
-    use crate::engine::{Engine, inspect};
+    use crate::engine::{Engine, check_text, inspect};
     #[pymodule_export]
     use crate::handle::Handle;
     #[pymodule_export]

@@ -82,6 +82,9 @@ impl Backend for ReferenceBackend {
         if plan.activations == Activations::Int8 {
             return Err(unsupported("activations int8"));
         }
+        if plan.op_times.is_some() {
+            return Err(unsupported("profile"));
+        }
         let caches = program.shape.kv.iter();
         self.loaded = Some(Loaded {
             program: program.clone(),

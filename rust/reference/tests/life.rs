@@ -71,6 +71,7 @@ fn plan() -> MemoryPlan {
         dtype: ComputeDtype::Auto,
         activations: Activations::Auto,
         threads: 1,
+        op_times: None,
     }
 }
 

@@ -175,6 +175,12 @@ impl Backend for SimBackend {
     }
 
     fn load(&mut self, program: &Program, _weights: &Weights<'_>, plan: &MemoryPlan) -> Result<()> {
+        if plan.op_times.is_some() {
+            return Err(Error::Unsupported {
+                what: "profile".to_owned(),
+                by: "sim".to_owned(),
+            });
+        }
         self.block_size = plan.block_size;
         self.vocab_len = program.shape.vocab_len;
         self.slots = vec![None; plan.blocks * plan.block_size];

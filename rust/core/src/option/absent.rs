@@ -68,7 +68,7 @@ const ADAPTERS: &str = "adapters are not built yet";
 const FORMATS: &str = "the model's files say how they are quantised";
 const NOTHING: &str = "nothing is needed here: leave it out";
 const OFFLOAD: &str = "weights and KV stay where the backend computes";
-const PROFILER: &str = "use the benchmark's own report";
+const PROFILER: &str = "the option profile counts the time of operations, and get_metrics shows it";
 
 /// Every known name that is not taken.
 pub(super) const ROWS: &[OptionSpec] = &[

@@ -47,6 +47,8 @@ pub struct EngineOptions {
     pub threads: Option<u32>,
     /// What computes the model.
     pub backend: BackendChoice,
+    /// Whether the time of the model's operations is counted.
+    pub profile: bool,
     /// Most alternatives a request may ask for; `None`: the whole vocabulary.
     pub max_logprobs: Option<u32>,
     /// Whether the model's own sampling defaults apply.
@@ -73,6 +75,7 @@ impl Default for EngineOptions {
             seed: None,
             threads: None,
             backend: BackendChoice::Auto,
+            profile: false,
             max_logprobs: Some(20),
             generation_config: GenerationConfigChoice::Auto,
         }

@@ -234,6 +234,13 @@ pub(super) const ROWS: &[OptionSpec] = &[
         |options| name(options.backend.name()),
     ),
     row(
+        "profile",
+        OptionType::Bool,
+        "count the time of the model's operations by kind, in the metrics; cpu backend, costs about a percent",
+        |options, value| value.as_bool().map(|flag| options.profile = flag),
+        |options| Value::Bool(options.profile),
+    ),
+    row(
         "max_logprobs",
         int(-1, 1 << 20),
         "most alternatives a request may ask for; -1: the whole vocabulary",

@@ -6,13 +6,11 @@ mod items;
 mod load;
 mod memory;
 mod phases;
-mod profile;
 mod rows;
 #[cfg(test)]
 mod tests;
 mod walk;
 
-pub use profile::Profile;
 pub(crate) use walk::Loaded;
 
 use tokenmill_model::Error;

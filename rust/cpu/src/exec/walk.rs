@@ -4,16 +4,18 @@
 //! Invariants: a step allocates nothing; what a phase writes is read in later phases alone; a failed step leaves
 //! the model usable.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use tokenmill_model::{BlockCopy, Error, MemoryPlan, Program, Result, StepBatch};
+use tokenmill_model::{
+    BlockCopy, Error, MemoryPlan, OpTimes, Program, Result, StepBatch, TimedPart,
+};
 
 use super::check::{check_batch, check_copies};
 use super::load::Model;
 use super::memory::{Memory, SMALL_ROWS, Sizes, WorkerMemory};
-use super::{Profile, internal};
+use super::internal;
 use crate::isa::Level;
 use crate::plan::{Arithmetic, Phase, Plan, Product, RowOp, WeightSource, plan};
 use crate::pool::{Poisoned, Pool, Worker};
@@ -28,7 +30,7 @@ pub(crate) struct Loaded {
     step: u64,
     /// Rows of logits that the last step left.
     logits_rows: usize,
-    profile: Option<Profile>,
+    op_times: Option<Arc<OpTimes>>,
 }
 
 /// One step as one worker sees it.
@@ -75,18 +77,8 @@ impl Loaded {
             pool,
             step: 0,
             logits_rows: 0,
-            profile: None,
+            op_times: request.op_times.clone(),
         })
-    }
-
-    /// Starts counting time anew, or stops.
-    pub(crate) fn set_profiling(&mut self, is_on: bool) {
-        self.profile = is_on.then(Profile::default);
-    }
-
-    /// The time counted so far.
-    pub(crate) fn profile(&self) -> Option<Profile> {
-        self.profile
     }
 
     /// Bytes of packed weights, of the cache, and of everything else a step writes.
@@ -108,7 +100,7 @@ impl Loaded {
             .for_each(|is_broken| *is_broken.get_mut() = false);
 
         let (level, plan, model, memory) = (self.level, &self.plan, &self.model, &self.memory);
-        let profile = Mutex::new(self.profile.as_mut().map(|profile| (profile, start)));
+        let op_times = self.op_times.as_deref();
         let outcome = self.pool.run(|worker| {
             let step = Step {
                 level,
@@ -118,18 +110,9 @@ impl Loaded {
                 batch,
                 own: &memory.workers[worker.index],
             };
-            if worker.index != 0 {
-                return step.walk(worker, None);
-            }
-            // Only the caller's thread ever takes this lock.
-            let mut profile = profile.lock().unwrap_or_else(PoisonError::into_inner);
-            step.walk(
-                worker,
-                profile.as_mut().map(|(profile, start)| Clock {
-                    profile,
-                    last: start,
-                }),
-            )
+            // The caller's thread alone looks at the clock.
+            let times = op_times.filter(|_| worker.index == 0);
+            step.walk(worker, times.map(|times| Clock { times, last: start }))
         });
         outcome.map_err(|failed| internal(format!("a worker panicked: {}", failed.0)))?;
         self.logits_rows = batch.logits_rows.len();
@@ -160,8 +143,30 @@ impl Loaded {
 
 /// The caller's clock, where it is asked for.
 struct Clock<'a> {
-    profile: &'a mut Profile,
-    last: &'a mut Instant,
+    times: &'a OpTimes,
+    last: Instant,
+}
+
+impl Clock<'_> {
+    /// Gives the time since the last lap to `part`.
+    fn lap(&mut self, part: TimedPart) {
+        let now = Instant::now();
+        let ns = now.duration_since(self.last).as_nanos();
+        self.times.add(part, u64::try_from(ns).unwrap_or(u64::MAX));
+        self.last = now;
+    }
+}
+
+/// The part that a phase counts under.
+fn part(phase: &Phase) -> TimedPart {
+    match phase {
+        Phase::Rows(_) => TimedPart::Rows,
+        Phase::Project(_) | Phase::Finish(_) => TimedPart::Qkv,
+        Phase::Attend(_) => TimedPart::Attention,
+        Phase::Products(_) => TimedPart::Linear,
+        Phase::Gate(_) => TimedPart::Gate,
+        Phase::Head(_) => TimedPart::Head,
+    }
 }
 
 impl Step<'_> {
@@ -176,28 +181,27 @@ impl Step<'_> {
         mut clock: Option<Clock<'_>>,
     ) -> std::result::Result<(), Poisoned> {
         if let Some(clock) = &mut clock {
-            clock.profile.steps += 1;
-            Profile::lap(clock.last, &mut clock.profile.around);
+            clock.lap(TimedPart::Around);
         }
         let mut phases = self.plan.phases.iter().peekable();
         while let Some(phase) = phases.next() {
             let tail = phases.next_if(|next| self.is_small() && matches!(next, Phase::Rows(_)));
             worker.begin(self.units(phase), tail.is_some())?;
             if let Some(clock) = &mut clock {
-                Profile::lap(clock.last, &mut clock.profile.waiting);
+                clock.lap(TimedPart::Waiting);
             }
             while let Some(unit) = worker.claim() {
                 self.unit(phase, unit);
             }
             let is_last = worker.end();
             if let Some(clock) = &mut clock {
-                Profile::lap(clock.last, clock.profile.of(phase));
+                clock.lap(part(phase));
             }
             if let (true, Some(Phase::Rows(ops))) = (is_last, tail) {
                 self.rows(ops, 0..self.batch.rows());
                 worker.end_tail();
                 if let Some(clock) = &mut clock {
-                    Profile::lap(clock.last, &mut clock.profile.rows);
+                    clock.lap(TimedPart::Rows);
                 }
             }
         }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use tokenmill_core::option::Value;
+use tokenmill_core::option::{EngineOptions, Value};
 use tokenmill_formats::Checkpoint;
 use tokenmill_model::cost::{SpanShape, StepShape, WeightBytes, step_cost};
 use tokenmill_model::{Caps, KvFormat, Program, Weights};
@@ -19,11 +19,18 @@ pub struct Info {
     entries: Vec<(&'static str, Value)>,
 }
 
-/// Reads a model's headers and checks them against its architecture, without loading its weights.
-pub fn inspect(path: &Path) -> Result<Info> {
+/// Reads a model's headers, checks them against its architecture and prices the memory of an engine under
+/// `options`, without loading weights.
+pub fn inspect(path: &Path, options: &EngineOptions) -> Result<Info> {
     let checkpoint = Checkpoint::open(path)?;
     let program = tokenmill_model::build(&checkpoint)?;
-    Info::new(&checkpoint, &program)
+    let mut info = Info::new(&checkpoint, &program)?;
+    info.add_plan(&Ledger::new(
+        &program,
+        checkpoint.weight_bytes(),
+        options,
+    )?);
+    Ok(info)
 }
 
 impl Info {
@@ -60,28 +67,16 @@ impl Info {
         Ok(Self { entries })
     }
 
-    pub(crate) fn add_plan(&mut self, ledger: &Ledger, caps: &Caps, voice: &Voice) {
+    /// What was planned before anything was allocated.
+    pub(crate) fn add_plan(&mut self, ledger: &Ledger) {
         let plan = &ledger.plan;
         let lines = ledger
             .lines
             .iter()
             .map(|line| (text(line.what), int(line.bytes as usize)))
             .collect();
-        let eos = voice.eos.iter().map(|&token| int(token as usize)).collect();
-        let notes = voice
-            .notes
-            .iter()
-            .chain(&ledger.notes)
-            .map(|note| text(note))
-            .collect();
-        let defaults = voice
-            .defaults
-            .iter()
-            .map(|(name, value)| (text(name), value.clone()))
-            .collect();
+        let notes = ledger.notes.iter().map(|note| text(note)).collect();
         self.entries.extend([
-            ("backend", text(caps.name)),
-            ("level", text(&caps.level)),
             ("threads", int(plan.threads)),
             ("dtype", text(&format!("{:?}", plan.dtype).to_lowercase())),
             (
@@ -104,11 +99,30 @@ impl Info {
             ("max_num_queued_reqs", int(ledger.requests_max)),
             ("memory_plan", Value::Map(lines)),
             ("memory_total_bytes", int(ledger.total_bytes() as usize)),
+            ("notes", Value::List(notes)),
+        ]);
+    }
+
+    /// What only a loaded model knows; its notes join those of the plan.
+    pub(crate) fn add_loaded(&mut self, caps: &Caps, voice: &Voice) {
+        let eos = voice.eos.iter().map(|&token| int(token as usize)).collect();
+        let defaults = voice
+            .defaults
+            .iter()
+            .map(|(name, value)| (text(name), value.clone()))
+            .collect();
+        for (name, value) in &mut self.entries {
+            if let ("notes", Value::List(notes)) = (*name, value) {
+                notes.extend(voice.notes.iter().map(|note| text(note)));
+            }
+        }
+        self.entries.extend([
+            ("backend", text(caps.name)),
+            ("level", text(&caps.level)),
             ("eos_token_ids", Value::List(eos)),
             ("has_tokenizer", Value::Bool(voice.lexicon.has_tokenizer())),
             ("has_chat_template", Value::Bool(voice.has_template())),
             ("sampling_defaults", Value::Map(defaults)),
-            ("notes", Value::List(notes)),
         ]);
     }
 

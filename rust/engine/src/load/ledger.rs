@@ -1,6 +1,8 @@
 //! The memory ledger: every byte the engine will hold is a line here, priced from the program before
 //! anything is allocated. It turns the memory options into the plan for the backend and the scheduler.
 
+use std::sync::Arc;
+
 use tokenmill_core::option::{ActivationsChoice, DtypeChoice, EngineOptions, KvCacheDtypeChoice};
 use tokenmill_model::{Activations, ComputeDtype, KvFormat, KvShape, MemoryPlan, Program};
 
@@ -25,7 +27,7 @@ pub struct Line {
 }
 
 /// The whole plan of an engine's memory.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Ledger {
     /// What the backend may use.
     pub plan: MemoryPlan,
@@ -85,6 +87,7 @@ impl Ledger {
             dtype: dtype(options),
             activations: activations(options),
             threads: threads(options),
+            op_times: options.profile.then(Arc::default),
         };
         let lines = lines(program, &plan, weight_bytes, blocks as u64 * block_bytes);
         let requests_max = options

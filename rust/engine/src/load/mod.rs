@@ -22,7 +22,7 @@ use tokenmill_core::option::EngineOptions;
 use tokenmill_decode::{Scratch, Vocabulary};
 use tokenmill_formats::Checkpoint;
 use tokenmill_model::cost::WeightBytes;
-use tokenmill_model::{Backend, KvFormat, Program, StepBatch, Weights};
+use tokenmill_model::{Backend, KvFormat, OpTimes, Program, StepBatch, Weights};
 use tokenmill_sched::{SchedConfig, Scheduler};
 
 use crate::door::{Capacity, Door, Shared};
@@ -57,7 +57,8 @@ pub fn load(path: &Path, options: &EngineOptions) -> Result<(Host, Info)> {
     })??;
     voice.check(program.shape.vocab_len)?;
     let mut info = Info::new(&checkpoint, &program)?;
-    info.add_plan(&ledger, &backend.caps(), &voice);
+    info.add_plan(&ledger);
+    info.add_loaded(&backend.caps(), &voice);
     let (engine, door) = assemble(Parts {
         weight_bytes: WeightBytes::of(&weights)?,
         kv_format: ledger.plan.kv_format,
@@ -66,11 +67,18 @@ pub fn load(path: &Path, options: &EngineOptions) -> Result<(Host, Info)> {
         seed: options.seed,
         limits: options.limits(),
         clock: monotonic(),
+        op_times: ledger.plan.op_times,
         program,
         backend,
         voice,
     })?;
     Ok((Host::start(engine, door)?, info))
+}
+
+/// Reads a model's tokenizer and chat template, and nothing else. Files of strangers are best read so in a
+/// process of its own, under limits of memory and time, before `load`: neither parser bounds both.
+pub fn check_text(path: &Path, options: &EngineOptions) -> Result<()> {
+    Voice::read(&Checkpoint::open(path)?, options).map(drop)
 }
 
 /// What an engine is made of. Tests bring their own backend, secret and clock.
@@ -95,6 +103,8 @@ pub struct Parts {
     pub limits: Limits,
     /// Time for the figures.
     pub clock: Clock,
+    /// Where the backend counts the time of operations, if it was asked to.
+    pub op_times: Option<Arc<OpTimes>>,
 }
 
 /// Joins the parts: an engine to be stepped by hand or by a `Host`, and its door.
@@ -133,7 +143,10 @@ pub fn assemble(parts: Parts) -> Result<(Engine, Door)> {
     let vocabulary = Vocabulary::new(program.shape.vocab_len, eos)?;
     let shared = Arc::new(Shared {
         commands: sender,
-        stats: Arc::new(Stats::default()),
+        stats: Arc::new(Stats {
+            op_times: parts.op_times,
+            ..Stats::default()
+        }),
         lexicon: Arc::new(lexicon),
         capacity,
         limits,

@@ -39,6 +39,7 @@ pub fn simulated(
         dtype: ComputeDtype::Float32,
         activations: Activations::Exact,
         threads: 1,
+        op_times: None,
     };
     backend.load(&program, &weights, &plan)?;
     Ok(Parts {
@@ -55,5 +56,6 @@ pub fn simulated(
         },
         limits: Limits::default(),
         clock: Arc::new(|| 0),
+        op_times: None,
     })
 }

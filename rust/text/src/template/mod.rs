@@ -5,7 +5,8 @@
 //!
 //! Fuel bounds what a template makes, not what one operation of the engine unfolds: a list that holds
 //! itself twice, forty times over, costs nothing until `~` prints it or `==` compares it. Only a process
-//! of its own under a memory limit stops that; whoever loads templates of strangers must probe there.
+//! of its own under limits stops that: the Python door loads templates of strangers there first, and
+//! `tokenmill::check_text` lets other programs do the same.
 
 mod date;
 mod functions;

@@ -49,6 +49,7 @@ impl Schedule {
             dtype: self.dtype,
             activations: self.activations,
             threads: self.threads,
+            op_times: None,
         }
     }
 
