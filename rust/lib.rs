@@ -22,8 +22,8 @@ pub use tokenmill_core::{
 #[cfg(feature = "cpu")]
 pub use tokenmill_engine::measure_machine;
 pub use tokenmill_engine::{
-    Capacity, Door, Error, Handle, Host, Info, Ledger, Received, Result, Stats, check_text, inspect,
-    load,
+    Capacity, Door, Error, Handle, Host, Info, Ledger, Received, Result, Stats, check_text,
+    inspect, load,
 };
 #[cfg(feature = "text")]
 pub use tokenmill_engine::{Date, Message, RenderOptions};

@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 use tokenmill_core::event::Finish;
-use tokenmill_core::{FinishReason, HasKind, Kind, Prompt, Request, SamplingParams};
+use tokenmill_core::{FinishReason, HasKind, Kind, Limits, Prompt, Request, SamplingParams};
 use tokenmill_engine::{
     Door, Engine, Error, Handle, Host, Parts, Planted, Received, Step, assemble, simulated,
 };
-use tokenmill_sched::SchedConfig;
+use tokenmill_sched::{Policy, SchedConfig};
 use tokenmill_sim::{SimBackend, Triggers, Violations};
 
 const VOCAB: usize = 64;
@@ -99,7 +99,17 @@ fn a_request_that_cannot_run_is_refused_with_field_and_numbers() {
         change(&mut request);
         request
     };
-    let cases: [(Request, &str, &str); 8] = [
+    let cases: [(Request, &str, &str); 10] = [
+        (
+            with(|r| r.cache_salt = Some("s".repeat(257))),
+            "cache_salt",
+            "at most 256 bytes, got 257",
+        ),
+        (
+            with(|r| r.params.stop_token_ids = vec![1; 1025]),
+            "stop_token_ids",
+            "at most 1024",
+        ),
         (
             with(|r| r.prompt = Prompt::Tokens(vec![])),
             "prompt",
@@ -219,7 +229,7 @@ fn a_failing_request_ends_alone_and_its_neighbours_keep_their_tokens() {
         let guilty = door.submit(request(&[5, bad], 8)).expect("it fits");
         let (tokens, finish) = outcome(&mut engine, &guilty);
         assert_eq!((tokens, finish.reason), (Vec::new(), FinishReason::Error));
-        assert_eq!(finish.error.expect("a cause").0, kind);
+        assert_eq!(finish.error.expect("a cause").kind, kind);
         let (tokens, finish) = outcome(&mut engine, &neighbour);
         assert_eq!(
             (tokens, finish.reason),
@@ -231,10 +241,15 @@ fn a_failing_request_ends_alone_and_its_neighbours_keep_their_tokens() {
 
 #[test]
 fn a_slow_reader_gets_every_token_late() {
-    let (mut engine, door) = engine();
+    let limits = Limits {
+        stream_events_max: 8,
+        ..Limits::default()
+    };
+    let (mut engine, door) = assemble(Parts { limits, ..parts() }).expect("an engine");
     let handle = door.submit(request(&[1], 40)).expect("it fits");
     while engine.step() == Step::Ran {}
     let events: Vec<_> = handle.collect();
+    assert_eq!(events.len(), 8, "the queue is bounded");
     assert_eq!(
         events.iter().map(|event| event.tokens.len()).sum::<usize>(),
         40
@@ -260,6 +275,111 @@ fn the_same_seed_gives_the_same_tokens_and_an_engine_seed_gives_reproducible_one
     assert_ne!(sample(Some(-3), None).0, sample(Some(4), None).0);
     assert_eq!(sample(None, Some(9)), sample(None, Some(9)));
     assert_ne!(sample(None, None).1, sample(None, None).1);
+}
+
+#[test]
+fn a_refused_request_does_not_change_the_seeds_of_later_ones() {
+    let seeds = |refused: usize| {
+        let (mut engine, door) = assemble(Parts {
+            seed: Some(9),
+            requests_max: 1,
+            ..parts()
+        })
+        .expect("an engine");
+        let first = door.submit(request(&[7], 3)).expect("a seat");
+        for _ in 0..refused {
+            door.submit(request(&[7], 3)).expect_err("full");
+        }
+        outcome(&mut engine, &first);
+        let second = door.submit(request(&[7], 3)).expect("a seat again");
+        (first.seed(), second.seed())
+    };
+    assert_eq!(seeds(0), seeds(3));
+}
+
+#[test]
+fn a_priority_is_refused_where_nobody_looks_at_it() {
+    let urgent = || Request {
+        priority: -1,
+        ..request(&[1], 3)
+    };
+    let error = engine().1.submit(urgent()).expect_err("fcfs");
+    assert_eq!(
+        (error.kind(), error.param()),
+        (Kind::Unsupported, Some("priority"))
+    );
+    let mut parts = parts();
+    parts.sched.policy = Policy::Priority;
+    let (_engine, door) = assemble(parts).expect("an engine");
+    door.submit(urgent()).expect("it is looked at");
+}
+
+#[test]
+fn log_probs_are_priced_at_the_door_and_given_back() {
+    let with = |alternatives: u32, max_tokens: u32| {
+        let mut request = request(&[1], max_tokens);
+        request.params.logprobs = Some(alternatives);
+        request
+    };
+    // Ten tokens of two entries: 10 x (24 + 2 x 12) bytes.
+    let (mut engine, door) = assemble(Parts {
+        logprobs_bytes: 700,
+        ..parts()
+    })
+    .expect("an engine");
+    let error = door.submit(with(20, 10)).expect_err("never fits");
+    assert_eq!(
+        (error.kind(), error.param()),
+        (Kind::InvalidRequest, Some("logprobs"))
+    );
+    let first = door.submit(with(1, 10)).expect("it fits");
+    assert_eq!(figure(&door, "logprob_bytes"), 480);
+    let error = door.submit(with(1, 10)).expect_err("not beside the first");
+    assert_eq!(error.kind(), Kind::Overloaded, "{error}");
+    assert_eq!(figure(&door, "requests_live"), 1);
+    outcome(&mut engine, &first);
+    assert_eq!(figure(&door, "logprob_bytes"), 0);
+    door.submit(with(1, 10)).expect("it fits again");
+}
+
+#[test]
+fn soft_bans_that_had_to_go_are_named_and_hard_ones_end_the_request_with_a_code() {
+    let banned = |tokens: std::ops::Range<u32>| {
+        let mut request = request(&[1], 9);
+        request.params.logit_bias = tokens.map(|token| (token, -100.0)).collect();
+        request.params.ignore_eos = false;
+        request.params.min_tokens = 5;
+        request
+    };
+    let (mut engine, door) = engine();
+    let only_the_end = door.submit(banned(1..VOCAB as u32)).expect("it fits");
+    let (tokens, finish) = outcome(&mut engine, &only_the_end);
+    assert_eq!((tokens, finish.reason), (vec![0], FinishReason::Stop));
+    assert_eq!(finish.lifted, ["min_tokens"]);
+    let nothing = door.submit(banned(0..VOCAB as u32)).expect("it fits");
+    let failure = outcome(&mut engine, &nothing).1.error.expect("a cause");
+    assert_eq!(failure.code, Some("no_token_allowed"));
+}
+
+#[test]
+fn handles_and_resets_never_block_whoever_steps_the_engine() {
+    let (mut engine, door) = assemble(Parts {
+        requests_max: 1,
+        ..parts()
+    })
+    .expect("an engine");
+    let mut ended = Vec::new();
+    for _ in 0..300 {
+        let handle = door.submit(request(&[1], 1)).expect("a seat");
+        outcome(&mut engine, &handle);
+        ended.push(handle);
+    }
+    drop(ended);
+    for _ in 0..300 {
+        door.reset_prefix_cache().expect("open");
+    }
+    let handle = door.submit(request(&[1], 1)).expect("a seat");
+    assert_eq!(outcome(&mut engine, &handle).0.len(), 1);
 }
 
 #[test]
@@ -293,7 +413,7 @@ fn closing_ends_every_request_once_with_a_draining_error() {
         let is_cut = finishes[0]
             .error
             .as_ref()
-            .is_some_and(|(kind, _)| *kind == Kind::Draining);
+            .is_some_and(|failure| failure.kind == Kind::Draining);
         assert!(is_cut || finishes[0].reason == FinishReason::Length);
     }
     assert!(matches!(door.submit(request(&[1], 1)), Err(Error::Closed)));
@@ -330,9 +450,12 @@ fn broken_books_kill_the_engine_loudly_and_tell_every_caller() {
                 .expect("an end")
         })
         .collect();
-    let died = finishes
-        .iter()
-        .filter(|finish| matches!(&finish.error, Some((Kind::Internal, _))));
+    let died = finishes.iter().filter(|finish| {
+        finish
+            .error
+            .as_ref()
+            .is_some_and(|f| f.kind == Kind::Internal)
+    });
     assert!(died.count() >= 1, "{finishes:?}");
     host.drain();
     let error = door.submit(request(&[1], 1)).expect_err("dead");

@@ -31,7 +31,9 @@ def ids(length: int, seed: int) -> list[int]:
 
 DECODE = f"decode: {PROMPT_LEN} tokens of prompt, {OUTPUT_LEN} of output, after the first"
 PREFILL = f"prefill: {PREFILL_LEN} tokens, to the first token"
-BATCH = f"{STREAMS} streams: each {PROMPT_LEN} of prompt and {OUTPUT_LEN} of output, prompts included"
+BATCH = (
+    f"{STREAMS} streams: each {PROMPT_LEN} of prompt and {OUTPUT_LEN} of output, prompts included"
+)
 
 
 def our_sides(ours: Peer) -> dict[str, Side]:

@@ -13,6 +13,9 @@ use tokenmill_sched::SchedConfig;
 
 use crate::subject::Form;
 
+/// Far more than any schedule here takes.
+const STEPS_MAX: usize = 1_000_000;
+
 #[derive(Clone, Debug)]
 pub struct Schedule {
     /// Requests in order of arrival.
@@ -64,7 +67,7 @@ pub fn run(
     let mut open: Vec<(usize, Handle)> = Vec::new();
     let mut arrivals = schedule.order.iter().copied();
     let mut wait = 0;
-    loop {
+    for _ in 0..STEPS_MAX {
         while wait == 0 && (schedule.gap.is_some() || open.is_empty()) {
             let Some(index) = arrivals.next() else { break };
             open.push((
@@ -80,10 +83,11 @@ pub fn run(
             break;
         }
         assert!(
-            step == Step::Ran || wait > 0 || !open.is_empty() || arrivals.len() > 0,
-            "stuck"
+            step == Step::Ran || open.is_empty(),
+            "idle with open requests"
         );
     }
+    assert!(open.is_empty() && arrivals.len() == 0, "still running");
     engine.check();
     let figures = door.stats().snapshot();
     let figure = |name: &str| {
@@ -147,6 +151,7 @@ fn engine(checkpoint: &Checkpoint, form: Form, schedule: &Schedule) -> (Engine, 
         backend,
         sched,
         requests_max: 1024,
+        logprobs_bytes: 1 << 30,
         seed: None,
         voice: Voice {
             eos: vec![0],

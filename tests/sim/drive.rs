@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokenmill_core::{Event, FinishReason, Limits, Prompt, Request};
@@ -33,6 +34,7 @@ struct Caller<'a> {
 /// Figures of a run.
 #[derive(Debug, Default)]
 pub struct Report {
+    pub steps: usize,
     pub requests: usize,
     pub refused: usize,
     pub tokens: usize,
@@ -102,10 +104,17 @@ fn play(trace: &Trace, steps: usize, engine: &mut Engine, door: &Door) -> Result
         }
         let step = engine.step();
         engine.check();
+        // Whose handle is gone is gone from the engine after one step.
+        let open = callers.iter().filter(|caller| caller.handle.is_some());
+        let live = door.stats().requests_live.load(Ordering::Relaxed) as usize;
+        if live > open.count() {
+            return Err(format!("step {now} left {live} requests alive"));
+        }
         if step != Step::Ran && (!engine.is_idle() || callers.iter().any(Caller::is_waiting)) {
             return Err(format!("step {now} was idle while a request was open"));
         }
         listen(&mut callers, now, &mut report)?;
+        report.steps = now + 1;
         let is_over =
             arrivals.peek().is_none() && callers.iter().all(|caller| caller.handle.is_none());
         if is_over {
@@ -213,7 +222,10 @@ fn hear(heard: &mut [Heard], event: Event, report: &mut Report) -> Result<(), St
     sample.tokens.extend(event.tokens);
     if let Some(finish) = event.finish {
         sample.reason = Some(finish.reason);
-        sample.error = finish.error.map(|(_, message)| message).unwrap_or_default();
+        sample.error = finish
+            .error
+            .map(|failure| failure.message)
+            .unwrap_or_default();
     }
     Ok(())
 }

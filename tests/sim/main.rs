@@ -57,6 +57,7 @@ fn every_seed_ends_every_request_once_with_the_oracle_s_tokens() {
     for seed in seeds() {
         match quietly(|| drive(&trace(seed, STEPS), STEPS, |_| {})) {
             Ok(report) => {
+                total.steps += report.steps;
                 total.requests += report.requests;
                 total.refused += report.refused;
                 total.tokens += report.tokens;
@@ -73,6 +74,7 @@ fn every_seed_ends_every_request_once_with_the_oracle_s_tokens() {
         failures.len(),
         failures.join("\n")
     );
+    assert!(total.steps >= STEPS * seeds().count(), "{total:?}");
     // A sweep that never preempts, hits the cache or fails a step would prove nothing.
     if seeds().count() >= 100 {
         assert!(

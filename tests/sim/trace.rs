@@ -43,19 +43,9 @@ pub fn trace(seed: u64, steps: usize) -> Trace {
     let sched = sched(&mut random);
     let triggers = triggers(&mut random, steps);
     let stems: Vec<Vec<u32>> = (0..4).map(|_| tokens(&mut random, 40)).collect();
-    let count = random.range(4, steps / 12);
-    let mut step = 0;
-    let is_burst = random.chance(40);
-    let mut arrivals = Vec::with_capacity(count);
-    for _ in 0..count {
-        if !is_burst || random.chance(10) {
-            step += random.range(0, 24);
-        }
-        if step >= steps {
-            break;
-        }
-        arrivals.push(arrival(&mut random, step, &sched, &stems, &triggers));
-    }
+    let arrivals = arrivals(&mut random, steps, |random, step| {
+        arrival(random, step, &sched, &stems, &triggers)
+    });
     let resets = (0..random.range(0, 3))
         .map(|_| random.range(0, steps))
         .collect();
@@ -68,6 +58,27 @@ pub fn trace(seed: u64, steps: usize) -> Trace {
         resets,
         drains_at,
     }
+}
+
+/// Arrivals until the last step: a trickle, or bursts with pauses, in which everything ends and starts anew.
+fn arrivals(
+    random: &mut Random,
+    steps: usize,
+    mut arrival: impl FnMut(&mut Random, usize) -> Arrival,
+) -> Vec<Arrival> {
+    let is_burst = random.chance(40);
+    let (pause, batch) = if is_burst { (300, 40) } else { (24, 1) };
+    let mut arrivals = Vec::new();
+    let mut step = 0;
+    while step < steps {
+        for _ in 0..random.range(1, batch) {
+            arrivals.push(arrival(random, step));
+        }
+        step += random.range(1, pause);
+    }
+    // Someone comes at the very end.
+    arrivals.push(arrival(random, steps - 1));
+    arrivals
 }
 
 fn sched(random: &mut Random) -> SchedConfig {
@@ -167,7 +178,12 @@ fn arrival(
         step,
         prompt,
         params: params(random),
-        priority: random.range(0, 3) as i32,
+        // Refused where the policy does not look at it.
+        priority: if sched.policy == Policy::Priority {
+            random.range(0, 3) as i32
+        } else {
+            0
+        },
         salt: random
             .chance(30)
             .then(|| format!("tenant {}", random.range(0, 2))),

@@ -57,7 +57,7 @@ class Collector:
         sample.texts.append(event["text"])
         sample.tokens.extend(event["tokens"])
         sample.logprobs.extend(logprobs)
-        sample.logprob_sum += sum(entries[0][1] for entries in event["logprobs"] if entries)
+        sample.logprob_sum += _sum_of_sampled(event)
         if event["tokens"]:
             self._last_token = time.monotonic()
             self._first_token = self._first_token or self._last_token
@@ -112,6 +112,8 @@ class Collector:
             stop_reason=finish["stop_reason"] if finish else None,
             seed=self.handle.seed,
             error=_error_text(finish),
+            error_code=finish["error"][1] if finish and finish["error"] else None,
+            lifted=tuple(finish["lifted"]) if finish else (),
         )
 
     def _position(self, entries: list[tuple[int, float, int]]) -> dict[int, Logprob]:
@@ -122,4 +124,14 @@ class Collector:
 def _error_text(finish: EventFinish | None) -> str | None:
     if finish is None or finish["error"] is None:
         return None
-    return finish["error"][1]
+    return finish["error"][2]
+
+
+def _sum_of_sampled(event: Event) -> float:
+    """The entries stand by rank, so the sampled one is found by its id."""
+    return sum(
+        value
+        for sampled, entries in zip(event["tokens"], event["logprobs"], strict=False)
+        for token, value, _ in entries
+        if token == sampled
+    )

@@ -22,7 +22,9 @@ class CompletionOutput:
     """One sample.
 
     `finish_reason` is "stop", "length", "abort", "error", or None while it grows; `stop_reason` the
-    string or id that matched; `error` says what went wrong where the reason is "error".
+    string or id that matched; `error` says what went wrong where the reason is "error", and
+    `error_code` names it for programs where it has a name (`no_token_allowed`). `lifted` names the
+    soft bans (`min_tokens`, `no_repeat_ngram`) that left no token at some step and were lifted.
     """
 
     index: int
@@ -34,6 +36,8 @@ class CompletionOutput:
     stop_reason: int | str | None
     seed: int
     error: str | None = None
+    error_code: str | None = None
+    lifted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

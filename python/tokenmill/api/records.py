@@ -28,13 +28,17 @@ class OptionRow(TypedDict):
 
 
 class EventFinish(TypedDict):
-    """How a sample ended; `error` is (kind, message) where the reason is "error"."""
+    """How a sample ended; `error` is (kind, code or None, message) where the reason is "error".
+
+    `lifted` names the soft bans (`min_tokens`, `no_repeat_ngram`) that left no token at some step.
+    """
 
     reason: Literal["stop", "length", "abort", "error"]
     stop_reason: int | str | None
-    error: tuple[str, str] | None
+    error: tuple[str, str | None, str] | None
     cached_tokens: int
     preemptions: int
+    lifted: list[str]
 
 
 class Event(TypedDict):
@@ -43,7 +47,7 @@ class Event(TypedDict):
     index: int
     tokens: list[int]
     text: str
-    # Per token, if asked: (token, logprob, rank), the sampled one first.
+    # Per token, if asked: (token, logprob, rank) of the best ones and of the sampled one, by rank.
     logprobs: list[list[tuple[int, float, int]]]
     finish: EventFinish | None
 

@@ -32,7 +32,9 @@ _SIDE_FILES = (
     "tokenizer_config.json",
     "chat_template.jinja",
 )
-_CHILD = "import sys; sys.path.insert(0, sys.argv[1]); from tokenmill.models import probe; probe.child()"
+_CHILD = (
+    "import sys; sys.path.insert(0, sys.argv[1]); from tokenmill.models import probe; probe.child()"
+)
 
 _passed: set[tuple[Any, ...]] = set()
 
@@ -65,10 +67,15 @@ def child() -> None:
     """The child's side: `ROOT PATH OPTIONS MEMORY_BYTES CPU_S` in, two words out."""
     path, asked, memory_bytes, cpu_s = sys.argv[2:]
     _limit(int(memory_bytes), int(cpu_s))
-    print(_STARTED, flush=True)
+    _tell(_STARTED)
     with contextlib.suppress(TokenmillError):
         _tokenmill.check_text(path, json.loads(asked))
-    print(_DONE, flush=True)
+    _tell(_DONE)
+
+
+def _tell(word: str) -> None:
+    sys.stdout.write(word + "\n")
+    sys.stdout.flush()
 
 
 def _run_child(path: Path, asked: Mapping[str, str]) -> list[str]:

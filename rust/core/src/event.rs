@@ -1,7 +1,7 @@
 //! What comes back: one event per step and sample, in order, the last one with a finish reason.
 
 use crate::id::TokenId;
-use crate::kind::Kind;
+use crate::kind::{HasKind, Kind};
 
 /// Why a sample ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,10 +73,58 @@ pub struct Finish {
     pub reason: FinishReason,
     /// What made it stop.
     pub stop: Option<StopReason>,
-    /// Kind and message, where the reason is `Error`.
-    pub error: Option<(Kind, String)>,
+    /// What went wrong, where the reason is `Error`.
+    pub error: Option<Failure>,
     /// Prompt tokens taken from the prefix cache.
     pub cached_tokens: u32,
     /// Times this sample was preempted.
     pub preemptions: u32,
+    /// Soft bans (`min_tokens`, `no_repeat_ngram_size`, ..) that left no token at some step and were lifted
+    /// for it, each named once.
+    pub lifted: Vec<&'static str>,
+}
+
+impl Finish {
+    /// An end without figures.
+    pub const fn new(reason: FinishReason) -> Self {
+        Self {
+            reason,
+            stop: None,
+            error: None,
+            cached_tokens: 0,
+            preemptions: 0,
+            lifted: Vec::new(),
+        }
+    }
+}
+
+/// Why a request failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Who is at fault, and so the status code.
+    pub kind: Kind,
+    /// What a client can test for, finer than the kind.
+    pub code: Option<&'static str>,
+    /// For people.
+    pub message: String,
+}
+
+impl Failure {
+    /// Without a code.
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            code: None,
+            message: message.into(),
+        }
+    }
+
+    /// What an error says of itself.
+    pub fn of(error: &(impl HasKind + std::fmt::Display)) -> Self {
+        Self {
+            kind: error.kind(),
+            code: error.code(),
+            message: error.to_string(),
+        }
+    }
 }

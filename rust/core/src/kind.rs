@@ -89,6 +89,11 @@ pub trait HasKind {
     fn param(&self) -> Option<&str> {
         None
     }
+
+    /// What a client can test for, finer than the kind: a snake_case name.
+    fn code(&self) -> Option<&'static str> {
+        None
+    }
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ pub mod params;
 pub mod request;
 
 pub use error::{Error, Result};
-pub use event::{Event, FinishReason, StopReason, TokenLogprob, TokenLogprobs};
+pub use event::{Event, Failure, FinishReason, StopReason, TokenLogprob, TokenLogprobs};
 pub use id::{BlockId, RequestId, SequenceId, TokenId};
 pub use kind::{HasKind, Kind};
 pub use limits::Limits;

@@ -3,8 +3,6 @@
 /// Bounds that hold for every door.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Most requests waiting for a seat.
-    pub queue_len_max: usize,
     /// Most samples of one request.
     pub n_max: u32,
     /// Most stop strings of one request.
@@ -17,7 +15,11 @@ pub struct Limits {
     pub logprobs_max: u32,
     /// Most messages of one conversation.
     pub messages_max: usize,
-    /// Most events waiting in one request's channel before its sequence is paused.
+    /// Most ids of `stop_token_ids`.
+    pub stop_token_ids_len_max: usize,
+    /// Longest `cache_salt`, in bytes.
+    pub cache_salt_len_max_bytes: usize,
+    /// Most events waiting in one request's channel; in a full one the newest absorb what comes.
     pub stream_events_max: usize,
     /// Longest prompt text, in bytes (encoding is linear in it, and its cost is charged at the door).
     pub prompt_len_max_bytes: usize,
@@ -26,13 +28,14 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            queue_len_max: 256,
             n_max: 16,
             stop_count_max: 16,
             stop_len_max_bytes: 256,
             logit_bias_len_max: 300,
             logprobs_max: 20,
             messages_max: 1024,
+            stop_token_ids_len_max: 1024,
+            cache_salt_len_max_bytes: 256,
             stream_events_max: 256,
             prompt_len_max_bytes: 4 << 20,
         }

@@ -88,6 +88,9 @@ impl Backend for CpuBackend {
             level: self.level.name().to_owned(),
             block_multiple: TILE,
             kv_formats: vec![KvFormat::F32, KvFormat::Bf16],
+            weight_bytes: self
+                .memory_use()
+                .map_or(0, |held| held.weights_bytes as u64),
         }
     }
 

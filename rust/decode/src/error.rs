@@ -86,11 +86,8 @@ impl HasKind for Error {
             _ => None,
         }
     }
-}
 
-impl Error {
-    /// The snake_case code that clients test for, finer than the kind.
-    pub const fn code(&self) -> Option<&'static str> {
+    fn code(&self) -> Option<&'static str> {
         match self {
             Self::NoTokenAllowed { .. } => Some("no_token_allowed"),
             _ => None,

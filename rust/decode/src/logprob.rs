@@ -70,7 +70,8 @@ impl Report {
                 values.extend(row.chunk(index).iter().map(|&logit| scores.score(logit)));
             }
         }
-        let entries = self.of_values(&values, token, buffers);
+        // Scores are counted from the best one, which log-probs do not see and logits must not lose.
+        let entries = self.of_shifted(&values, scores.shift(), token, buffers);
         buffers.values = values;
         entries
     }
@@ -96,6 +97,17 @@ impl Report {
         token: TokenId,
         buffers: &mut ReportBuffers,
     ) -> TokenLogprobs {
+        self.of_shifted(values, 0.0, token, buffers)
+    }
+
+    /// The same, of values to each of which `shift` belongs; the order is theirs without it.
+    fn of_shifted(
+        self,
+        values: &[f32],
+        shift: f32,
+        token: TokenId,
+        buffers: &mut ReportBuffers,
+    ) -> TokenLogprobs {
         // The row's values were checked when it came and after every edit.
         let _ = scan(values, &mut buffers.maxima);
         let max = buffers
@@ -108,7 +120,7 @@ impl Report {
             .then(|| mass::ln(total_mass(values, &buffers.maxima, max)));
         let report = |value: f32| match ln_sum {
             Some(ln_sum) => (f64::from(value) - f64::from(max) - ln_sum) as f32,
-            None => value,
+            None => value + shift,
         };
         select_best(values, self.alternatives, buffers);
         let ranked = buffers.best.iter().zip(1..);

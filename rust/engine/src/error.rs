@@ -38,6 +38,25 @@ pub enum Error {
         /// What was given.
         len_bytes: usize,
     },
+    /// The salt is over the byte limit.
+    #[error("cache_salt must be at most {limit_bytes} bytes, got {len_bytes}")]
+    SaltBytes {
+        /// The limit.
+        limit_bytes: usize,
+        /// What was given.
+        len_bytes: usize,
+    },
+    /// The request's log-probs alone may pass the memory set aside for all.
+    #[error(
+        "logprobs of this request may take {needed} bytes (n x max_tokens x alternatives), \
+         logprobs_memory_bytes is {limit}"
+    )]
+    LogprobBytes {
+        /// Bytes it may come to hold.
+        needed: u64,
+        /// Bytes for all requests.
+        limit: u64,
+    },
     /// A token id outside the vocabulary.
     #[error("{param} must hold ids below {vocab_len}, got {token} at index {index}")]
     TokenId {
@@ -80,6 +99,16 @@ pub enum Error {
         /// Its limit.
         limit: usize,
     },
+    /// The log-probs of others take the memory for them.
+    #[error(
+        "live requests may hold {held} bytes of log-probs, the limit is {limit}: try again later"
+    )]
+    LogprobsOverloaded {
+        /// Bytes that live requests may come to hold.
+        held: u64,
+        /// Bytes for all requests.
+        limit: u64,
+    },
     /// The engine takes no more requests.
     #[error("the engine is closing")]
     Draining,
@@ -110,6 +139,17 @@ pub enum Error {
         /// The value.
         got: u64,
     },
+    /// The plan is more than the machine has.
+    #[error(
+        "the engine would hold {needed} bytes, this machine has {available}: lower kv_cache_memory_bytes, \
+         max_num_seqs or logprobs_memory_bytes, or take a smaller model"
+    )]
+    MachineMemory {
+        /// All lines of the ledger.
+        needed: u64,
+        /// The machine's memory, or the control group's.
+        available: u64,
+    },
     /// A thread could not be started, or the like.
     #[error("{what}: {source}")]
     Io {
@@ -138,11 +178,14 @@ impl HasKind for Error {
             Self::Sched(error) => error.kind(),
             Self::EmptyPrompt
             | Self::PromptBytes { .. }
+            | Self::SaltBytes { .. }
+            | Self::LogprobBytes { .. }
             | Self::TokenId { .. }
             | Self::ContextLen { .. }
             | Self::Blocks { .. }
-            | Self::Memory { .. } => Kind::InvalidRequest,
-            Self::Overloaded { .. } => Kind::Overloaded,
+            | Self::Memory { .. }
+            | Self::MachineMemory { .. } => Kind::InvalidRequest,
+            Self::Overloaded { .. } | Self::LogprobsOverloaded { .. } => Kind::Overloaded,
             Self::Draining | Self::Closed => Kind::Draining,
             Self::Unsupported { .. } => Kind::Unsupported,
             Self::Corrupt { .. } => Kind::Corrupt,
@@ -155,8 +198,20 @@ impl HasKind for Error {
         match self {
             Self::Option(error) => error.param(),
             Self::EmptyPrompt | Self::PromptBytes { .. } => Some("prompt"),
+            Self::MachineMemory { .. } => Some("kv_cache_memory_bytes"),
+            Self::SaltBytes { .. } => Some("cache_salt"),
+            Self::LogprobBytes { .. } => Some("logprobs"),
+            Self::Unsupported { what, .. } => Some(what),
             Self::TokenId { param, .. } | Self::Memory { param, .. } => Some(param),
             Self::ContextLen { .. } | Self::Blocks { .. } => Some("max_tokens"),
+            _ => None,
+        }
+    }
+
+    fn code(&self) -> Option<&'static str> {
+        match self {
+            Self::ContextLen { .. } => Some("context_length_exceeded"),
+            Self::Decode(error) => error.code(),
             _ => None,
         }
     }

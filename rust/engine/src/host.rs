@@ -5,9 +5,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use tokenmill_core::{FinishReason, Kind};
+use tokenmill_core::{Failure, FinishReason, Kind};
 
-use crate::door::{Door, Phase};
+use crate::door::{Command, Door, Phase};
 use crate::error::{Error, Result};
 use crate::step::engine::{Engine, Step};
 
@@ -74,10 +74,15 @@ fn serve(mut engine: Engine) {
     loop {
         match catch_unwind(AssertUnwindSafe(|| engine.step())) {
             Ok(Step::Ran) => {}
-            Ok(Step::Idle) => match engine.commands.recv() {
-                Ok(command) => engine.obey(command),
-                Err(_) => break,
-            },
+            Ok(Step::Idle) => {
+                let Ok(command) = engine.commands.recv() else {
+                    break;
+                };
+                if catch_unwind(AssertUnwindSafe(|| engine.obey(command))).is_err() {
+                    die(&mut engine);
+                    break;
+                }
+            }
             Ok(Step::Done) => break,
             Err(_) => {
                 die(&mut engine);
@@ -92,11 +97,15 @@ fn serve(mut engine: Engine) {
 
 fn die(engine: &mut Engine) {
     engine.shared.advance(Phase::Dead);
-    let error = (
-        Kind::Internal,
-        "the engine stopped: an invariant broke".to_string(),
-    );
+    let failure = Failure::new(Kind::Internal, "the engine stopped: an invariant broke");
+    let failure = Some(&failure);
     for (_, mut live) in engine.lives.drain() {
-        live.outbox.end(FinishReason::Error, Some(&error));
+        live.outbox.end(FinishReason::Error, failure);
+    }
+    // Those that it had not seen yet.
+    while let Ok(command) = engine.commands.try_recv() {
+        if let Command::Submit(mut admitted) = command {
+            admitted.outbox.end(FinishReason::Error, failure);
+        }
     }
 }

@@ -34,6 +34,12 @@ figures! {
     rows,
     /// Tokens sampled.
     tokens,
+    /// Gauge: rows of the last step.
+    step_rows,
+    /// Gauge: sequences of the last step.
+    step_sequences,
+    /// Gauge: rows of the last step from which a token was sampled.
+    step_logits_rows,
     /// Requests accepted.
     requests_accepted,
     /// Requests refused because the queue was full.
@@ -44,6 +50,8 @@ figures! {
     requests_failed,
     /// Gauge: requests accepted and not ended.
     requests_live,
+    /// Gauge: bytes of log-probs that live requests may come to hold.
+    logprob_bytes,
     /// Gauge: handles not dropped.
     handles_open,
     /// Gauge: sequences running.

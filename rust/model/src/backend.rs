@@ -91,6 +91,8 @@ pub struct Caps {
     pub block_multiple: usize,
     /// KV formats it stores.
     pub kv_formats: Vec<KvFormat>,
+    /// Bytes of weights as it holds them; 0 before `load`.
+    pub weight_bytes: u64,
 }
 
 /// A step under way.

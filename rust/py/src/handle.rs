@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use pyo3::exceptions::{PyTimeoutError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyTuple};
+use pyo3::types::{PyDict, PyList};
 use tokenmill::{Event, Received, StopReason};
 
 use crate::convert::from_params;
@@ -151,12 +151,17 @@ fn finish_dict<'py>(py: Python<'py>, event: &Event) -> PyResult<Option<Bound<'py
     }
     match &finish.error {
         None => dict.set_item("error", py.None())?,
-        Some((kind, message)) => {
-            let pair = [format!("{kind:?}"), message.clone()];
-            dict.set_item("error", PyTuple::new(py, pair)?)?;
+        Some(failure) => {
+            let parts = (
+                format!("{:?}", failure.kind),
+                failure.code,
+                &failure.message,
+            );
+            dict.set_item("error", parts)?;
         }
     }
     dict.set_item("cached_tokens", finish.cached_tokens)?;
     dict.set_item("preemptions", finish.preemptions)?;
+    dict.set_item("lifted", PyList::new(py, &finish.lifted)?)?;
     Ok(Some(dict))
 }

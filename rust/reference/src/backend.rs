@@ -69,6 +69,10 @@ impl Backend for ReferenceBackend {
             level: String::new(),
             block_multiple: 1,
             kv_formats: vec![KvFormat::F32, KvFormat::Bf16],
+            weight_bytes: self
+                .loaded
+                .as_ref()
+                .map_or(0, |loaded| loaded.parameters.bytes()),
         }
     }
 

@@ -61,6 +61,12 @@ impl Parameters {
         .map(Self)
     }
 
+    /// What they take.
+    pub fn bytes(&self) -> u64 {
+        let elements: usize = self.0.iter().map(Tensor::elem_count).sum();
+        (elements * size_of::<f32>()) as u64
+    }
+
     /// The elements of a vector, or of a matrix row by row.
     pub fn elements(&self, id: WeightId) -> Result<Vec<f32>> {
         let flat = self.get(id).flatten_all().map_err(internal)?;

@@ -171,6 +171,7 @@ impl Backend for SimBackend {
             level: String::new(),
             block_multiple: 1,
             kv_formats: vec![KvFormat::F32, KvFormat::Bf16],
+            weight_bytes: 0,
         }
     }
 

@@ -106,15 +106,18 @@ def test_logprobs_come_as_a_dict_a_position_and_are_summed(fake):
     completion = output.outputs[0]
     assert completion.cumulative_logprob == -1.0
     entry = completion.logprobs[0][ord("a")]
-    assert (entry.logprob, entry.rank, entry.decoded_token) == (-0.5, 1, "a")
+    assert (entry.logprob, entry.rank, entry.decoded_token) == (-0.5, 2, "a")
 
 
 def test_a_request_that_fails_does_not_end_the_others(fake, monkeypatch):
     llm, engine = fake
-    monkeypatch.setattr(type(engine), "error", ("Internal", "no token is allowed"))
+    monkeypatch.setattr(
+        type(engine), "error", ("InvalidRequest", "no_token_allowed", "none is left")
+    )
     outputs = llm.generate(["a", "b"])
     assert [o.outputs[0].finish_reason for o in outputs] == ["error", "error"]
-    assert outputs[0].outputs[0].error == "no token is allowed"
+    completion = outputs[0].outputs[0]
+    assert (completion.error, completion.error_code) == ("none is left", "no_token_allowed")
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])

@@ -127,6 +127,24 @@ def test_logprobs_hold_the_sampled_token_and_the_best(real):
     assert plain.cumulative_logprob is None
 
 
+def test_the_sum_of_logprobs_is_of_the_sampled_tokens(real):
+    hot = SamplingParams(temperature=1.5, seed=3, logprobs=2, max_tokens=12)
+    completion = one(real, PROMPT, hot).outputs[0]
+    sampled = list(zip(completion.token_ids, completion.logprobs, strict=True))
+    assert any(position[token].rank > 1 for token, position in sampled)
+    total = sum(position[token].logprob for token, position in sampled)
+    assert math.isclose(completion.cumulative_logprob, total, rel_tol=1e-6)
+
+
+def test_processed_logits_are_logits_whether_greedy_or_sampled(real):
+    asked = SamplingParams(logprobs=1, logprobs_mode="processed_logits", max_tokens=1, seed=1)
+    tops = []
+    for params in (asked.replace(temperature=0.0), asked.replace(temperature=1.0)):
+        (position,) = one(real, PROMPT, params).outputs[0].logprobs
+        tops.append(next(entry.logprob for entry in position.values() if entry.rank == 1))
+    assert math.isclose(*tops, rel_tol=1e-6)
+
+
 def test_a_banned_token_does_not_come(real):
     first = one(real, PROMPT, GREEDY).outputs[0].token_ids[0]
     other = one(real, PROMPT, GREEDY.replace(logit_bias={first: -100})).outputs[0].token_ids

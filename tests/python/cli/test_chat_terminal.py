@@ -61,14 +61,14 @@ def test_ctrl_c_at_the_prompt_leaves_the_second_time(chat, monkeypatch):
 
 
 def test_a_failed_answer_does_not_end_the_chat(chat, monkeypatch, capsys):
-    monkeypatch.setattr(FakeEngine, "error", ("Internal", "broken"))
+    monkeypatch.setattr(FakeEngine, "error", ("Internal", None, "broken"))
     type_lines(monkeypatch, "a", "b")
     assert _read_terminal(chat, None) == 0
     assert capsys.readouterr().err.count("tokenmill: broken") == 2
 
 
 def test_a_failed_question_leaves_the_conversation_as_it_was(chat, monkeypatch):
-    monkeypatch.setattr(FakeEngine, "error", ("Internal", "broken"))
+    monkeypatch.setattr(FakeEngine, "error", ("Internal", None, "broken"))
     type_lines(monkeypatch, "a")
     _read_terminal(chat, None)
     assert chat.turns == []

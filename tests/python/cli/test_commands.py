@@ -88,7 +88,7 @@ def test_the_environment_can_name_the_model(command, model, monkeypatch):
 
 
 def test_a_request_that_fails_is_said_with_its_reason(command, model, monkeypatch):
-    monkeypatch.setattr(FakeEngine, "error", ("Internal", "no token is allowed"))
+    monkeypatch.setattr(FakeEngine, "error", ("Internal", None, "no token is allowed"))
     one = command("generate", "x", "-m", model)
     assert one.code == 1
     assert "no token is allowed" in one.err

@@ -40,7 +40,7 @@ class FakeHandle:
         self.effective = {"n": 1, "logprobs": None, **values}
         self.is_cancelled = False
         self.pause: Callable[[int], None] = lambda index: None
-        self.error: tuple[str, str] | None = None
+        self.error: tuple[str, str | None, str] | None = None
         self.on_end: Callable[[], None] = lambda: None
         self._events = self._make(answer)
 
@@ -61,13 +61,14 @@ class FakeHandle:
             "error": None,
             "cached_tokens": 0,
             "preemptions": 0,
+            "lifted": [],
         }
         count = self.effective["logprobs"]
         return {
             "index": sample,
             "tokens": [byte],
             "text": chr(byte),
-            "logprobs": [[(byte, -0.5, 1)]] if count is not None else [],
+            "logprobs": [[(0, -0.1, 1), (byte, -0.5, 2)]] if count is not None else [],
             "finish": finish if is_last else None,
         }
 
@@ -91,7 +92,7 @@ class FakeEngine:
 
     instances: list["FakeEngine"] = []
     pause: Callable[[int], None] = staticmethod(lambda index: None)
-    error: tuple[str, str] | None = None
+    error: tuple[str, str | None, str] | None = None
     room = 8
 
     def __init__(self, path: str, options: dict) -> None:

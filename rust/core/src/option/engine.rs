@@ -51,6 +51,8 @@ pub struct EngineOptions {
     pub profile: bool,
     /// Most alternatives a request may ask for; `None`: the whole vocabulary.
     pub max_logprobs: Option<u32>,
+    /// Bytes of log-probs that live requests may come to hold together.
+    pub logprobs_memory_bytes: u64,
     /// Whether the model's own sampling defaults apply.
     pub generation_config: GenerationConfigChoice,
 }
@@ -77,6 +79,7 @@ impl Default for EngineOptions {
             backend: BackendChoice::Auto,
             profile: false,
             max_logprobs: Some(20),
+            logprobs_memory_bytes: 256 << 20,
             generation_config: GenerationConfigChoice::Auto,
         }
     }

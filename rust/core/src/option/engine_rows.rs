@@ -255,6 +255,17 @@ pub(super) const ROWS: &[OptionSpec] = &[
         },
     ),
     row(
+        "logprobs_memory_bytes",
+        int(0, 1 << 50),
+        "bytes of log-probs that live requests may come to hold together, priced when they are admitted",
+        |options, value| {
+            options.logprobs_memory_bytes =
+                value.as_int().and_then(|bytes| u64::try_from(bytes).ok())?;
+            Some(())
+        },
+        |options| Value::Int(options.logprobs_memory_bytes as i64),
+    ),
+    row(
         "generation_config",
         choice(GenerationConfigChoice::NAMES),
         "auto: the model's generation_config.json fills in what a request leaves out; neutral: it does not",

@@ -91,7 +91,10 @@ impl OptionType {
                 "an integer of at least -1, or true".into()
             }
             Self::Logprobs => format!("an integer from 0 to {}, or true", limits.logprobs_max),
-            Self::TokenIds => "a list of token ids".into(),
+            Self::TokenIds => format!(
+                "a list of at most {} token ids",
+                limits.stop_token_ids_len_max
+            ),
             Self::StopStrings => format!(
                 "a string or a list of at most {} strings, each of 1 to {} bytes",
                 limits.stop_count_max, limits.stop_len_max_bytes
@@ -138,7 +141,7 @@ impl OptionType {
                 .map(|text| Value::Text(text.into())),
             Self::Samples => checked_int(value, 1, i64::from(limits.n_max)),
             Self::Logprobs => checked_logprobs(value, limits),
-            Self::TokenIds => checked_ids(value),
+            Self::TokenIds => checked_ids(value, limits),
             Self::StopStrings => checked_stops(value, limits),
             Self::BiasMap => checked_bias(value, limits),
             Self::Untyped => None,
@@ -161,8 +164,11 @@ fn checked_logprobs(value: &Value, limits: &Limits) -> Option<Value> {
     }
 }
 
-fn checked_ids(value: &Value) -> Option<Value> {
+fn checked_ids(value: &Value, limits: &Limits) -> Option<Value> {
     let items = value.as_list()?;
+    if items.len() > limits.stop_token_ids_len_max {
+        return None;
+    }
     let ids: Option<Vec<Value>> = items
         .iter()
         .map(|item| checked_int(item, 0, i64::from(u32::MAX)))

@@ -83,6 +83,11 @@ impl<'r, 'm> Scores<'r, 'm> {
         (logit - self.logit_max) / self.temperature
     }
 
+    /// What a score lacks to be a logit over the temperature.
+    pub(crate) fn shift(&self) -> f32 {
+        self.logit_max / self.temperature
+    }
+
     /// Sum of the masses of all survivors.
     pub(crate) fn total_mass(&self) -> u64 {
         if let Some(kept) = self.kept() {

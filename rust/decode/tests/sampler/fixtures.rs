@@ -7,7 +7,7 @@ use crate::rows::{Prefix, p7};
 
 const WHOLE: Option<u32> = Some(u32::MAX);
 
-/// Tokens and values left before the draw, ids ascending.
+/// Tokens and values left before the draw, ids ascending; under a temperature counted from the best one.
 fn left(params: &SamplingParams, steps: &[Step], prefix: &Prefix, row: &[f32]) -> Vec<(u32, f32)> {
     let params = SamplingParams {
         logprobs: WHOLE,
@@ -27,6 +27,10 @@ fn left(params: &SamplingParams, steps: &[Step], prefix: &Prefix, row: &[f32]) -
         .map(|entry| (entry.token, entry.logprob))
         .filter(|(_, value)| value.is_finite())
         .collect();
+    if !params.is_greedy() {
+        let best = left.iter().map(|entry| entry.1).fold(f32::MIN, f32::max);
+        left.iter_mut().for_each(|entry| entry.1 -= best);
+    }
     left.sort_by_key(|&(token, _)| token);
     left
 }

@@ -85,9 +85,12 @@ proptest! {
                 (false, true) => processed,
                 (false, false) => reference::warp(&params, &Step::ALL, &processed),
             };
+            // The reference counts scores from the best one; logits over the temperature do not.
+            let best = reference::process(&prefix, &params, &row).into_iter().fold(f32::MIN, f32::max);
+            let shift = if is_raw || params.is_greedy() { 0.0 } else { best / temperature };
             let shown = match mode {
                 LogprobsMode::RawLogprobs | LogprobsMode::ProcessedLogprobs => log_softmax(&values),
-                _ => values.iter().map(|&value| f64::from(value)).collect(),
+                _ => values.iter().map(|&value| f64::from(value + shift)).collect(),
             };
             let expected = expected(&values, &shown, k as usize, choice.token);
             let got = choice.logprobs.unwrap();

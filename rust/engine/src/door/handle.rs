@@ -6,23 +6,20 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use std::sync::mpsc::SyncSender;
 use tokenmill_core::{Event, RequestId, SamplingParams, TokenId};
 
-use crate::door::Command;
+use crate::door::Shared;
 use crate::door::mailbox::{Mailbox, Received};
-use crate::stats::Stats;
 
 /// One accepted request.
 #[derive(Debug)]
 pub struct Handle {
     pub(crate) id: RequestId,
     pub(crate) mailbox: Arc<Mailbox>,
-    pub(crate) commands: SyncSender<Command>,
+    pub(crate) shared: Arc<Shared>,
     pub(crate) prompt: Arc<[TokenId]>,
     pub(crate) params: Arc<SamplingParams>,
     pub(crate) seed: i64,
-    pub(crate) stats: Arc<Stats>,
 }
 
 impl Handle {
@@ -81,8 +78,9 @@ impl Iterator for Handle {
 impl Drop for Handle {
     fn drop(&mut self) {
         self.mailbox.leave();
-        self.stats.handles_open.fetch_sub(1, Ordering::Relaxed);
-        // Only a wake-up for an idle engine; the mailbox's flag is the truth, so a full queue is fine.
-        let _ = self.commands.try_send(Command::Wake);
+        let handles = &self.shared.stats.handles_open;
+        handles.fetch_sub(1, Ordering::Relaxed);
+        // Only for an idle engine; the mailbox's flag is the truth.
+        self.shared.wake();
     }
 }

@@ -73,8 +73,14 @@ impl Mailbox {
             merge(&mut state.events, event);
         }
         let waker = state.waker.take();
+        let is_over = state.samples_open == 0;
         drop(state);
-        self.arrived.notify_one();
+        if is_over {
+            // Whoever else waits would wait for ever.
+            self.arrived.notify_all();
+        } else {
+            self.arrived.notify_one();
+        }
         if let Some(waker) = waker {
             waker.wake();
         }
@@ -173,13 +179,7 @@ mod tests {
             tokens: vec![token],
             text: token.to_string(),
             logprobs: Vec::new(),
-            finish: is_last.then_some(Finish {
-                reason: FinishReason::Length,
-                stop: None,
-                error: None,
-                cached_tokens: 0,
-                preemptions: 0,
-            }),
+            finish: is_last.then_some(Finish::new(FinishReason::Length)),
         }
     }
 
@@ -198,6 +198,21 @@ mod tests {
         assert_eq!(tokens[1], (1..20).step_by(2).collect::<Vec<u32>>());
         assert_eq!(texts[0], "024681012141618");
         assert_eq!(mailbox.receive(None), Received::Ended);
+    }
+
+    #[test]
+    fn the_end_wakes_every_reader() {
+        let mailbox = Mailbox::new(1, 3);
+        std::thread::scope(|scope| {
+            let readers: Vec<_> = (0..4)
+                .map(|_| scope.spawn(|| mailbox.receive(Some(Duration::from_secs(20)))))
+                .collect();
+            // Readers that come late find the end without waiting; the others must be woken.
+            std::thread::sleep(Duration::from_millis(50));
+            mailbox.send(event(0, 1, true));
+            let read: Vec<_> = readers.into_iter().map(|r| r.join().unwrap()).collect();
+            assert!(!read.contains(&Received::TimedOut), "{read:?}");
+        });
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! The one door into an engine: every front end submits here, and the one validator stands behind it.
-//! Order: bounds in bytes, tokenizer, bounds in tokens, price in blocks, then a seat in the queue. All of
+//! Order: bounds in bytes, tokenizer, bounds in tokens, price in blocks, then a seat, a number and a seed. All of
 //! it runs on the caller's thread; the engine thread receives only what it can run.
 
 pub(crate) mod handle;
 pub(crate) mod mailbox;
 pub(crate) mod outbox;
+pub(crate) mod seat;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 use std::sync::mpsc::SyncSender;
 use tokenmill_core::noise::philox4x32;
@@ -17,6 +18,7 @@ use tokenmill_core::{Limits, Prompt, Request, RequestId, SamplingParams, TokenId
 use crate::door::handle::Handle;
 use crate::door::mailbox::Mailbox;
 use crate::door::outbox::Outbox;
+use crate::door::seat::{Seat, logprob_bytes};
 use crate::error::{Error, Result};
 use crate::lexicon::Lexicon;
 use crate::stats::Stats;
@@ -26,9 +28,7 @@ use crate::stats::Stats;
 pub(crate) enum Command {
     /// A request that passed the validator.
     Submit(Box<Admitted>),
-    /// Forget every cached prefix.
-    ResetPrefixCache,
-    /// Something changed elsewhere (a handle was dropped, the state turned).
+    /// Something changed elsewhere (a handle was dropped, the state turned). At most one is under way.
     Wake,
 }
 
@@ -59,6 +59,10 @@ pub struct Capacity {
     pub vocab_len: usize,
     /// Requests running or waiting.
     pub requests_max: usize,
+    /// Bytes of log-probs that live requests may come to hold together.
+    pub logprobs_bytes: u64,
+    /// Whether the scheduler looks at priorities.
+    pub has_priorities: bool,
 }
 
 /// Whether requests are taken.
@@ -89,6 +93,10 @@ pub(crate) struct Shared {
     pub defaults: Vec<(String, Value)>,
     pub phase: AtomicU8,
     pub next_id: AtomicU64,
+    /// A `Wake` is in the channel and has not been obeyed.
+    pub is_waking: AtomicBool,
+    /// The prefix cache is to be forgotten before the next step.
+    pub is_reset_due: AtomicBool,
 }
 
 impl Shared {
@@ -105,7 +113,14 @@ impl Shared {
     /// Moves forward only: a dead engine is never merely closed.
     pub fn advance(&self, to: Phase) {
         self.phase.fetch_max(to as u8, Ordering::AcqRel);
-        let _ = self.commands.try_send(Command::Wake);
+        self.wake();
+    }
+
+    /// Makes an idle engine look around. Never blocks: the channel has room for one wake-up beside every seat.
+    pub fn wake(&self) {
+        if !self.is_waking.swap(true, Ordering::AcqRel) {
+            let _ = self.commands.try_send(Command::Wake);
+        }
     }
 }
 
@@ -151,7 +166,12 @@ impl Door {
         let prompt = self.prompt_tokens(request.prompt)?;
         let params = request.params;
         self.check_params(&params)?;
+        self.check_scope(request.priority, request.cache_salt.as_deref())?;
         let output_len_max = self.price(prompt.len(), &params)?;
+        let capacity = &shared.capacity;
+        let bytes = logprob_bytes(&params, output_len_max, capacity.vocab_len);
+        // Numbered after it has its seat: a refused request must not change the seeds of later ones.
+        let seat = Seat::take(&shared.stats, capacity, bytes)?;
         let id = RequestId(shared.next_id.fetch_add(1, Ordering::Relaxed));
         let seed = match (params.seed, shared.seed) {
             (Some(seed), _) => seed,
@@ -160,7 +180,6 @@ impl Door {
         };
         let mailbox = Mailbox::new(params.n, shared.limits.stream_events_max);
         let params = Arc::new(params);
-        self.take_seat()?;
         let admitted = Admitted {
             id,
             prompt: prompt.clone(),
@@ -169,17 +188,16 @@ impl Door {
             output_len_max,
             priority: request.priority,
             cache_salt: request.cache_salt,
-            outbox: Outbox::new(mailbox.clone(), params.n, shared.stats.clone()),
+            outbox: Outbox::new(mailbox.clone(), params.n, seat),
         };
         shared.stats.handles_open.fetch_add(1, Ordering::Relaxed);
         let handle = Handle {
             id,
             mailbox,
-            commands: shared.commands.clone(),
+            shared: shared.clone(),
             prompt,
             params,
             seed,
-            stats: shared.stats.clone(),
         };
         // Counted first: a request must never be seen to end before it was accepted.
         Stats::add(&shared.stats.requests_accepted, 1);
@@ -196,10 +214,9 @@ impl Door {
     /// Forgets every cached prefix that nobody uses, before the next step.
     pub fn reset_prefix_cache(&self) -> Result<()> {
         self.refuse_unless_open()?;
-        self.shared
-            .commands
-            .send(Command::ResetPrefixCache)
-            .map_err(|_| self.closed())
+        self.shared.is_reset_due.store(true, Ordering::Release);
+        self.shared.wake();
+        Ok(())
     }
 
     /// Takes no more requests; the running ones finish.
@@ -287,6 +304,25 @@ impl Door {
         Ok(())
     }
 
+    /// What a request says of its place among others.
+    fn check_scope(&self, priority: i32, cache_salt: Option<&str>) -> Result<()> {
+        if priority != 0 && !self.shared.capacity.has_priorities {
+            return Err(Error::Unsupported {
+                what: "priority",
+                reason: "the engine runs under scheduling_policy fcfs".into(),
+            });
+        }
+        let limit_bytes = self.shared.limits.cache_salt_len_max_bytes;
+        let len_bytes = cache_salt.map_or(0, str::len);
+        if len_bytes > limit_bytes {
+            return Err(Error::SaltBytes {
+                limit_bytes,
+                len_bytes,
+            });
+        }
+        Ok(())
+    }
+
     /// Output tokens that fit, or a refusal with the numbers.
     fn price(&self, prompt_len: usize, params: &SamplingParams) -> Result<usize> {
         let Capacity {
@@ -317,21 +353,6 @@ impl Door {
             });
         }
         Ok(output_len_max)
-    }
-
-    fn take_seat(&self) -> Result<()> {
-        let limit = self.shared.capacity.requests_max;
-        let live = &self.shared.stats.requests_live;
-        let taken = live.fetch_update(Ordering::AcqRel, Ordering::Acquire, |live| {
-            ((live as usize) < limit).then_some(live + 1)
-        });
-        taken.map(|_| ()).map_err(|live| {
-            Stats::add(&self.shared.stats.requests_refused, 1);
-            Error::Overloaded {
-                live: live as usize,
-                limit,
-            }
-        })
     }
 }
 

@@ -3,12 +3,12 @@
 //! leaves its caller waiting. It also holds the request's seat.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use tokenmill_core::event::Finish;
-use tokenmill_core::{Event, FinishReason, Kind};
+use tokenmill_core::{Event, Failure, FinishReason, Kind};
 
 use crate::door::mailbox::Mailbox;
+use crate::door::seat::Seat;
 use crate::stats::Stats;
 
 /// Sends to one caller.
@@ -16,16 +16,16 @@ use crate::stats::Stats;
 pub(crate) struct Outbox {
     mailbox: Arc<Mailbox>,
     open: Vec<bool>,
-    stats: Arc<Stats>,
+    seat: Seat,
 }
 
 impl Outbox {
-    /// For `samples` samples; takes over the seat that `stats.requests_live` counts.
-    pub fn new(mailbox: Arc<Mailbox>, samples: u32, stats: Arc<Stats>) -> Self {
+    /// For `samples` samples; takes over the seat.
+    pub fn new(mailbox: Arc<Mailbox>, samples: u32, seat: Seat) -> Self {
         Self {
             mailbox,
             open: vec![true; samples as usize],
-            stats,
+            seat,
         }
     }
 
@@ -50,15 +50,12 @@ impl Outbox {
     }
 
     /// Ends every open sample.
-    pub fn end(&mut self, reason: FinishReason, error: Option<&(Kind, String)>) {
+    pub fn end(&mut self, reason: FinishReason, error: Option<&Failure>) {
         for index in 0..self.open.len() {
             if self.open[index] {
                 let finish = Finish {
-                    reason,
-                    stop: None,
                     error: error.cloned(),
-                    cached_tokens: 0,
-                    preemptions: 0,
+                    ..Finish::new(reason)
                 };
                 self.send(Event {
                     index: index as u32,
@@ -74,11 +71,8 @@ impl Outbox {
 
 impl Drop for Outbox {
     fn drop(&mut self) {
-        self.end(
-            FinishReason::Error,
-            Some(&(Kind::Draining, "the engine is closing".into())),
-        );
-        self.stats.requests_live.fetch_sub(1, Ordering::AcqRel);
-        Stats::add(&self.stats.requests_ended, 1);
+        let closing = Failure::new(Kind::Draining, "the engine is closing");
+        self.end(FinishReason::Error, Some(&closing));
+        Stats::add(&self.seat.stats().requests_ended, 1);
     }
 }

@@ -36,7 +36,7 @@ pub(crate) fn sched_config(ledger: &Ledger, options: &EngineOptions) -> Result<S
         SchedulingPolicyChoice::Priority => Policy::Priority,
     };
     Ok(SchedConfig {
-        tokens_per_step: plan.rows_max,
+        tokens_per_step: ledger.tokens_per_step,
         logits_rows_max: plan.logits_rows_max,
         running_max: ledger.sequences_max,
         // The door counts requests; a second bound here could only refuse what it let in.

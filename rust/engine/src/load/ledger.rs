@@ -1,5 +1,6 @@
-//! The memory ledger: every byte the engine will hold is a line here, priced from the program before
-//! anything is allocated. It turns the memory options into the plan for the backend and the scheduler.
+//! The memory ledger: what the engine will hold, by line, priced from the program before anything is
+//! allocated; weights at their size in the file, until the backend has packed them. It turns the memory
+//! options into the plan for the backend and the scheduler.
 
 use std::sync::Arc;
 
@@ -7,6 +8,7 @@ use tokenmill_core::option::{ActivationsChoice, DtypeChoice, EngineOptions, KvCa
 use tokenmill_model::{Activations, ComputeDtype, KvFormat, KvShape, MemoryPlan, Program};
 
 use crate::error::{Error, Result};
+use crate::load::host_memory::{kv_auto_bytes, total_bytes};
 
 /// Tokens of one step where the option is not set (spec: a decode never waits longer than one such step).
 const TOKENS_PER_STEP: usize = 512;
@@ -14,8 +16,9 @@ const TOKENS_PER_STEP: usize = 512;
 const SEQUENCES_MAX: usize = 64;
 /// Requests that may wait beyond those running, where the option is not set.
 const WAITING_MAX: usize = 256;
-/// Largest KV pool taken without being asked for.
-const KV_AUTO_MAX_BYTES: u64 = 2 << 30;
+
+/// The line whose price is known only once they are packed.
+const WEIGHTS: &str = "weights";
 
 /// One line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +38,10 @@ pub struct Ledger {
     pub sequences_max: usize,
     /// Requests running or waiting.
     pub requests_max: usize,
+    /// Tokens of one step.
+    pub tokens_per_step: usize,
+    /// Bytes of log-probs that live requests may come to hold together.
+    pub logprobs_bytes: u64,
     /// Bytes of one token's K and V over all layers.
     pub kv_token_bytes: u64,
     /// The lines, largest uses first.
@@ -53,10 +60,9 @@ impl Ledger {
         let sequences_max = options
             .max_num_seqs
             .map_or(SEQUENCES_MAX, |count| count as usize);
-        let rows_max = options
+        let tokens_per_step = options
             .max_num_batched_tokens
             .map_or(TOKENS_PER_STEP, |count| count as usize);
-        let rows_max = rows_max.max(sequences_max);
         let pool_bytes = options.kv_cache_memory_bytes.unwrap_or_else(|| {
             // More than every sequence at its longest is of no use.
             let context_len = options
@@ -80,8 +86,8 @@ impl Ledger {
         let plan = MemoryPlan {
             blocks,
             block_size,
-            rows_max,
-            logits_rows_max: sequences_max,
+            rows_max: tokens_per_step,
+            logits_rows_max: sequences_max.min(tokens_per_step),
             context_len,
             kv_format,
             dtype: dtype(options),
@@ -89,18 +95,43 @@ impl Ledger {
             threads: threads(options),
             op_times: options.profile.then(Arc::default),
         };
-        let lines = lines(program, &plan, weight_bytes, blocks as u64 * block_bytes);
+        let mut lines = lines(program, &plan, weight_bytes, blocks as u64 * block_bytes);
+        let logprobs_bytes = options.logprobs_memory_bytes;
+        lines.push(Line {
+            what: "log-probs",
+            bytes: logprobs_bytes,
+        });
         let requests_max = options
             .max_num_queued_reqs
             .map_or(sequences_max + WAITING_MAX, |count| count as usize);
-        Ok(Self {
+        let ledger = Self {
             plan,
             sequences_max,
             requests_max,
+            tokens_per_step,
+            logprobs_bytes,
             kv_token_bytes,
             lines,
             notes,
-        })
+        };
+        ledger.check_machine(total_bytes().unwrap_or(u64::MAX))?;
+        Ok(ledger)
+    }
+
+    /// Refuses what no request pattern could make fit.
+    fn check_machine(&self, available: u64) -> Result<()> {
+        let needed = self.total_bytes();
+        if needed > available {
+            return Err(Error::MachineMemory { needed, available });
+        }
+        Ok(())
+    }
+
+    /// Corrects the price of the weights by what the backend holds, where it says.
+    pub(crate) fn settle_weights(&mut self, bytes: u64) {
+        for line in self.lines.iter_mut().filter(|line| line.what == WEIGHTS) {
+            line.bytes = if bytes == 0 { line.bytes } else { bytes };
+        }
     }
 
     /// All lines together.
@@ -123,7 +154,7 @@ fn lines(program: &Program, plan: &MemoryPlan, weight_bytes: u64, kv_bytes: u64)
     let line = |what, bytes| Line { what, bytes };
     let width = program.regs.iter().sum::<usize>() as u64;
     vec![
-        line("weights", weight_bytes),
+        line(WEIGHTS, weight_bytes),
         line("kv cache", kv_bytes),
         line("activations", width * plan.rows_max as u64 * 4),
         line(
@@ -190,19 +221,4 @@ fn context(
         "max_model_len is lowered from {asked} to {pool_tokens} tokens: that is the whole KV pool"
     );
     Ok((pool_tokens, vec![note]))
-}
-
-/// A quarter of the memory that is available now, at most `KV_AUTO_MAX_BYTES`.
-fn kv_auto_bytes() -> u64 {
-    let available = std::fs::read_to_string("/proc/meminfo")
-        .ok()
-        .and_then(|text| {
-            let line = text
-                .lines()
-                .find(|line| line.starts_with("MemAvailable:"))?;
-            line.split_whitespace().nth(1)?.parse::<u64>().ok()
-        });
-    available.map_or(KV_AUTO_MAX_BYTES / 2, |kib| {
-        (kib * 1024 / 4).min(KV_AUTO_MAX_BYTES)
-    })
 }

@@ -3,6 +3,7 @@
 
 mod choice;
 mod generation;
+mod host_memory;
 pub(crate) mod info;
 pub(crate) mod ledger;
 #[cfg(feature = "cpu")]
@@ -14,7 +15,7 @@ pub(crate) mod voice;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64};
 
 use rustc_hash::FxHashMap;
 use tokenmill_core::Limits;
@@ -22,8 +23,8 @@ use tokenmill_core::option::EngineOptions;
 use tokenmill_decode::{Scratch, Vocabulary};
 use tokenmill_formats::Checkpoint;
 use tokenmill_model::cost::WeightBytes;
-use tokenmill_model::{Backend, KvFormat, OpTimes, Program, StepBatch, Weights};
-use tokenmill_sched::{SchedConfig, Scheduler};
+use tokenmill_model::{Backend, Caps, KvFormat, OpTimes, Program, StepBatch, Weights};
+use tokenmill_sched::{Policy, SchedConfig, Scheduler};
 
 use crate::door::{Capacity, Door, Shared};
 use crate::error::{Error, Result};
@@ -44,8 +45,9 @@ pub fn load(path: &Path, options: &EngineOptions) -> Result<(Host, Info)> {
     let checkpoint = Checkpoint::open(path)?;
     let program = tokenmill_model::build(&checkpoint)?;
     let weights = Weights::new(&program, &checkpoint)?;
-    let ledger = Ledger::new(&program, checkpoint.weight_bytes(), options)?;
+    let mut ledger = Ledger::new(&program, checkpoint.weight_bytes(), options)?;
     let mut backend = backend(options)?;
+    check_block_size(&ledger, &backend.caps())?;
     let (packed, voice) = std::thread::scope(|scope| {
         let voice = scope.spawn(|| Voice::read(&checkpoint, options));
         let packed = backend.load(&program, &weights, &ledger.plan);
@@ -57,6 +59,7 @@ pub fn load(path: &Path, options: &EngineOptions) -> Result<(Host, Info)> {
     })??;
     voice.check(program.shape.vocab_len)?;
     let mut info = Info::new(&checkpoint, &program)?;
+    ledger.settle_weights(backend.caps().weight_bytes);
     info.add_plan(&ledger);
     info.add_loaded(&backend.caps(), &voice);
     let (engine, door) = assemble(Parts {
@@ -64,6 +67,7 @@ pub fn load(path: &Path, options: &EngineOptions) -> Result<(Host, Info)> {
         kv_format: ledger.plan.kv_format,
         sched: sched_config(&ledger, options)?,
         requests_max: ledger.requests_max,
+        logprobs_bytes: ledger.logprobs_bytes,
         seed: options.seed,
         limits: options.limits(),
         clock: monotonic(),
@@ -73,6 +77,18 @@ pub fn load(path: &Path, options: &EngineOptions) -> Result<(Host, Info)> {
         voice,
     })?;
     Ok((Host::start(engine, door)?, info))
+}
+
+fn check_block_size(ledger: &Ledger, caps: &Caps) -> Result<()> {
+    let (size, multiple) = (ledger.plan.block_size, caps.block_multiple);
+    if size.is_multiple_of(multiple) {
+        return Ok(());
+    }
+    Err(Error::Option(tokenmill_core::Error::BadValue {
+        name: "block_size".into(),
+        expected: format!("a multiple of {multiple} on the backend {}", caps.name),
+        got: size.to_string(),
+    }))
 }
 
 /// Reads a model's tokenizer and chat template, and nothing else. Files of strangers are best read so in a
@@ -95,6 +111,8 @@ pub struct Parts {
     pub sched: SchedConfig,
     /// Requests running or waiting.
     pub requests_max: usize,
+    /// Bytes of log-probs that live requests may come to hold together.
+    pub logprobs_bytes: u64,
     /// Key of the seeds of requests that give none; `None`: the system's randomness.
     pub seed: Option<i64>,
     /// Tokenizer, template, end tokens, defaults.
@@ -128,11 +146,13 @@ pub fn assemble(parts: Parts) -> Result<(Engine, Door)> {
         block_size: sched.block_size,
         vocab_len: program.shape.vocab_len,
         requests_max: parts.requests_max,
+        logprobs_bytes: parts.logprobs_bytes,
+        has_priorities: sched.policy == Policy::Priority,
     };
     let secret = sched.secret;
     let scheduler = Scheduler::new(sched)?;
-    // Room for every seat, the wake-up of its dropped handle, and a few others: a send never waits for a step.
-    let room = 2 * parts.requests_max + 64;
+    // Room for every seat and the one wake-up: a send never waits for a step.
+    let room = parts.requests_max + 1;
     let (sender, commands) = std::sync::mpsc::sync_channel(room);
     let Voice {
         lexicon,
@@ -154,6 +174,8 @@ pub fn assemble(parts: Parts) -> Result<(Engine, Door)> {
         defaults,
         phase: AtomicU8::new(0),
         next_id: AtomicU64::new(1),
+        is_waking: AtomicBool::new(false),
+        is_reset_due: AtomicBool::new(false),
     });
     let engine = Engine {
         shared: shared.clone(),

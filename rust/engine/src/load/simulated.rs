@@ -49,6 +49,7 @@ pub fn simulated(
         backend: Box::new(backend),
         sched,
         requests_max: 1024,
+        logprobs_bytes: 1 << 30,
         seed: None,
         voice: Voice {
             eos,

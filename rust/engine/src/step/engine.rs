@@ -3,10 +3,11 @@
 //! reads no clock but the one it was given, starts no thread, and frees blocks nowhere else.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use rustc_hash::FxHashMap;
 use std::sync::mpsc::Receiver;
-use tokenmill_core::{FinishReason, Kind, RequestId, SequenceId};
+use tokenmill_core::{Failure, FinishReason, Kind, RequestId, SequenceId};
 use tokenmill_decode::{Sampler, Scratch, Vocabulary};
 use tokenmill_model::{Backend, StepBatch};
 use tokenmill_sched::{NewSequence, Scheduler, Scope};
@@ -59,10 +60,7 @@ impl Engine {
         }
         self.sweep();
         if self.shared.phase() >= Phase::Closing {
-            self.end_all(
-                FinishReason::Error,
-                Some(&(Kind::Draining, "the engine is closing".into())),
-            );
+            self.end_all();
             return Step::Done;
         }
         let has_run = self.run_plan();
@@ -90,10 +88,7 @@ impl Engine {
 
     /// Stops the backend; every open request has ended.
     pub(crate) fn close(&mut self) {
-        self.end_all(
-            FinishReason::Error,
-            Some(&(Kind::Draining, "the engine is closing".into())),
-        );
+        self.end_all();
         self.backend.close();
     }
 
@@ -101,13 +96,16 @@ impl Engine {
         while let Ok(command) = self.commands.try_recv() {
             self.obey(command);
         }
+        if self.shared.is_reset_due.swap(false, Ordering::AcqRel) {
+            self.scheduler.reset_prefix_cache();
+        }
     }
 
     pub(crate) fn obey(&mut self, command: Command) {
         match command {
             Command::Submit(admitted) => self.admit(*admitted),
-            Command::ResetPrefixCache => self.scheduler.reset_prefix_cache(),
-            Command::Wake => {}
+            // Cleared before the engine looks around: what changes from here on sends another.
+            Command::Wake => _ = self.shared.is_waking.swap(false, Ordering::AcqRel),
         }
     }
 
@@ -152,6 +150,7 @@ impl Engine {
             transcript: Transcript::new(&self.shared.lexicon, &live.params),
             output_len: 0,
             forks_due: live.params.n - 1,
+            lifted: Vec::new(),
         };
         self.sequences.insert(sequence_id, sequence);
         self.lives.insert(id, live);
@@ -203,7 +202,7 @@ impl Engine {
         &mut self,
         request: RequestId,
         reason: FinishReason,
-        error: Option<&(Kind, String)>,
+        error: Option<&Failure>,
     ) {
         let Some(mut live) = self.lives.remove(&request) else {
             return;
@@ -222,10 +221,12 @@ impl Engine {
         live.outbox.end(reason, error);
     }
 
-    pub(crate) fn end_all(&mut self, reason: FinishReason, error: Option<&(Kind, String)>) {
+    /// Ends every request of a closing engine.
+    fn end_all(&mut self) {
+        let closing = Failure::new(Kind::Draining, "the engine is closing");
         let all: Vec<RequestId> = self.lives.keys().copied().collect();
         for request in all {
-            self.end_request(request, reason, error);
+            self.end_request(request, FinishReason::Error, Some(&closing));
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokenmill_core::{FinishReason, HasKind, SamplingParams, TokenId};
+use tokenmill_core::{Failure, FinishReason, HasKind, SamplingParams, TokenId};
 
 use crate::door::outbox::Outbox;
 
@@ -20,9 +20,7 @@ pub(crate) struct Live {
 impl Live {
     /// Ends a request that never ran.
     pub fn fail(mut self, error: &(impl HasKind + std::fmt::Display)) {
-        self.outbox.end(
-            FinishReason::Error,
-            Some(&(error.kind(), error.to_string())),
-        );
+        let failure = Failure::of(error);
+        self.outbox.end(FinishReason::Error, Some(&failure));
     }
 }

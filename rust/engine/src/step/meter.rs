@@ -85,6 +85,9 @@ impl Meter {
             .into_iter()
             .sum();
         Stats::add(&stats.rows, batch.rows() as u64);
+        Stats::set(&stats.step_rows, batch.rows() as u64);
+        Stats::set(&stats.step_sequences, batch.spans.len() as u64);
+        Stats::set(&stats.step_logits_rows, batch.logits_rows.len() as u64);
         Stats::add(&stats.flops, cost.flops);
         Stats::add(&stats.weight_bytes, cost.weight_bytes);
         Stats::add(&stats.kv_bytes, cost.kv_read_bytes + cost.kv_write_bytes);

@@ -21,6 +21,8 @@ pub(crate) struct Sequence {
     pub output_len: usize,
     /// Samples that fork off at the first token; 0 once they did.
     pub forks_due: u32,
+    /// Soft bans that were lifted at some step, each once.
+    pub lifted: Vec<&'static str>,
 }
 
 impl Sequence {
@@ -37,6 +39,11 @@ impl Sequence {
         self.output_len += 1;
         if !(faults.has(Planted::StaleMask) && self.output_len.is_multiple_of(5)) {
             self.sampler.advance(token);
+        }
+        for step in &choice.lifted {
+            if !self.lifted.contains(&step.name()) {
+                self.lifted.push(step.name());
+            }
         }
         let params = &live.params;
         let is_eos = !params.ignore_eos && eos.contains(&token);
@@ -65,11 +72,9 @@ impl Sequence {
             text.push_str(&self.transcript.finish());
         }
         let finish = end.map(|(reason, stop)| Finish {
-            reason,
             stop,
-            error: None,
-            cached_tokens: 0,
-            preemptions: 0,
+            lifted: std::mem::take(&mut self.lifted),
+            ..Finish::new(reason)
         });
         let logprobs = choice.logprobs.into_iter().collect();
         let mut tokens = vec![token];

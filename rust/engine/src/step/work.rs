@@ -4,7 +4,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use tokenmill_core::{Event, HasKind, Kind, SequenceId};
+use tokenmill_core::{Event, Failure, FinishReason, Kind, SequenceId};
 use tokenmill_decode::{Choice, Sampler, Scratch, Vocabulary};
 use tokenmill_model::{BlockCopy, Span, StepBatch};
 use tokenmill_sched::Plan;
@@ -21,13 +21,11 @@ pub(crate) enum Outcome {
     /// Its next token, and the first tokens of the samples that fork off here.
     Drawn(SequenceId, Choice, Vec<Fork>),
     /// It failed; nothing it computed in this step counts.
-    Failed(SequenceId, Kind, String),
+    Failed(SequenceId, Failure),
 }
 
 /// A sample that forks off: its index, sampler and first token.
 type Fork = (u32, Sampler, Choice);
-
-type Failure = (Kind, String);
 
 impl Engine {
     /// Plans and runs a step; false if there was nothing to run.
@@ -74,9 +72,9 @@ impl Engine {
     /// Runs every span of the plan alone.
     fn isolate(&mut self, spans: usize) {
         for span in 0..spans {
-            if let Err((kind, message)) = self.execute(span, span + 1) {
+            if let Err(failure) = self.execute(span, span + 1) {
                 let id = self.scheduler.planned().spans[span].id;
-                self.outcomes.push(Outcome::Failed(id, kind, message));
+                self.outcomes.push(Outcome::Failed(id, failure));
             }
         }
     }
@@ -88,12 +86,10 @@ impl Engine {
         let ran = catch_unwind(AssertUnwindSafe(|| self.backend.run(&self.batch)));
         let ticket = match ran {
             Ok(Ok(ticket)) => ticket,
-            Ok(Err(error)) => return Err((error.kind(), error.to_string())),
+            Ok(Err(error)) => return Err(Failure::of(&error)),
             Err(_) => {
-                return Err((
-                    Kind::Internal,
-                    "the backend panicked on this request".into(),
-                ));
+                let message = "the backend panicked on this request";
+                return Err(Failure::new(Kind::Internal, message));
             }
         };
         self.meter.end(Part::Model, &self.shared.stats);
@@ -105,7 +101,7 @@ impl Engine {
             let logits = self
                 .backend
                 .logits(ticket, index)
-                .map_err(|error| (error.kind(), error.to_string()))?;
+                .map_err(|error| Failure::of(&error))?;
             let Some(sequence) = self.sequences.get_mut(&id) else {
                 continue;
             };
@@ -116,11 +112,13 @@ impl Engine {
             let drawn = catch_unwind(AssertUnwindSafe(|| {
                 draw(sequence, live, logits, vocabulary, scratch)
             }));
-            let failed = |kind, message: String| Outcome::Failed(id, kind, message);
             self.outcomes.push(match drawn {
                 Ok(Ok((choice, forks))) => Outcome::Drawn(id, choice, forks),
-                Ok(Err(error)) => failed(error.kind(), error.to_string()),
-                Err(_) => failed(Kind::Internal, "sampling panicked on this request".into()),
+                Ok(Err(error)) => Outcome::Failed(id, Failure::of(&error)),
+                Err(_) => {
+                    let message = "sampling panicked on this request";
+                    Outcome::Failed(id, Failure::new(Kind::Internal, message))
+                }
             });
         }
         self.meter.end(Part::Sample, &self.shared.stats);
@@ -133,15 +131,11 @@ impl Engine {
         let outcomes = std::mem::take(&mut self.outcomes);
         // Failed sequences leave before the commit: what they computed must not be published.
         for outcome in &outcomes {
-            if let Outcome::Failed(id, kind, message) = outcome
+            if let Outcome::Failed(id, failure) = outcome
                 && let Some(sequence) = self.sequences.get(id)
             {
                 let request = sequence.request;
-                self.end_request(
-                    request,
-                    tokenmill_core::FinishReason::Error,
-                    Some(&(*kind, message.clone())),
-                );
+                self.end_request(request, FinishReason::Error, Some(failure));
             }
         }
         self.scheduler.commit();
@@ -201,6 +195,7 @@ impl Engine {
             transcript,
             output_len: 0,
             forks_due: 0,
+            lifted: Vec::new(),
         };
         let token = choice.token;
         let mut event = child.commit(choice, live, self.vocabulary.eos(), self.faults);

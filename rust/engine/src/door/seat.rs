@@ -1,0 +1,84 @@
+//! A place in the engine, and the memory that comes with it: taken before a request is queued, given back
+//! when it has ended. What the seats hold together never passes the bounds of the engine.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokenmill_core::{SamplingParams, TokenLogprob, TokenLogprobs};
+
+use crate::door::Capacity;
+use crate::error::{Error, Result};
+use crate::stats::Stats;
+
+/// One request's place.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    stats: Arc<Stats>,
+    logprob_bytes: u64,
+}
+
+impl Seat {
+    /// Takes a place for a request with log-probs of `logprob_bytes`, or says which bound is reached.
+    pub fn take(stats: &Arc<Stats>, capacity: &Capacity, logprob_bytes: u64) -> Result<Self> {
+        let limit_bytes = capacity.logprobs_bytes;
+        if logprob_bytes > limit_bytes {
+            return Err(Error::LogprobBytes {
+                needed: logprob_bytes,
+                limit: limit_bytes,
+            });
+        }
+        let limit = capacity.requests_max;
+        let live = &stats.requests_live;
+        let taken = live.fetch_update(Ordering::AcqRel, Ordering::Acquire, |live| {
+            ((live as usize) < limit).then_some(live + 1)
+        });
+        if let Err(live) = taken {
+            Stats::add(&stats.requests_refused, 1);
+            let live = live as usize;
+            return Err(Error::Overloaded { live, limit });
+        }
+        // From here on dropping the seat gives both back.
+        let mut seat = Self {
+            stats: stats.clone(),
+            logprob_bytes: 0,
+        };
+        let held = &stats.logprob_bytes;
+        let taken = held.fetch_update(Ordering::AcqRel, Ordering::Acquire, |held| {
+            (held + logprob_bytes <= limit_bytes).then_some(held + logprob_bytes)
+        });
+        if let Err(held) = taken {
+            Stats::add(&stats.requests_refused, 1);
+            let limit = limit_bytes;
+            return Err(Error::LogprobsOverloaded { held, limit });
+        }
+        seat.logprob_bytes = logprob_bytes;
+        Ok(seat)
+    }
+
+    /// The figures that count it.
+    pub fn stats(&self) -> &Stats {
+        &self.stats
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let bytes = self.logprob_bytes;
+        self.stats.logprob_bytes.fetch_sub(bytes, Ordering::AcqRel);
+        self.stats.requests_live.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Bytes of the log-probs of a request's samples, if nobody reads them before the end.
+pub(crate) fn logprob_bytes(
+    params: &SamplingParams,
+    output_len_max: usize,
+    vocab_len: usize,
+) -> u64 {
+    let Some(asked) = params.logprobs else {
+        return 0;
+    };
+    let entries = (asked as usize).min(vocab_len) + 1;
+    let token = size_of::<TokenLogprobs>() + entries * size_of::<TokenLogprob>();
+    u64::from(params.n) * output_len_max as u64 * token as u64
+}
