@@ -112,6 +112,9 @@ pub enum Error {
     /// The engine takes no more requests.
     #[error("the engine is closing")]
     Draining,
+    /// The engine's thread is in the process that this one was forked from.
+    #[error("this process was forked from the one that loaded the engine; load it here")]
+    Forked,
     /// The engine was closed.
     #[error("the engine is closed")]
     Closed,
@@ -186,7 +189,7 @@ impl HasKind for Error {
             | Self::Memory { .. }
             | Self::MachineMemory { .. } => Kind::InvalidRequest,
             Self::Overloaded { .. } | Self::LogprobsOverloaded { .. } => Kind::Overloaded,
-            Self::Draining | Self::Closed => Kind::Draining,
+            Self::Draining | Self::Closed | Self::Forked => Kind::Draining,
             Self::Unsupported { .. } => Kind::Unsupported,
             Self::Corrupt { .. } => Kind::Corrupt,
             Self::Io { .. } => Kind::Io,

@@ -41,17 +41,20 @@ impl Host {
 
     /// Takes no more requests and returns when the running ones have finished.
     pub fn drain(&self) {
-        self.door.shared.advance(Phase::Draining);
-        self.join();
+        self.end(Phase::Draining);
     }
 
     /// Takes no more requests, ends the running ones, and frees the model.
     pub fn close(&self) {
-        self.door.shared.advance(Phase::Closing);
-        self.join();
+        self.end(Phase::Closing);
     }
 
-    fn join(&self) {
+    fn end(&self, phase: Phase) {
+        if self.door.shared.is_forked() {
+            // The thread is the parent's, and its locks may be held for ever here.
+            return;
+        }
+        self.door.shared.advance(phase);
         let thread = self
             .thread
             .lock()
@@ -67,6 +70,14 @@ impl Host {
 impl Drop for Host {
     fn drop(&mut self) {
         self.close();
+        if self.door.shared.is_forked() {
+            let thread = self
+                .thread
+                .get_mut()
+                .unwrap_or_else(PoisonError::into_inner);
+            // Detaching a thread that this process does not have is no better than joining it.
+            std::mem::forget(thread.take());
+        }
     }
 }
 

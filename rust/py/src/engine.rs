@@ -2,9 +2,8 @@
 //! to use its parent's engine, whose threads it does not have.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
 
-use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString};
 use tokenmill::{EngineOptions, Host, Prompt, Request};
@@ -13,25 +12,18 @@ use crate::convert::{from_value, to_tokens, to_values};
 use crate::errors::{convert, raise};
 use crate::handle::Handle;
 
-/// The process that created the first engine; 0: none yet.
-static OWNER: AtomicU32 = AtomicU32::new(0);
-
-/// An error in a forked child of the process that owns the engines.
-pub(crate) fn refuse_in_child() -> PyResult<()> {
-    let owner = OWNER.load(Ordering::Relaxed);
-    if owner != 0 && owner != std::process::id() {
-        return Err(PyRuntimeError::new_err(
-            "this process was forked from the one that loaded the engine; load it here",
-        ));
-    }
-    Ok(())
-}
-
 /// A loaded model.
 #[pyclass(frozen, module = "tokenmill._tokenmill")]
 pub(crate) struct Engine {
     host: Host,
     info: tokenmill::Info,
+}
+
+impl Engine {
+    fn refuse_forked(&self, py: Python<'_>) -> PyResult<()> {
+        let forked = self.host.door().refuse_forked();
+        forked.map_err(|error| convert(py, &error))
+    }
 }
 
 #[pymethods]
@@ -43,7 +35,6 @@ impl Engine {
     #[new]
     fn new(py: Python<'_>, path: PathBuf, options: &Bound<'_, PyDict>) -> PyResult<Self> {
         let options = to_options(py, options)?;
-        OWNER.store(std::process::id(), Ordering::Relaxed);
         let loaded = py.detach(|| tokenmill::load(&path, &options));
         let (host, info) = loaded.map_err(|error| convert(py, &error))?;
         Ok(Self { host, info })
@@ -60,7 +51,7 @@ impl Engine {
         cache_salt: Option<String>,
         rendered: bool,
     ) -> PyResult<Handle> {
-        refuse_in_child()?;
+        self.refuse_forked(py)?;
         let values = to_values(sampling)?;
         let prompt = to_prompt(prompt, rendered)?;
         let door = self.host.door();
@@ -84,7 +75,7 @@ impl Engine {
         messages: &Bound<'_, PyList>,
         add_generation_prompt: bool,
     ) -> PyResult<String> {
-        refuse_in_child()?;
+        self.refuse_forked(py)?;
         let limit = tokenmill::Limits::default().messages_max;
         if messages.is_empty() || messages.len() > limit {
             let message = format!(
@@ -125,7 +116,7 @@ impl Engine {
         add_bos: bool,
         allow_control: bool,
     ) -> PyResult<Vec<u32>> {
-        refuse_in_child()?;
+        self.refuse_forked(py)?;
         let lexicon = self.host.door().lexicon();
         let add_bos = add_bos && lexicon.adds_bos();
         py.detach(|| lexicon.encode(text, add_bos, allow_control))
@@ -140,7 +131,7 @@ impl Engine {
         ids: &Bound<'_, PyAny>,
         skip_special_tokens: bool,
     ) -> PyResult<String> {
-        refuse_in_child()?;
+        self.refuse_forked(py)?;
         let ids = to_tokens(ids)?;
         let lexicon = self.host.door().lexicon();
         py.detach(|| lexicon.decode(&ids, skip_special_tokens))
@@ -163,7 +154,7 @@ impl Engine {
 
     /// Forgets every cached prefix that nobody uses.
     fn reset_prefix_cache(&self, py: Python<'_>) -> PyResult<()> {
-        refuse_in_child()?;
+        self.refuse_forked(py)?;
         self.host
             .door()
             .reset_prefix_cache()
@@ -172,9 +163,7 @@ impl Engine {
 
     /// Ends every request and frees the model. Later calls raise DrainingError.
     fn close(&self, py: Python<'_>) {
-        if refuse_in_child().is_ok() {
-            py.detach(|| self.host.close());
-        }
+        py.detach(|| self.host.close());
     }
 }
 

@@ -9,7 +9,7 @@ use pyo3::types::{PyDict, PyList};
 use tokenmill::{Event, Received, StopReason};
 
 use crate::convert::from_params;
-use crate::engine::refuse_in_child;
+use crate::errors::convert;
 
 /// How long a wait may hold signals back.
 const SIGNAL_PERIOD: Duration = Duration::from_millis(50);
@@ -17,7 +17,7 @@ const SIGNAL_PERIOD: Duration = Duration::from_millis(50);
 /// One accepted request.
 #[pyclass(frozen, module = "tokenmill._tokenmill")]
 pub(crate) struct Handle {
-    inner: std::sync::Mutex<Option<std::sync::Arc<tokenmill::Handle>>>,
+    inner: std::sync::Arc<tokenmill::Handle>,
     request_id: u64,
     prompt: Vec<u32>,
     seed: i64,
@@ -31,15 +31,8 @@ impl Handle {
             prompt: inner.prompt_tokens().to_vec(),
             seed: inner.seed(),
             effective: from_params(py, inner.params())?.unbind(),
-            inner: std::sync::Mutex::new(Some(std::sync::Arc::new(inner))),
+            inner: std::sync::Arc::new(inner),
         })
-    }
-
-    fn current(&self) -> Option<std::sync::Arc<tokenmill::Handle>> {
-        self.inner
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .clone()
     }
 }
 
@@ -76,15 +69,14 @@ impl Handle {
         py: Python<'py>,
         timeout: Option<f64>,
     ) -> PyResult<Option<Bound<'py, PyDict>>> {
-        refuse_in_child()?;
+        let forked = self.inner.refuse_forked();
+        forked.map_err(|error| convert(py, &error))?;
         let limit = timeout.map(Duration::try_from_secs_f64).transpose();
         let limit = limit.map_err(|_| {
             PyValueError::new_err("timeout must be a number of seconds, at least 0")
         })?;
         let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
-        let Some(inner) = self.current() else {
-            return Ok(None);
-        };
+        let inner = self.inner.clone();
         loop {
             let left = deadline.map_or(SIGNAL_PERIOD, |deadline| {
                 deadline.saturating_duration_since(Instant::now())
@@ -104,12 +96,7 @@ impl Handle {
 
     /// Ends the request; its blocks are freed at the engine's next plan.
     fn cancel(&self) {
-        let inner = self
-            .inner
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .take();
-        drop(inner);
+        self.inner.cancel();
     }
 
     fn __iter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {

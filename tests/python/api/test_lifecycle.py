@@ -160,7 +160,58 @@ print(len(llm.generate('a', params)))
 """)
     out, errors = child.communicate(timeout=60)
     assert child.returncode == 0, errors
-    assert out.split() == ["RuntimeError", "True", "1"]
+    assert out.split() == ["DrainingError", "True", "1"]
+
+
+@pytest.mark.parametrize(
+    "childhood",
+    [
+        "raise SystemExit(0)",
+        "del stream, llm",
+        "llm.close()",
+        "stream.close()",
+        "list(stream)",
+        "two = LLM(model); print(two.generate('a', params)[0].finished); two.close()",
+        "two = LLM(model); llm.generate('a', params)",
+        "two = LLM(model); llm.close(); two.generate('a', params)",
+    ],
+)
+def test_a_forked_child_lives_and_dies_in_peace(childhood, script):
+    child = script(f"""
+import gc, sys
+from tokenmill import DrainingError, LLM, SamplingParams
+llm = LLM(model)
+params = SamplingParams(max_tokens=4, ignore_eos=True)
+stream = llm.stream('a', SamplingParams(max_tokens=400, ignore_eos=True))
+if os.fork() == 0:
+    try:
+        {childhood}
+    except DrainingError as error:
+        assert 'forked' in str(error), error
+    gc.collect()
+    sys.exit(7)
+code = os.waitstatus_to_exitcode(os.wait()[1])
+print(code, len(llm.generate('a', params)))
+""")
+    out, errors = child.communicate(timeout=60)
+    assert child.returncode == 0, errors
+    assert out.split()[-2:] in (["7", "1"], ["0", "1"]), (out, errors)
+    assert "Panic" not in errors, errors
+
+
+def test_a_stream_closed_by_another_thread_ends_its_reader_at_once(default_model, wait_until):
+    with LLM(default_model, max_num_seqs=1) as llm:
+        first = llm.stream("a", LONG)
+        waiting = llm.stream("b", LONG)
+        read = []
+        reader = threading.Thread(target=lambda: read.extend(waiting))
+        reader.start()
+        time.sleep(0.1)
+        waiting.close()
+        reader.join(timeout=2)
+        assert not reader.is_alive(), "the reader waits for a request that was cancelled"
+        wait_until(lambda: llm.get_metrics()["requests_live"] == 1, 2)
+        first.close()
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,9 @@ fn left(params: &SamplingParams, steps: &[Step], prefix: &Prefix, row: &[f32]) -
         .collect();
     if !params.is_greedy() {
         let best = left.iter().map(|entry| entry.1).fold(f32::MIN, f32::max);
-        left.iter_mut().for_each(|entry| entry.1 -= best);
+        for entry in &mut left {
+            entry.1 -= best;
+        }
     }
     left.sort_by_key(|&(token, _)| token);
     left

@@ -2,7 +2,7 @@
 //! the blocks there. It holds no lock while the caller is not reading.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use tokenmill_core::{Event, RequestId, SamplingParams, TokenId};
 
 use crate::door::Shared;
 use crate::door::mailbox::{Mailbox, Received};
+use crate::error::{Error, Result};
 
 /// One accepted request.
 #[derive(Debug)]
@@ -20,6 +21,7 @@ pub struct Handle {
     pub(crate) prompt: Arc<[TokenId]>,
     pub(crate) params: Arc<SamplingParams>,
     pub(crate) seed: i64,
+    pub(crate) is_cancelled: AtomicBool,
 }
 
 impl Handle {
@@ -50,7 +52,31 @@ impl Handle {
 
     /// Waits for the next event, at most `timeout`.
     pub fn receive(&self, timeout: Option<Duration>) -> Received {
+        if self.shared.is_forked() {
+            return Received::Ended;
+        }
         self.mailbox.receive(timeout)
+    }
+
+    /// Ends the request, whoever still reads: readers find the end, and the engine frees its blocks at its
+    /// next plan.
+    pub fn cancel(&self) {
+        if self.shared.is_forked() || self.is_cancelled.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        self.mailbox.leave();
+        let handles = &self.shared.stats.handles_open;
+        handles.fetch_sub(1, Ordering::Relaxed);
+        // Only for an idle engine; the mailbox's flag is the truth.
+        self.shared.wake();
+    }
+
+    /// Refuses a process that was forked from the one that loaded the engine.
+    pub fn refuse_forked(&self) -> Result<()> {
+        if self.shared.is_forked() {
+            return Err(Error::Forked);
+        }
+        Ok(())
     }
 
     /// The next event for an async reader; `None` when every sample has ended.
@@ -77,10 +103,6 @@ impl Iterator for Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.mailbox.leave();
-        let handles = &self.shared.stats.handles_open;
-        handles.fetch_sub(1, Ordering::Relaxed);
-        // Only for an idle engine; the mailbox's flag is the truth.
-        self.shared.wake();
+        self.cancel();
     }
 }

@@ -96,11 +96,18 @@ impl Mailbox {
         self.lock().samples_open > 0
     }
 
-    /// The caller's end is gone: events are dropped from now on.
+    /// The caller's end is gone: events are dropped from now on, and whoever still reads finds the end.
     pub(crate) fn leave(&self) {
         let mut state = self.lock();
         state.is_reader_gone = true;
         state.events = VecDeque::new();
+        state.samples_open = 0;
+        let waker = state.waker.take();
+        drop(state);
+        self.arrived.notify_all();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
     }
 
     /// Waits for the next event until `deadline`, or without limit.
@@ -225,6 +232,6 @@ mod tests {
         mailbox.leave();
         mailbox.send(event(0, 1, false));
         assert!(mailbox.is_reader_gone());
-        assert_eq!(mailbox.receive(Some(Duration::ZERO)), Received::TimedOut);
+        assert_eq!(mailbox.receive(Some(Duration::ZERO)), Received::Ended);
     }
 }

@@ -92,6 +92,9 @@ pub(crate) struct Shared {
     /// Sampling fields that the model's own file fills in where a request leaves them out.
     pub defaults: Vec<(String, Value)>,
     pub phase: AtomicU8,
+    /// The process that has the engine's thread. One that was forked from it has only copies, with locks as
+    /// they were at the fork.
+    pub owner: u32,
     pub next_id: AtomicU64,
     /// A `Wake` is in the channel and has not been obeyed.
     pub is_waking: AtomicBool,
@@ -108,6 +111,11 @@ impl Shared {
             3 => Phase::Closed,
             _ => Phase::Dead,
         }
+    }
+
+    /// Whether this is a forked copy, whose engine will never answer.
+    pub fn is_forked(&self) -> bool {
+        std::process::id() != self.owner
     }
 
     /// Moves forward only: a dead engine is never merely closed.
@@ -198,6 +206,7 @@ impl Door {
             prompt,
             params,
             seed,
+            is_cancelled: AtomicBool::new(false),
         };
         // Counted first: a request must never be seen to end before it was accepted.
         Stats::add(&shared.stats.requests_accepted, 1);
@@ -221,6 +230,9 @@ impl Door {
 
     /// Takes no more requests; the running ones finish.
     pub fn drain(&self) {
+        if self.shared.is_forked() {
+            return;
+        }
         self.shared.advance(Phase::Draining);
     }
 
@@ -234,7 +246,16 @@ impl Door {
         }
     }
 
+    /// Refuses a process that was forked from the one that loaded the engine.
+    pub fn refuse_forked(&self) -> Result<()> {
+        if self.shared.is_forked() {
+            return Err(Error::Forked);
+        }
+        Ok(())
+    }
+
     fn refuse_unless_open(&self) -> Result<()> {
+        self.refuse_forked()?;
         if self.shared.phase() == Phase::Open {
             Ok(())
         } else {

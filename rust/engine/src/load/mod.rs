@@ -173,6 +173,7 @@ pub fn assemble(parts: Parts) -> Result<(Engine, Door)> {
         seed: parts.seed,
         defaults,
         phase: AtomicU8::new(0),
+        owner: std::process::id(),
         next_id: AtomicU64::new(1),
         is_waking: AtomicBool::new(false),
         is_reset_due: AtomicBool::new(false),
