@@ -40,10 +40,11 @@ fn greedy(logits: &[f32]) -> TokenId {
     best as TokenId
 }
 
-/// What an environment variable names, or a word about its absence.
+/// What an environment variable names, or a word about its absence; in CI it must be there.
 fn path_of(variable: &str) -> Option<PathBuf> {
     let path = std::env::var_os(variable).map(PathBuf::from);
     if path.is_none() {
+        assert!(std::env::var_os("CI").is_none(), "{variable} is not set");
         say(&format!("ran nothing: {variable} is not set"));
     }
     path

@@ -28,6 +28,7 @@ const UNTRUSTED: Encode = Encode {
 fn default_file() -> Option<PathBuf> {
     let path = std::env::var_os("TOKENMILL_TEST_GGUF").map(PathBuf::from);
     if path.is_none() {
+        assert!(std::env::var_os("CI").is_none(), "no TOKENMILL_TEST_GGUF");
         eprintln!("ran nothing: TOKENMILL_TEST_GGUF is not set");
     }
     path

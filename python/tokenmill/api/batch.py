@@ -1,8 +1,8 @@
 """Any number of requests through a bounded queue: fed as it empties, answered in the order asked.
 
 Memory is bounded by the window, not by the number of prompts. Every running handle is read in every
-round, because one that is not read fills its channel and pauses. On any exception, Ctrl-C included,
-all that runs is cancelled.
+round, so that what waits in its channel stays small. On any exception, Ctrl-C included, all that
+runs is cancelled.
 """
 
 import time

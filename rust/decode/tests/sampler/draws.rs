@@ -7,7 +7,7 @@ use tokenmill_decode::{Sampler, Scratch, Step, Vocabulary};
 use crate::reference;
 use crate::rows::{P7, Prefix, normal_row, p7};
 
-const DRAWS: usize = 200_000;
+const DRAWS: usize = 1_000_000;
 
 /// Counts of tokens over many positions.
 fn count(params: &SamplingParams, row: &[f32], seed: i64) -> Vec<usize> {

@@ -58,8 +58,8 @@ pub(crate) fn end_tokens(
     Ok(())
 }
 
-/// Takes over the sampling fields. transformers samples only under `do_sample`: without it the file means
-/// greedy, and its warpers mean nothing.
+/// Takes over the sampling fields. Where the file says `do_sample: false` its warpers mean nothing; where it
+/// does not say, they are taken, as vLLM takes them.
 pub(crate) fn defaults(generation: &Map<String, Json>, voice: &mut Voice) {
     let samples = generation.get("do_sample").and_then(Json::as_bool);
     for name in FIELDS {
