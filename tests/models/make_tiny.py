@@ -55,6 +55,13 @@ YARN_ROPE = {
     "factor": 4.0,
     "original_max_position_embeddings": 64,
 }
+GEMMA = {"head_dim": 24, "query_pre_attn_scalar": 24}
+GRANITE = {
+    "embedding_multiplier": 3.0,
+    "residual_multiplier": 0.4,
+    "attention_multiplier": 0.2,
+    "logits_scaling": 2.0,
+}
 
 
 @dataclass(frozen=True)
@@ -100,6 +107,35 @@ CASES = (
     Case("qwen3", "Qwen3", {"head_dim": 32}, "qwen3"),
     Case("qwen3-bias", "Qwen3", {"head_dim": 16, "attention_bias": True}),
     Case("qwen3-bf16", "Qwen3", {"head_dim": 32}, "qwen3", dtype=torch.bfloat16),
+    Case("gemma2", "Gemma2", GEMMA | {"sliding_window": 8}, "gemma2"),
+    Case(
+        "gemma2-uncapped",
+        "Gemma2",
+        GEMMA
+        | {
+            "sliding_window": 8,
+            "attn_logit_softcapping": None,
+            "final_logit_softcapping": None,
+            "query_pre_attn_scalar": 40,
+            "layer_types": ["full_attention", "sliding_attention", "full_attention"],
+        },
+    ),
+    Case("gemma3", "Gemma3", GEMMA | {"sliding_window": 8, "num_hidden_layers": 7}, "gemma3"),
+    Case("phi3", "Phi3", {}, "phi3"),
+    Case("phi3-window", "Phi3", {"sliding_window": 8, "num_key_value_heads": 4}),
+    Case("olmo2", "Olmo2", {}, "olmo2"),
+    Case("smollm3", "SmolLM3", {"num_hidden_layers": 5}, "smollm3"),
+    Case(
+        "smollm3-marked",
+        "SmolLM3",
+        {
+            "no_rope_layers": [0, 1, 0],
+            "use_sliding_window": True,
+            "sliding_window": 8,
+            "attention_bias": True,
+        },
+    ),
+    Case("granite", "Granite", GRANITE, "granite"),
 )
 
 GGUF_NAMES = (
@@ -119,11 +155,27 @@ GGUF_NAMES = (
     ("mlp.up_proj", "ffn_up"),
     ("mlp.down_proj", "ffn_down"),
 )
+# Read before the others, by architecture.
+SPECIAL_GGUF_NAMES = {
+    "gemma2": (
+        ("post_attention_layernorm", "post_attention_norm"),
+        ("pre_feedforward_layernorm", "ffn_norm"),
+        ("post_feedforward_layernorm", "post_ffw_norm"),
+    ),
+    "olmo2": (
+        ("post_attention_layernorm", "post_attention_norm"),
+        ("post_feedforward_layernorm", "post_ffw_norm"),
+    ),
+    "phi3": (("self_attn.qkv_proj", "attn_qkv"), ("mlp.gate_up_proj", "ffn_up")),
+}
+SPECIAL_GGUF_NAMES["gemma3"] = SPECIAL_GGUF_NAMES["gemma2"]
+PAIRED = ("llama", "smollm3", "granite")
 
 
 def make_model(case: Case, seed: int) -> transformers.PreTrainedModel:
     """A model with random weights, norms and biases included."""
-    config_class = getattr(transformers, f"{case.family}Config")
+    text_config = getattr(transformers, f"{case.family}TextConfig", None)
+    config_class = text_config or getattr(transformers, f"{case.family}Config")
     model_class = getattr(transformers, f"{case.family}ForCausalLM")
     torch.manual_seed(seed)
     config = config_class(**(SIZES | case.options), attn_implementation="eager")
@@ -176,6 +228,7 @@ def write_gguf(arch: str, case: Case, model: transformers.PreTrainedModel, path:
     config = model.config
     head_dim = getattr(config, "head_dim", None) or HIDDEN // config.num_attention_heads
     rope = config.rope_parameters
+    rope = rope.get("full_attention", rope)
     writer = gguf.GGUFWriter(path, arch)
     writer.add_context_length(config.max_position_embeddings)
     writer.add_embedding_length(config.hidden_size)
@@ -195,15 +248,18 @@ def write_gguf(arch: str, case: Case, model: transformers.PreTrainedModel, path:
         writer.add_rope_scaling_orig_ctx_len(rope["original_max_position_embeddings"])
     if rope["rope_type"] == "llama3":
         writer.add_tensor("rope_freqs.weight", rope_factors(rope, head_dim))
+    add_special_keys(writer, arch, config)
     for name, parameter in model.state_dict().items():
         if config.tie_word_embeddings and name == "lm_head.weight":
             continue
         weight = parameter.float().numpy()
-        if arch == "llama" and "q_proj" in name:
+        if arch.startswith("gemma") and "norm" in name:
+            weight = weight + 1.0
+        if arch in PAIRED and "q_proj" in name:
             weight = pair_rows(weight, config.num_attention_heads)
-        if arch == "llama" and "k_proj" in name:
+        if arch in PAIRED and "k_proj" in name:
             weight = pair_rows(weight, config.num_key_value_heads)
-        for ours, theirs in GGUF_NAMES:
+        for ours, theirs in (*SPECIAL_GGUF_NAMES.get(arch, ()), *GGUF_NAMES):
             name = name.replace(ours, theirs)
         kind = case.gguf_type if weight.ndim == 2 else gguf.GGMLQuantizationType.F32
         data = gguf.quants.quantize(np.ascontiguousarray(weight), kind)
@@ -212,6 +268,20 @@ def write_gguf(arch: str, case: Case, model: transformers.PreTrainedModel, path:
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+
+
+def add_special_keys(writer: gguf.GGUFWriter, arch: str, config: Any) -> None:
+    """What single architectures add to the metadata."""
+    if arch.startswith("gemma"):
+        writer.add_sliding_window(config.sliding_window)
+    if arch == "gemma2":
+        writer.add_attn_logit_softcapping(config.attn_logit_softcapping)
+        writer.add_final_logit_softcapping(config.final_logit_softcapping)
+    if arch == "granite":
+        writer.add_embedding_scale(config.embedding_multiplier)
+        writer.add_residual_scale(config.residual_multiplier)
+        writer.add_attention_scale(config.attention_multiplier)
+        writer.add_logit_scale(config.logits_scaling)
 
 
 def expect(model: transformers.PreTrainedModel, seed: int) -> list[dict[str, Any]]:

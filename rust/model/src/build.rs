@@ -6,13 +6,13 @@ use std::collections::HashMap;
 
 use tokenmill_formats::{Checkpoint, blocks};
 
-use crate::architecture::ROPE_FACTORS;
+use crate::architecture::{HeadNorms, NormPlacement, Projections, ROPE_FACTORS};
 use crate::config::rope::{divide, rope};
 use crate::config::{LayerConfig, ModelConfig};
 use crate::error::{Error, Result};
 use crate::program::{
     Add, Affine, Attention, Embed, HeadNorm, KvShape, Linear, Logits, Mlp, ModelShape, Norm,
-    NormKind, Op, Program, Qkv, Reg, RowOrder, WeightId, WeightSpec,
+    NormKind, Op, Program, Qkv, Reg, RowOrder, RowSlice, WeightId, WeightSpec,
 };
 
 /// The program of a checkpoint, from its configuration. Whether the weights fit it, `Weights::new` checks.
@@ -26,6 +26,15 @@ pub fn build(checkpoint: &Checkpoint) -> Result<Program> {
 }
 
 impl ModelConfig {
+    /// What is added to the weights of norms.
+    fn norm_offset(&self) -> f32 {
+        if self.is_gguf {
+            0.0
+        } else {
+            self.architecture.norm_offset
+        }
+    }
+
     /// The program of this configuration, without the rotary factors that a GGUF file may add.
     pub fn program(&self) -> Program {
         let mut writer = Writer::new(self);
@@ -102,7 +111,11 @@ impl<'a> Writer<'a> {
                 },
                 regs: Vec::new(),
                 weights: Vec::new(),
-                ropes: vec![rope(head_dim, config.rope.theta, &config.rope.scaling)],
+                ropes: config
+                    .ropes
+                    .iter()
+                    .map(|it| rope(head_dim, it.theta, &it.scaling))
+                    .collect(),
                 ops: Vec::new(),
             },
             weight_ids: HashMap::new(),
@@ -119,7 +132,7 @@ impl<'a> Writer<'a> {
             table: embed,
             positions: None,
             position_offset: 0,
-            scale: 1.0,
+            scale: config.factors.embed,
             out: residual,
         }));
         for (index, layer) in config.layers.iter().enumerate() {
@@ -138,8 +151,8 @@ impl<'a> Writer<'a> {
                 weight: head,
                 bias: None,
             },
-            scale: 1.0,
-            soft_cap: None,
+            scale: config.factors.logits,
+            soft_cap: config.factors.logits_cap,
             input: normed,
         }));
     }
@@ -151,7 +164,6 @@ impl<'a> Writer<'a> {
             layer.kv_heads * layer.head_dim,
         );
         let residual = self.reg(Purpose::Residual, config.hidden);
-        let normed = self.reg(Purpose::Normed, config.hidden);
         let query = self.reg(Purpose::Query, q_width);
         let attended = self.reg(Purpose::Attended, q_width);
         let branch = self.reg(Purpose::Branch, config.hidden);
@@ -162,29 +174,31 @@ impl<'a> Writer<'a> {
         } else {
             RowOrder::Plain
         };
-        let qkv = |width, order| Matrix {
+        let matrix = |width, order| Matrix {
             shape: [width, config.hidden],
             has_bias: config.has_qkv_bias,
             order,
         };
-        self.norm(
-            &format!("{prefix}{}", names.attention_norm),
-            residual,
-            normed,
+        let input = self.branch_input(prefix, names.attention_norm, residual);
+        let [q, k, v] = self.projections(
+            prefix,
+            names.qkv,
+            [
+                matrix(q_width, order),
+                matrix(kv_width, order),
+                matrix(kv_width, RowOrder::Plain),
+            ],
         );
         let qkv = Qkv {
             layer: index,
-            input: normed,
-            q: self.affine(&format!("{prefix}{}", names.q), &qkv(q_width, order)),
-            k: self.affine(&format!("{prefix}{}", names.k), &qkv(kv_width, order)),
-            v: self.affine(
-                &format!("{prefix}{}", names.v),
-                &qkv(kv_width, RowOrder::Plain),
-            ),
+            input,
+            q,
+            k,
+            v,
             clip: None,
-            q_norm: self.head_norm(&format!("{prefix}{}", names.q_norm), layer.head_dim),
-            k_norm: self.head_norm(&format!("{prefix}{}", names.k_norm), layer.head_dim),
-            rope: Some(0),
+            q_norm: self.head_norm(&format!("{prefix}{}", names.q_norm), q_width, layer),
+            k_norm: self.head_norm(&format!("{prefix}{}", names.k_norm), kv_width, layer),
+            rope: layer.rope,
             heads: layer.heads,
             out: query,
         };
@@ -193,8 +207,8 @@ impl<'a> Writer<'a> {
             layer: index,
             input: query,
             heads: layer.heads,
-            scale: 1.0 / (layer.head_dim as f32).sqrt(),
-            soft_cap: None,
+            scale: config.factors.attention,
+            soft_cap: config.factors.attention_cap,
             window: layer.window,
             out: attended,
         }));
@@ -209,39 +223,53 @@ impl<'a> Writer<'a> {
             input: attended,
             out: branch,
         }));
-        self.add(branch, residual);
+        self.add_branch(prefix, names.post_attention_norm, branch, residual);
     }
 
     fn write_mlp(&mut self, prefix: &str, layer: &LayerConfig) {
         let (config, names) = (self.config, self.config.names());
         let residual = self.reg(Purpose::Residual, config.hidden);
-        let normed = self.reg(Purpose::Normed, config.hidden);
         let branch = self.reg(Purpose::Branch, config.hidden);
         let matrix = |outputs, inputs| Matrix {
             shape: [outputs, inputs],
             has_bias: config.has_mlp_bias,
             order: RowOrder::Plain,
         };
-        self.norm(&format!("{prefix}{}", names.mlp_norm), residual, normed);
-        let widen = matrix(layer.inner, config.hidden);
+        let input = self.branch_input(prefix, names.mlp_norm, residual);
+        let widen = || matrix(layer.inner, config.hidden);
         let narrow = matrix(config.hidden, layer.inner);
+        let [gate, up] = self.projections(prefix, names.gate_up, [widen(), widen()]);
         let mlp = Mlp {
-            gate: Some(self.affine(&format!("{prefix}{}", names.gate), &widen)),
-            up: self.affine(&format!("{prefix}{}", names.up), &widen),
+            gate: Some(gate),
+            up,
             down: self.affine(&format!("{prefix}{}", names.down), &narrow),
             activation: config.activation,
-            input: normed,
+            input,
             out: branch,
         };
         self.program.ops.push(Op::Mlp(mlp));
-        self.add(branch, residual);
+        self.add_branch(prefix, names.post_mlp_norm, branch, residual);
     }
 
-    fn add(&mut self, from: Reg, to: Reg) {
+    /// What a branch reads: the stream, normalised where the norm stands before the branch.
+    fn branch_input(&mut self, prefix: &str, norm: &str, residual: Reg) -> Reg {
+        if self.config.architecture.norms == NormPlacement::After {
+            return residual;
+        }
+        let normed = self.reg(Purpose::Normed, self.config.hidden);
+        self.norm(&format!("{prefix}{norm}"), residual, normed);
+        normed
+    }
+
+    /// Adds a branch to the stream, normalised where the norm stands behind the branch.
+    fn add_branch(&mut self, prefix: &str, norm: &str, branch: Reg, residual: Reg) {
+        if self.config.architecture.norms != NormPlacement::Before {
+            self.norm(&format!("{prefix}{norm}"), branch, branch);
+        }
         self.program.ops.push(Op::Add(Add {
-            from,
-            to,
-            scale: 1.0,
+            from: branch,
+            to: residual,
+            scale: self.config.factors.residual,
         }));
     }
 
@@ -251,20 +279,75 @@ impl<'a> Writer<'a> {
             kind: NormKind::Rms,
             weight,
             bias: None,
-            weight_offset: 0.0,
+            weight_offset: self.config.norm_offset(),
             eps: self.config.norm_eps,
             input,
             out,
         }));
     }
 
-    fn head_norm(&mut self, name: &str, head_dim: usize) -> Option<HeadNorm> {
-        self.config.architecture.has_head_norms.then(|| HeadNorm {
-            weight: self.weight(name, &[head_dim]),
-            weight_offset: 0.0,
+    fn head_norm(&mut self, name: &str, width: usize, layer: &LayerConfig) -> Option<HeadNorm> {
+        let (width, is_whole) = match self.config.architecture.head_norms {
+            HeadNorms::None => return None,
+            HeadNorms::PerHead => (layer.head_dim, false),
+            HeadNorms::Whole => (width, true),
+        };
+        Some(HeadNorm {
+            weight: self.weight(name, &[width]),
+            weight_offset: self.config.norm_offset(),
             eps: self.config.norm_eps,
-            is_whole: false,
+            is_whole,
         })
+    }
+
+    /// Several matrices of one input: a tensor each, or rows of one.
+    fn projections<const N: usize>(
+        &mut self,
+        prefix: &str,
+        names: Projections,
+        matrices: [Matrix; N],
+    ) -> [Affine; N] {
+        let mut start = 0;
+        let mut index = 0;
+        matrices.map(|matrix| {
+            let affine = match names {
+                Projections::Apart(names) => {
+                    self.affine(&format!("{prefix}{}", names[index]), &matrix)
+                }
+                Projections::Fused(name) => {
+                    self.rows_of(&format!("{prefix}{name}"), &matrix, start)
+                }
+            };
+            index += 1;
+            start += matrix.shape[0];
+            affine
+        })
+    }
+
+    /// Rows of a fused tensor, from `start` on.
+    fn rows_of(&mut self, name: &str, matrix: &Matrix, start: usize) -> Affine {
+        let len = matrix.shape[0];
+        let rows = Some(RowSlice {
+            start,
+            len,
+            stride: len,
+            repeat: 1,
+        });
+        let mut push = |name: String, shape: &[usize]| {
+            self.program.weights.push(WeightSpec {
+                name,
+                shape: shape.to_vec(),
+                rows,
+                order: matrix.order,
+                is_transposed: false,
+            });
+            WeightId((self.program.weights.len() - 1) as u32)
+        };
+        let weight = push(format!("{name}.weight"), &matrix.shape);
+        let bias = matrix
+            .has_bias
+            .then(|| push(format!("{name}.bias"), &matrix.shape[..1]));
+        Affine { weight, bias }
     }
 
     fn affine(&mut self, name: &str, matrix: &Matrix) -> Affine {

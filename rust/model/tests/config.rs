@@ -46,6 +46,7 @@ fn both_kinds_of_file_give_the_same_sizes() {
         head_dim: 2,
         inner: 12,
         window: None,
+        rope: Some(0),
     };
     for config in [&json, &gguf] {
         assert_eq!(config.layers, [layer, layer]);
@@ -54,7 +55,7 @@ fn both_kinds_of_file_give_the_same_sizes() {
             (10, 8, 64)
         );
         assert_eq!(config.norm_eps, 1e-5);
-        assert_eq!(config.rope.theta, 10_000.0);
+        assert_eq!(config.ropes[0].theta, 10_000.0);
     }
     assert!(!json.is_tied && gguf.is_tied);
 }
@@ -317,7 +318,7 @@ fn what_we_do_not_do_is_refused_by_name() {
 
 #[test]
 fn an_unknown_architecture_is_refused_by_name_with_the_list() {
-    let known = "known are llama, mistral, qwen2, qwen3";
+    let known = "known are llama, mistral, qwen2, qwen3, gemma2";
     for name in ["GPT2LMHeadModel", "LlamaForSequenceClassification"] {
         let result = read(with("architectures", Some(json!([name]))));
         assert_refused(result, Kind::Unsupported, name);

@@ -4,6 +4,7 @@
 //! not do are refused by name; `auto_map` (code beside the weights) is never followed: a known
 //! architecture runs natively, an unknown one is refused.
 
+mod factors;
 pub(crate) mod rope;
 mod windows;
 
@@ -11,14 +12,13 @@ use std::ops::RangeInclusive;
 
 use tokenmill_formats::{Checkpoint, Config, gguf};
 
-use crate::architecture::{
-    Architecture, Bias, GGUF, HUGGING_FACE, KNOWN, TensorNames, keys, known_names,
-};
+use crate::architecture::{Architecture, Bias, KNOWN, TensorNames, keys, known_names};
 use crate::error::{Error, Result};
 use crate::fields::{Fields, Key, Value, quote};
 use crate::program::Activation;
 
-use rope::read_rope;
+pub use factors::Factors;
+use rope::read_ropes;
 pub use rope::{Llama3Scaling, RopeConfig, RopeScaling, YarnScaling};
 
 const LAYERS: RangeInclusive<usize> = 1..=4096;
@@ -50,8 +50,10 @@ pub struct ModelConfig {
     pub norm_eps: f32,
     /// Non-linearity of the MLP.
     pub activation: Activation,
-    /// The rotation.
-    pub rope: RopeConfig,
+    /// The rotations; layers name theirs by its index.
+    pub ropes: Vec<RopeConfig>,
+    /// Multipliers and caps.
+    pub factors: Factors,
     /// Whether the head is the embedding.
     pub is_tied: bool,
     /// Whether q, k and v have biases.
@@ -75,6 +77,8 @@ pub struct LayerConfig {
     pub inner: usize,
     /// Tokens that the layer sees; `None`: all.
     pub window: Option<usize>,
+    /// Index of its rotation; `None`: it has none.
+    pub rope: Option<usize>,
 }
 
 impl ModelConfig {
@@ -91,12 +95,8 @@ impl ModelConfig {
 
     /// The names of its tensors.
     pub fn names(&self) -> &'static TensorNames {
-        names(self.is_gguf)
+        self.architecture.names(self.is_gguf)
     }
-}
-
-fn names(is_gguf: bool) -> &'static TensorNames {
-    if is_gguf { &GGUF } else { &HUGGING_FACE }
 }
 
 /// Finds the architecture by what the file calls itself.
@@ -185,16 +185,18 @@ impl Reader<'_> {
             layers,
             norm_eps: norm_eps as f32,
             activation: self.activation()?,
-            rope: read_rope(fields, context_len)?,
+            ropes: read_ropes(fields, self.architecture, context_len)?,
+            factors: self.factors(hidden, head_dim)?,
             is_tied: self.is_tied()?,
-            has_qkv_bias: self.has_bias(self.architecture.qkv_bias, self.names().q)?,
+            has_qkv_bias: self.has_bias(self.architecture.qkv_bias, self.names().qkv.first())?,
             has_out_bias: self.has_bias(self.architecture.out_bias, self.names().out)?,
-            has_mlp_bias: self.has_bias(self.architecture.mlp_bias, self.names().up)?,
+            has_mlp_bias: self
+                .has_bias(self.architecture.mlp_bias, self.names().gate_up.first())?,
         })
     }
 
     fn names(&self) -> &'static TensorNames {
-        names(self.fields.is_gguf())
+        self.architecture.names(self.fields.is_gguf())
     }
 
     fn has_tensor(&self, name: &str) -> bool {
@@ -275,6 +277,7 @@ impl Reader<'_> {
         };
         let head_dim = self.head_dim(hidden, heads.first().copied().unwrap_or(1))?;
         let windows = self.windows(len)?;
+        let ropes = self.rotations(&windows)?;
         let mut layers: Vec<LayerConfig> = (0..len)
             .map(|index| LayerConfig {
                 heads: heads[index],
@@ -282,6 +285,7 @@ impl Reader<'_> {
                 head_dim,
                 inner: inner[index],
                 window: windows[index],
+                rope: ropes[index],
             })
             .collect();
         self.override_pruned(&mut layers)?;
@@ -353,10 +357,15 @@ impl Reader<'_> {
     }
 
     fn activation(&self) -> Result<Activation> {
-        let name = self.fields.text(Key::new("hidden_act", ""))?;
+        // Gemma spells it its own way and means it where both are there.
+        let name = match self.fields.text(Key::new("hidden_activation", ""))? {
+            Some(name) => Some(name),
+            None => self.fields.text(Key::new("hidden_act", ""))?,
+        };
         match name {
-            _ if self.fields.is_gguf() => Ok(Activation::Silu),
-            None | Some("silu" | "swish") => Ok(Activation::Silu),
+            _ if self.fields.is_gguf() => Ok(self.architecture.activation),
+            None => Ok(self.architecture.activation),
+            Some("silu" | "swish") => Ok(Activation::Silu),
             Some("gelu") => Ok(Activation::Gelu),
             Some("gelu_new" | "gelu_pytorch_tanh") => Ok(Activation::GeluTanh),
             Some("relu") => Ok(Activation::Relu),

@@ -5,7 +5,7 @@
 use std::f64::consts::TAU;
 use std::ops::RangeInclusive;
 
-use crate::architecture::keys;
+use crate::architecture::{Architecture, RotationRule, keys};
 use crate::config::unsupported;
 use crate::error::Result;
 use crate::fields::{Fields, Key, quote};
@@ -72,20 +72,61 @@ pub struct YarnScaling {
     pub is_truncated: bool,
 }
 
-/// Reads the rotation of a configuration; `context_len` stands in for an original context that it leaves out.
-pub(crate) fn read_rope(fields: &Fields<'_>, context_len: usize) -> Result<RopeConfig> {
+/// Reads the rotations of a configuration; `context_len` stands in for an original context that it leaves out.
+pub(crate) fn read_ropes(
+    fields: &Fields<'_>,
+    architecture: &Architecture,
+    context_len: usize,
+) -> Result<Vec<RopeConfig>> {
+    let default = architecture.theta_default;
+    let has_local = architecture.rotation == RotationRule::LocalBase;
     if fields.is_gguf() {
-        return read_gguf(fields, context_len);
+        let mut ropes = vec![read_gguf(fields, default, context_len)?];
+        if has_local {
+            ropes.push(read_local(fields)?);
+        }
+        return Ok(ropes);
     }
     refuse_partial(fields)?;
     let scaling = match fields.object("rope_scaling")? {
         Some(object) => Some(object),
         None => fields.object("rope_parameters")?,
     };
+    if !has_local {
+        return Ok(vec![read_rope(fields, scaling, default, context_len)?]);
+    }
+    // One set per kind of layer, or, in older files, one set and a second base.
+    let [global, local] = ["full_attention", "sliding_attention"]
+        .map(|kind| scaling.map_or(Ok(None), |object| object.object(kind)));
+    let global = global?.or_else(|| scaling.filter(|object| !object.has_objects()));
+    Ok(vec![
+        read_rope(fields, global, default, context_len)?,
+        match local? {
+            Some(local) => read_rope(&local, Some(local), THETA_DEFAULT, context_len)?,
+            None => read_local(fields)?,
+        },
+    ])
+}
+
+/// The plain rotation of layers with a window.
+fn read_local(fields: &Fields<'_>) -> Result<RopeConfig> {
+    let theta = fields.number(keys::THETA_LOCAL, THETA)?;
+    Ok(RopeConfig {
+        theta: theta.unwrap_or(THETA_DEFAULT),
+        scaling: RopeScaling::None,
+    })
+}
+
+fn read_rope(
+    fields: &Fields<'_>,
+    scaling: Option<Fields<'_>>,
+    theta_default: f64,
+    context_len: usize,
+) -> Result<RopeConfig> {
     let theta = fields.number(keys::THETA, THETA)?;
     let Some(object) = scaling else {
         return Ok(RopeConfig {
-            theta: theta.unwrap_or(THETA_DEFAULT),
+            theta: theta.unwrap_or(theta_default),
             scaling: RopeScaling::None,
         });
     };
@@ -108,7 +149,7 @@ pub(crate) fn read_rope(fields: &Fields<'_>, context_len: usize) -> Result<RopeC
         Some(other) => return Err(unsupported(format!("rope scaling {}", quote(other)))),
     };
     Ok(RopeConfig {
-        theta: theta.unwrap_or(THETA_DEFAULT),
+        theta: theta.unwrap_or(theta_default),
         scaling,
     })
 }
@@ -180,8 +221,8 @@ fn read_yarn(fields: &Fields<'_>, object: &Fields<'_>, context_len: usize) -> Re
     })
 }
 
-fn read_gguf(fields: &Fields<'_>, context_len: usize) -> Result<RopeConfig> {
-    let theta = fields.number(keys::THETA, THETA)?.unwrap_or(THETA_DEFAULT);
+fn read_gguf(fields: &Fields<'_>, theta_default: f64, context_len: usize) -> Result<RopeConfig> {
+    let theta = fields.number(keys::THETA, THETA)?.unwrap_or(theta_default);
     let kind = fields.text(Key::new("", "rope.scaling.type"))?;
     let factor = || -> Result<f64> {
         let key = Key::new("", "rope.scaling.factor");

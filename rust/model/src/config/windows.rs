@@ -1,10 +1,15 @@
-//! Which layers look through a sliding window, by the architecture's rule and the configuration's keys.
+//! Which layers look through a sliding window and which rotate by what, by the architecture's rule and the
+//! configuration's keys.
 
 use super::{CONTEXT, Reader, unsupported};
-use crate::architecture::{WindowRule, keys};
+use crate::architecture::{RotationRule, WindowRule, keys};
 use crate::error::Result;
 use crate::fields::{Key, Value, quote};
 
+/// What Gemma's configs mean where they do not say.
+const WINDOW_DEFAULT: usize = 4096;
+/// Every n-th layer of SmolLM3 does not rotate.
+const ROPE_PERIOD: usize = 4;
 /// First layer with a window in Qwen configs that do not say.
 const WINDOW_LAYERS_DEFAULT: usize = 28;
 
@@ -18,7 +23,54 @@ impl Reader<'_> {
                 Ok(vec![window; len])
             }
             WindowRule::UpperLayers => self.upper_windows(len),
+            WindowRule::Pattern { every } => self.pattern_windows(len, every),
+            WindowRule::Never => Ok(vec![None; len]),
         }
+    }
+
+    /// The rotation of each layer, given its window.
+    pub(super) fn rotations(&self, windows: &[Option<usize>]) -> Result<Vec<Option<usize>>> {
+        match self.architecture.rotation {
+            RotationRule::All => Ok(vec![Some(0); windows.len()]),
+            RotationRule::LocalBase => {
+                let index = |window: &Option<usize>| Some(usize::from(window.is_some()));
+                Ok(windows.iter().map(index).collect())
+            }
+            RotationRule::Marked => self.marked_rotations(windows.len()),
+        }
+    }
+
+    fn marked_rotations(&self, len: usize) -> Result<Vec<Option<usize>>> {
+        let marks = self
+            .fields
+            .counts(Key::new("no_rope_layers", ""), len, 0..=1)?;
+        let every = Key::new("no_rope_layer_interval", "");
+        let every = self.fields.count(every, 1..=4096)?.unwrap_or(ROPE_PERIOD);
+        let has_rope = |index: usize| match &marks {
+            Some(marks) => marks[index] == 1,
+            None => !(index + 1).is_multiple_of(every),
+        };
+        Ok((0..len).map(|index| has_rope(index).then_some(0)).collect())
+    }
+
+    fn pattern_windows(&self, len: usize, every: usize) -> Result<Vec<Option<usize>>> {
+        if self.has_null_window() {
+            return Ok(vec![None; len]);
+        }
+        let window = self.fields.count(keys::WINDOW, CONTEXT)?;
+        let window = window.unwrap_or(WINDOW_DEFAULT);
+        if let Some(kinds) = self.layer_types(len)? {
+            return Ok(kinds
+                .into_iter()
+                .map(|is_local| is_local.then_some(window))
+                .collect());
+        }
+        let pattern = Key::new("sliding_window_pattern", "attention.sliding_window_pattern");
+        let every = self.fields.count(pattern, 1..=4096)?.unwrap_or(every);
+        let is_local = |index: usize| !(index + 1).is_multiple_of(every);
+        Ok((0..len)
+            .map(|index| is_local(index).then_some(window))
+            .collect())
     }
 
     /// A `null` says "none" where an absent key means the architecture's default.
@@ -40,11 +92,22 @@ impl Reader<'_> {
         let window = fields.count(keys::WINDOW, CONTEXT)?;
         let first = fields.count(Key::new("max_window_layers", ""), 0..=4096)?;
         let first = first.unwrap_or(WINDOW_LAYERS_DEFAULT);
+        let is_local = match self.layer_types(len)? {
+            Some(kinds) => kinds,
+            None => (0..len).map(|index| index >= first).collect(),
+        };
+        Ok(is_local
+            .into_iter()
+            .map(|is_local| window.filter(|_| is_local))
+            .collect())
+    }
+
+    /// Whether each layer has a window, where the file lists their kinds.
+    fn layer_types(&self, len: usize) -> Result<Option<Vec<bool>>> {
+        let fields = &self.fields;
         let key = Key::new("layer_types", "");
         let Some(kinds) = fields.value(key) else {
-            return Ok((0..len)
-                .map(|index| window.filter(|_| index >= first))
-                .collect());
+            return Ok(None);
         };
         let Value::List(kinds) = kinds else {
             return Err(fields.error(key, "a list of strings", &kinds.to_string()));
@@ -53,16 +116,14 @@ impl Reader<'_> {
             let expected = format!("a list of {len} strings");
             return Err(fields.error(key, &expected, &format!("a list of {}", kinds.len())));
         }
-        kinds
-            .iter()
-            .map(|kind| match kind {
-                Value::Text("full_attention") => Ok(None),
-                Value::Text("sliding_attention") => Ok(window),
-                other => Err(unsupported(format!(
-                    "layer_types {}",
-                    quote(&other.to_string())
-                ))),
-            })
-            .collect()
+        let is_local = |kind: &Value<'_>| match kind {
+            Value::Text("full_attention") => Ok(false),
+            Value::Text("sliding_attention") => Ok(true),
+            other => Err(unsupported(format!(
+                "layer_types {}",
+                quote(&other.to_string())
+            ))),
+        };
+        kinds.iter().map(is_local).collect::<Result<_>>().map(Some)
     }
 }
