@@ -62,6 +62,7 @@ GRANITE = {
     "attention_multiplier": 0.2,
     "logits_scaling": 2.0,
 }
+NEOX = {"rope_parameters": {"rope_theta": 10000.0, "partial_rotary_factor": 0.5}}
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,16 @@ CASES = (
         },
     ),
     Case("granite", "Granite", GRANITE, "granite"),
+    Case("gpt2", "GPT2", {}, "gpt2"),
+    Case("gpt2-inner", "GPT2", {"n_inner": 96, "tie_word_embeddings": False}, "gpt2"),
+    Case("opt", "OPT", {"ffn_dim": 128}),
+    Case("opt-bare", "OPT", {"ffn_dim": 128, "enable_bias": False}),
+    Case("gpt-neox", "GPTNeoX", NEOX, "gptneox"),
+    Case(
+        "gpt-neox-serial",
+        "GPTNeoX",
+        NEOX | {"use_parallel_residual": False, "attention_bias": False},
+    ),
 )
 
 GGUF_NAMES = (
@@ -168,7 +179,30 @@ SPECIAL_GGUF_NAMES = {
     ),
     "phi3": (("self_attn.qkv_proj", "attn_qkv"), ("mlp.gate_up_proj", "ffn_up")),
 }
+SPECIAL_GGUF_NAMES["gpt2"] = (
+    ("transformer.wte", "token_embd"),
+    ("transformer.wpe", "position_embd"),
+    ("transformer.h.", "blk."),
+    ("transformer.ln_f", "output_norm"),
+    ("ln_1", "attn_norm"),
+    ("ln_2", "ffn_norm"),
+    ("attn.c_attn", "attn_qkv"),
+    ("attn.c_proj", "attn_output"),
+    ("mlp.c_fc", "ffn_up"),
+    ("mlp.c_proj", "ffn_down"),
+)
+SPECIAL_GGUF_NAMES["gptneox"] = (
+    ("gpt_neox.embed_in", "token_embd"),
+    ("embed_out", "output"),
+    ("gpt_neox.layers.", "blk."),
+    ("gpt_neox.final_layer_norm", "output_norm"),
+    ("attention.query_key_value", "attn_qkv"),
+    ("attention.dense", "attn_output"),
+    ("mlp.dense_h_to_4h", "ffn_up"),
+    ("mlp.dense_4h_to_h", "ffn_down"),
+)
 SPECIAL_GGUF_NAMES["gemma3"] = SPECIAL_GGUF_NAMES["gemma2"]
+UNGROUPED = ("gpt2", "gptneox")
 PAIRED = ("llama", "smollm3", "granite")
 
 
@@ -176,7 +210,11 @@ def make_model(case: Case, seed: int) -> transformers.PreTrainedModel:
     """A model with random weights, norms and biases included."""
     text_config = getattr(transformers, f"{case.family}TextConfig", None)
     config_class = text_config or getattr(transformers, f"{case.family}Config")
-    model_class = getattr(transformers, f"{case.family}ForCausalLM")
+    model_class = getattr(
+        transformers,
+        f"{case.family}ForCausalLM",
+        getattr(transformers, f"{case.family}LMHeadModel", None),
+    )
     torch.manual_seed(seed)
     config = config_class(**(SIZES | case.options), attn_implementation="eager")
     model: transformers.PreTrainedModel = model_class(config).eval()
@@ -184,7 +222,7 @@ def make_model(case: Case, seed: int) -> transformers.PreTrainedModel:
         for name, parameter in model.named_parameters():
             if name.endswith("bias"):
                 parameter.normal_(0.0, 0.5)
-            elif "norm" in name:
+            elif "norm" in name or ".ln_" in name:
                 parameter.uniform_(0.5, 1.5)
             if case.dtype != torch.float32:
                 parameter.copy_(parameter.to(case.dtype).float())
@@ -227,19 +265,21 @@ def write_gguf(arch: str, case: Case, model: transformers.PreTrainedModel, path:
     """The model as llama.cpp's converter would write it."""
     config = model.config
     head_dim = getattr(config, "head_dim", None) or HIDDEN // config.num_attention_heads
-    rope = config.rope_parameters
+    rope = getattr(config, "rope_parameters", None) or {"rope_type": "default", "rope_theta": 1e4}
     rope = rope.get("full_attention", rope)
+    rotated = int(head_dim * rope.get("partial_rotary_factor", 1.0))
+    inner = config.n_inner or 4 * HIDDEN if arch == "gpt2" else config.intermediate_size
+    heads = config.num_attention_heads
     writer = gguf.GGUFWriter(path, arch)
     writer.add_context_length(config.max_position_embeddings)
     writer.add_embedding_length(config.hidden_size)
     writer.add_block_count(config.num_hidden_layers)
-    writer.add_feed_forward_length(config.intermediate_size)
-    writer.add_head_count(config.num_attention_heads)
-    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_feed_forward_length(inner)
+    writer.add_head_count(heads)
+    writer.add_head_count_kv(heads if arch in UNGROUPED else config.num_key_value_heads)
     writer.add_key_length(head_dim)
     writer.add_value_length(head_dim)
-    writer.add_rope_dimension_count(head_dim)
-    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_rope_dimension_count(rotated)
     writer.add_rope_freq_base(rope["rope_theta"])
     if rope["rope_type"] in ("linear", "yarn"):
         writer.add_rope_scaling_type(gguf.RopeScalingType(rope["rope_type"]))
@@ -255,6 +295,11 @@ def write_gguf(arch: str, case: Case, model: transformers.PreTrainedModel, path:
         weight = parameter.float().numpy()
         if arch.startswith("gemma") and "norm" in name:
             weight = weight + 1.0
+        if arch == "gpt2" and ".c_" in name and weight.ndim == 2:
+            weight = weight.T
+        if arch == "gptneox" and "query_key_value" in name:
+            split = weight.reshape(heads, 3, head_dim, -1)
+            weight = split.swapaxes(0, 1).reshape(weight.shape)
         if arch in PAIRED and "q_proj" in name:
             weight = pair_rows(weight, config.num_attention_heads)
         if arch in PAIRED and "k_proj" in name:
@@ -272,6 +317,13 @@ def write_gguf(arch: str, case: Case, model: transformers.PreTrainedModel, path:
 
 def add_special_keys(writer: gguf.GGUFWriter, arch: str, config: Any) -> None:
     """What single architectures add to the metadata."""
+    if arch == "gpt2":
+        writer.add_layer_norm_eps(config.layer_norm_epsilon)
+    elif arch == "gptneox":
+        writer.add_layer_norm_eps(config.layer_norm_eps)
+        writer.add_parallel_residual(config.use_parallel_residual)
+    else:
+        writer.add_layer_norm_rms_eps(config.rms_norm_eps)
     if arch.startswith("gemma"):
         writer.add_sliding_window(config.sliding_window)
     if arch == "gemma2":

@@ -51,6 +51,8 @@ pub struct Fields<'a> {
     source: Source<'a>,
     /// JSON: the path of this object; GGUF: the name of the architecture.
     scope: &'a str,
+    /// (usual, its own) names of keys.
+    aliases: &'a [(&'a str, &'a str)],
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -65,6 +67,7 @@ impl<'a> Fields<'a> {
         Self {
             source: Source::Json(object),
             scope: "",
+            aliases: &[],
         }
     }
 
@@ -73,7 +76,25 @@ impl<'a> Fields<'a> {
         Self {
             source: Source::Gguf(metadata),
             scope: architecture,
+            aliases: &[],
         }
+    }
+
+    /// The same fields, in which some keys have other names.
+    #[must_use]
+    pub fn with_aliases(self, aliases: &'a [(&'a str, &'a str)]) -> Self {
+        Self { aliases, ..self }
+    }
+
+    /// A key's name in this file, where it goes by another.
+    fn alias<'b>(&self, usual: &'b str) -> &'b str
+    where
+        'a: 'b,
+    {
+        let mut aliases = self.aliases.iter();
+        aliases
+            .find(|(from, _)| *from == usual)
+            .map_or(usual, |(_, to)| to)
     }
 
     /// Whether this is GGUF metadata.
@@ -84,16 +105,19 @@ impl<'a> Fields<'a> {
     /// The key as the file spells it.
     pub fn name(&self, key: Key) -> String {
         match self.source {
-            Source::Json(_) if self.scope.is_empty() => key.json.to_owned(),
-            Source::Json(_) => format!("{}.{}", self.scope, key.json),
-            Source::Gguf(_) => format!("{}.{}", quote(self.scope), key.gguf),
+            Source::Json(_) if self.scope.is_empty() => self.alias(key.json).to_owned(),
+            Source::Json(_) => format!("{}.{}", self.scope, self.alias(key.json)),
+            Source::Gguf(_) => format!("{}.{}", quote(self.scope), self.alias(key.gguf)),
         }
     }
 
     /// The value of a key, if the file has it.
     pub fn value(&self, key: Key) -> Option<Value<'a>> {
         match self.source {
-            Source::Json(object) => object.get(key.json).and_then(json_value),
+            Source::Json(object) => {
+                let value = object.get(self.alias(key.json));
+                value.or_else(|| object.get(key.json)).and_then(json_value)
+            }
             Source::Gguf(metadata) => metadata.get(&self.name(key)).map(gguf_value),
         }
     }
@@ -101,7 +125,9 @@ impl<'a> Fields<'a> {
     /// Whether a config.json says `null` for a key.
     pub fn has_null(&self, key: Key) -> bool {
         match self.source {
-            Source::Json(object) => object.get(key.json).is_some_and(serde_json::Value::is_null),
+            Source::Json(object) => object
+                .get(self.alias(key.json))
+                .is_some_and(serde_json::Value::is_null),
             Source::Gguf(_) => false,
         }
     }
@@ -124,6 +150,7 @@ impl<'a> Fields<'a> {
             Some(serde_json::Value::Object(inner)) => Ok(Some(Self {
                 source: Source::Json(inner),
                 scope: name,
+                aliases: &[],
             })),
             Some(_) => Err(self.error(Key::new(name, name), "an object", "another type")),
         }
@@ -144,6 +171,7 @@ impl<'a> Fields<'a> {
                     item.as_object().map(|inner| Self {
                         source: Source::Json(inner),
                         scope: name,
+                        aliases: &[],
                     })
                 })
                 .collect::<Option<Vec<_>>>()

@@ -15,10 +15,21 @@ use crate::program::{Program, RowOrder, WeightId, WeightSpec};
 /// Most problems that one error lists.
 const PROBLEMS_MAX: usize = 10;
 /// Buffers that old checkpoints save beside their weights; everybody computes them anew.
-const BUFFER_SUFFIXES: [&str; 2] = [".rotary_emb.inv_freq", ".attention.masked_bias"];
+const BUFFER_SUFFIXES: [&str; 5] = [
+    ".rotary_emb.inv_freq",
+    ".attention.masked_bias",
+    ".attention.bias",
+    ".attn.masked_bias",
+    ".attn.bias",
+];
 /// Tensors that a program may leave alone: the frequency factors are already in its rotary table, and the
 /// head of a tied model repeats the embedding.
-const OPTIONAL_NAMES: [&str; 3] = [ROPE_FACTORS, "lm_head.weight", "output.weight"];
+const OPTIONAL_NAMES: [&str; 4] = [
+    ROPE_FACTORS,
+    "lm_head.weight",
+    "output.weight",
+    "embed_out.weight",
+];
 
 /// One weight, in memory, rows in our order.
 #[derive(Clone, Debug, PartialEq)]

@@ -319,7 +319,7 @@ fn what_we_do_not_do_is_refused_by_name() {
 #[test]
 fn an_unknown_architecture_is_refused_by_name_with_the_list() {
     let known = "known are llama, mistral, qwen2, qwen3, gemma2";
-    for name in ["GPT2LMHeadModel", "LlamaForSequenceClassification"] {
+    for name in ["MambaForCausalLM", "LlamaForSequenceClassification"] {
         let result = read(with("architectures", Some(json!([name]))));
         assert_refused(result, Kind::Unsupported, name);
         let result = read(with("architectures", Some(json!([name]))));
@@ -327,9 +327,9 @@ fn an_unknown_architecture_is_refused_by_name_with_the_list() {
     }
     let result = read_gguf(
         "general.architecture",
-        Some(gguf::Value::String("gpt2".into())),
+        Some(gguf::Value::String("mamba".into())),
     );
-    assert_refused(result, Kind::Unsupported, "gpt2");
+    assert_refused(result, Kind::Unsupported, "mamba");
     let result = read_gguf("general.architecture", None);
     assert_refused(result, Kind::Unsupported, "(none)");
 }

@@ -15,6 +15,8 @@ use tokenmill_core::noise::philox4x32;
 use tokenmill_core::option::Value;
 use tokenmill_core::{Limits, Prompt, Request, RequestId, SamplingParams, TokenId};
 
+use tokenmill_sched::{Policy, SchedConfig};
+
 use crate::door::handle::Handle;
 use crate::door::mailbox::Mailbox;
 use crate::door::outbox::Outbox;
@@ -63,6 +65,22 @@ pub struct Capacity {
     pub logprobs_bytes: u64,
     /// Whether the scheduler looks at priorities.
     pub has_priorities: bool,
+}
+
+impl Capacity {
+    /// What the scheduler's pool and policy say; the rest is 0.
+    pub(crate) fn of_pool(sched: &SchedConfig) -> Self {
+        let blocks = sched.blocks - sched.block_reserve;
+        Self {
+            context_len: sched.context_len.min(blocks * sched.block_size),
+            blocks,
+            block_size: sched.block_size,
+            vocab_len: 0,
+            requests_max: 0,
+            logprobs_bytes: 0,
+            has_priorities: sched.policy == Policy::Priority,
+        }
+    }
 }
 
 /// Whether requests are taken.

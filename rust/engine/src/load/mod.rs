@@ -24,7 +24,7 @@ use tokenmill_decode::{Scratch, Vocabulary};
 use tokenmill_formats::Checkpoint;
 use tokenmill_model::cost::WeightBytes;
 use tokenmill_model::{Backend, Caps, KvFormat, OpTimes, Program, StepBatch, Weights};
-use tokenmill_sched::{Policy, SchedConfig, Scheduler};
+use tokenmill_sched::{SchedConfig, Scheduler};
 
 use crate::door::{Capacity, Door, Shared};
 use crate::error::{Error, Result};
@@ -139,15 +139,10 @@ pub fn assemble(parts: Parts) -> Result<(Engine, Door)> {
         ..
     } = parts;
     let capacity = Capacity {
-        context_len: sched
-            .context_len
-            .min((sched.blocks - sched.block_reserve) * sched.block_size),
-        blocks: sched.blocks - sched.block_reserve,
-        block_size: sched.block_size,
-        vocab_len: program.shape.vocab_len,
         requests_max: parts.requests_max,
         logprobs_bytes: parts.logprobs_bytes,
-        has_priorities: sched.policy == Policy::Priority,
+        vocab_len: program.shape.vocab_len,
+        ..Capacity::of_pool(&sched)
     };
     let secret = sched.secret;
     let scheduler = Scheduler::new(sched)?;

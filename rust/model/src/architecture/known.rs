@@ -1,11 +1,14 @@
 //! The table itself: each row is the plain decoder with its departures.
 
-use super::names::{GGUF, GGUF_PHI3, HF_GEMMA, HF_LLAMA, HF_OLMO2, HF_PHI3};
+use super::names::{
+    GGUF, GGUF_FUSED, GGUF_PHI3, HF_GEMMA, HF_GPT_NEOX, HF_GPT2, HF_LLAMA, HF_OLMO2, HF_OPT,
+    HF_PHI3,
+};
 use super::{
     Architecture, AttentionScale, Bias, EmbedScale, HeadNorms, NormPlacement, RotationRule,
     WindowRule,
 };
-use crate::program::Activation;
+use crate::program::{Activation, NormKind};
 
 /// What most have in common. Never matched: it has no names.
 const PLAIN: Architecture = Architecture {
@@ -19,22 +22,30 @@ const PLAIN: Architecture = Architecture {
     mlp_bias: Bias::Never,
     head_norms: HeadNorms::None,
     norms: NormPlacement::Before,
+    norm_kind: NormKind::Rms,
+    norm_eps_default: 1e-6,
     norm_offset: 0.0,
     embed_scale: EmbedScale::One,
+    first_position: None,
+    is_parallel: false,
     attention_scale: AttentionScale::HeadDim,
     has_soft_caps: false,
     has_multipliers: false,
     rotation: RotationRule::All,
+    rotated_share: None,
     theta_default: 10_000.0,
     head_dim_default: None,
     window: WindowRule::Never,
     activation: Activation::Silu,
+    inner_factor: None,
+    aliases: &[],
+    required_flags: &[],
     hf_tensors: &HF_LLAMA,
     gguf_tensors: &GGUF,
 };
 
 /// Every architecture that `build` knows.
-pub static KNOWN: [Architecture; 10] = [
+pub static KNOWN: [Architecture; 13] = [
     Architecture {
         name: "llama",
         classes: &["LlamaForCausalLM", "LLaMAForCausalLM"],
@@ -103,6 +114,7 @@ pub static KNOWN: [Architecture; 10] = [
         model_types: &["phi3"],
         gguf_names: &["phi3"],
         window: WindowRule::Uniform { default: None },
+        rotated_share: Some(1.0),
         hf_tensors: &HF_PHI3,
         gguf_tensors: &GGUF_PHI3,
         ..PLAIN
@@ -145,7 +157,94 @@ pub static KNOWN: [Architecture; 10] = [
         has_multipliers: true,
         ..PLAIN
     },
+    Architecture {
+        name: "gpt2",
+        classes: &["GPT2LMHeadModel"],
+        model_types: &["gpt2"],
+        gguf_names: &["gpt2"],
+        activation: Activation::GeluTanh,
+        first_position: Some(0),
+        aliases: &[
+            ("hidden_size", "n_embd"),
+            ("num_hidden_layers", "n_layer"),
+            ("num_attention_heads", "n_head"),
+            ("num_key_value_heads", "n_head"),
+            ("intermediate_size", "n_inner"),
+            ("max_position_embeddings", "n_positions"),
+            ("rms_norm_eps", "layer_norm_epsilon"),
+            ("hidden_act", "activation_function"),
+            LAYER_NORM_EPS_GGUF,
+        ],
+        required_flags: &[
+            ("scale_attn_weights", true),
+            ("scale_attn_by_inverse_layer_idx", false),
+            ("add_cross_attention", false),
+        ],
+        hf_tensors: &HF_GPT2,
+        ..GPT
+    },
+    Architecture {
+        name: "opt",
+        classes: &["OPTForCausalLM"],
+        model_types: &["opt"],
+        qkv_bias: Bias::FlagElse("enable_bias", true),
+        out_bias: Bias::FlagElse("enable_bias", true),
+        mlp_bias: Bias::FlagElse("enable_bias", true),
+        activation: Activation::Relu,
+        first_position: Some(2),
+        aliases: &[
+            UNGROUPED,
+            ("intermediate_size", "ffn_dim"),
+            ("hidden_act", "activation_function"),
+        ],
+        required_flags: &[
+            ("do_layer_norm_before", true),
+            ("_remove_final_layer_norm", false),
+            ("layer_norm_elementwise_affine", true),
+        ],
+        hf_tensors: &HF_OPT,
+        ..GPT
+    },
+    Architecture {
+        name: "gpt_neox",
+        classes: &["GPTNeoXForCausalLM"],
+        model_types: &["gpt_neox"],
+        gguf_names: &["gptneox"],
+        qkv_bias: Bias::FlagElse("attention_bias", true),
+        out_bias: Bias::FlagElse("attention_bias", true),
+        activation: Activation::Gelu,
+        is_parallel: true,
+        rotated_share: Some(0.25),
+        aliases: &[
+            UNGROUPED,
+            ("rms_norm_eps", "layer_norm_eps"),
+            ("rope_theta", "rotary_emb_base"),
+            ("partial_rotary_factor", "rotary_pct"),
+            LAYER_NORM_EPS_GGUF,
+        ],
+        hf_tensors: &HF_GPT_NEOX,
+        ..GPT
+    },
 ];
+
+/// As many key heads as query heads, whatever a file says.
+const UNGROUPED: (&str, &str) = ("num_key_value_heads", "num_attention_heads");
+const LAYER_NORM_EPS_GGUF: (&str, &str) = (
+    "attention.layer_norm_rms_epsilon",
+    "attention.layer_norm_epsilon",
+);
+
+/// What the older kind has in common: layer norms, biases everywhere, an MLP without a gate.
+const GPT: Architecture = Architecture {
+    qkv_bias: Bias::Always,
+    out_bias: Bias::Always,
+    mlp_bias: Bias::Always,
+    norm_kind: NormKind::Layer,
+    norm_eps_default: 1e-5,
+    inner_factor: Some(4),
+    gguf_tensors: &GGUF_FUSED,
+    ..PLAIN
+};
 
 /// What Gemma 2 and 3 share.
 const GEMMA: Architecture = Architecture {

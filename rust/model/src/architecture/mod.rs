@@ -6,7 +6,7 @@ mod known;
 mod names;
 
 use crate::fields::Key;
-use crate::program::Activation;
+use crate::program::{Activation, NormKind};
 
 pub use known::KNOWN;
 pub use names::{Projections, TensorNames};
@@ -34,10 +34,18 @@ pub struct Architecture {
     pub head_norms: HeadNorms,
     /// Where the norms of a layer stand.
     pub norms: NormPlacement,
+    /// What the norms compute; layer norms have biases.
+    pub norm_kind: NormKind,
+    /// Epsilon of the norms where config.json does not say.
+    pub norm_eps_default: f64,
     /// Added to every norm's weight of a safetensors file (Gemma: 1); GGUF files hold the sum.
     pub norm_offset: f32,
     /// Multiplier of the embedding.
     pub embed_scale: EmbedScale,
+    /// Whether positions are learned vectors, and the number of the first one; the layers then do not rotate.
+    pub first_position: Option<usize>,
+    /// Whether attention and MLP read the same stream, where the file does not say (GPT-NeoX).
+    pub is_parallel: bool,
     /// Multiplier of the scores.
     pub attention_scale: AttentionScale,
     /// Whether the configuration may cap scores and logits.
@@ -46,10 +54,18 @@ pub struct Architecture {
     pub has_multipliers: bool,
     /// Which layers rotate.
     pub rotation: RotationRule,
+    /// Share of a head's elements that rotate where the file does not say; `None`: all, whatever it says.
+    pub rotated_share: Option<f64>,
     /// Base of the rotation where the file does not say.
     pub theta_default: f64,
     /// Non-linearity of the MLP where the file does not say.
     pub activation: Activation,
+    /// Width of the MLP over that of the stream, where the file does not say.
+    pub inner_factor: Option<usize>,
+    /// Names of keys that it has in place of the usual ones: (usual, its own).
+    pub aliases: &'static [(&'static str, &'static str)],
+    /// Flags that must have a value, as they do where they are absent: others are not computed.
+    pub required_flags: &'static [(&'static str, bool)],
     /// Names of its tensors in Hugging Face checkpoints.
     pub hf_tensors: &'static TensorNames,
     /// Names of its tensors in GGUF files.
@@ -67,6 +83,8 @@ pub enum Bias {
     Never,
     /// Always.
     Always,
+    /// If this flag of config.json says so, or by the value given where it is absent; as below in GGUF files.
+    FlagElse(&'static str, bool),
     /// If this flag of config.json says so; GGUF files have no flag, there the tensor's presence decides.
     Flag(&'static str),
 }

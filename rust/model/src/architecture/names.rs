@@ -4,8 +4,12 @@
 /// that an architecture has no use for is empty.
 #[derive(Debug, PartialEq, Eq)]
 pub struct TensorNames {
+    /// What all names but the head's start with, unless the inner model was saved by itself.
+    pub base: &'static str,
     /// Token embedding.
     pub embed: &'static str,
+    /// Learned positions.
+    pub positions: &'static str,
     /// Norm before the head.
     pub final_norm: &'static str,
     /// Output head, where it is not the embedding.
@@ -21,7 +25,7 @@ pub struct TensorNames {
     /// Norm of the keys' heads.
     pub k_norm: &'static str,
     /// Output projection of attention.
-    pub out: &'static str,
+    pub out: Projections,
     /// Norm of what attention adds.
     pub post_attention_norm: &'static str,
     /// Norm before the MLP.
@@ -29,7 +33,7 @@ pub struct TensorNames {
     /// Gate and up projections.
     pub gate_up: Projections,
     /// Down projection.
-    pub down: &'static str,
+    pub down: Projections,
     /// Norm of what the MLP adds.
     pub post_mlp_norm: &'static str,
 }
@@ -41,6 +45,12 @@ pub enum Projections {
     Apart(&'static [&'static str]),
     /// One tensor, their rows one after the other.
     Fused(&'static str),
+    /// One tensor that holds `[inputs, outputs]` (GPT-2's Conv1D), the outputs one after the other.
+    FusedTransposed(&'static str),
+    /// One tensor, head by head the rows of q, k and v.
+    FusedByHead(&'static str),
+    /// A single tensor that holds `[inputs, outputs]`.
+    Transposed(&'static str),
 }
 
 impl Projections {
@@ -48,7 +58,19 @@ impl Projections {
     pub const fn first(self) -> &'static str {
         match self {
             Self::Apart(names) => names[0],
-            Self::Fused(name) => name,
+            Self::Fused(name)
+            | Self::FusedTransposed(name)
+            | Self::FusedByHead(name)
+            | Self::Transposed(name) => name,
+        }
+    }
+
+    /// Whether there is one matrix only: an MLP without a gate.
+    pub const fn is_single(self) -> bool {
+        match self {
+            Self::Apart(names) => names.len() == 1,
+            Self::Transposed(_) => true,
+            _ => false,
         }
     }
 }
@@ -57,19 +79,21 @@ impl Projections {
 pub static HF_LLAMA: TensorNames = HF;
 
 const HF: TensorNames = TensorNames {
-    embed: "model.embed_tokens",
-    final_norm: "model.norm",
+    base: "model.",
+    embed: "embed_tokens",
+    positions: "",
+    final_norm: "norm",
     head: "lm_head",
-    layer: "model.layers.{}.",
+    layer: "layers.{}.",
     attention_norm: "input_layernorm",
     qkv: Projections::Apart(&["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"]),
     q_norm: "self_attn.q_norm",
     k_norm: "self_attn.k_norm",
-    out: "self_attn.o_proj",
+    out: Projections::Apart(&["self_attn.o_proj"]),
     post_attention_norm: "",
     mlp_norm: "post_attention_layernorm",
     gate_up: Projections::Apart(&["mlp.gate_proj", "mlp.up_proj"]),
-    down: "mlp.down_proj",
+    down: Projections::Apart(&["mlp.down_proj"]),
     post_mlp_norm: "",
 };
 
@@ -97,11 +121,55 @@ pub static HF_PHI3: TensorNames = TensorNames {
     ..HF
 };
 
+/// GPT-2.
+pub static HF_GPT2: TensorNames = TensorNames {
+    base: "transformer.",
+    embed: "wte",
+    positions: "wpe",
+    final_norm: "ln_f",
+    layer: "h.{}.",
+    attention_norm: "ln_1",
+    qkv: Projections::FusedTransposed("attn.c_attn"),
+    out: Projections::Transposed("attn.c_proj"),
+    mlp_norm: "ln_2",
+    gate_up: Projections::Transposed("mlp.c_fc"),
+    down: Projections::Transposed("mlp.c_proj"),
+    ..HF
+};
+
+/// OPT.
+pub static HF_OPT: TensorNames = TensorNames {
+    base: "model.decoder.",
+    positions: "embed_positions",
+    final_norm: "final_layer_norm",
+    attention_norm: "self_attn_layer_norm",
+    out: Projections::Apart(&["self_attn.out_proj"]),
+    mlp_norm: "final_layer_norm",
+    gate_up: Projections::Apart(&["fc1"]),
+    down: Projections::Apart(&["fc2"]),
+    ..HF
+};
+
+/// GPT-NeoX, Pythia.
+pub static HF_GPT_NEOX: TensorNames = TensorNames {
+    base: "gpt_neox.",
+    embed: "embed_in",
+    final_norm: "final_layer_norm",
+    head: "embed_out",
+    qkv: Projections::FusedByHead("attention.query_key_value"),
+    out: Projections::Apart(&["attention.dense"]),
+    gate_up: Projections::Apart(&["mlp.dense_h_to_4h"]),
+    down: Projections::Apart(&["mlp.dense_4h_to_h"]),
+    ..HF
+};
+
 /// Names in GGUF files.
 pub static GGUF: TensorNames = GGUF_PLAIN;
 
 const GGUF_PLAIN: TensorNames = TensorNames {
+    base: "",
     embed: "token_embd",
+    positions: "position_embd",
     final_norm: "output_norm",
     head: "output",
     layer: "blk.{}.",
@@ -109,11 +177,11 @@ const GGUF_PLAIN: TensorNames = TensorNames {
     qkv: Projections::Apart(&["attn_q", "attn_k", "attn_v"]),
     q_norm: "attn_q_norm",
     k_norm: "attn_k_norm",
-    out: "attn_output",
+    out: Projections::Apart(&["attn_output"]),
     post_attention_norm: "post_attention_norm",
     mlp_norm: "ffn_norm",
     gate_up: Projections::Apart(&["ffn_gate", "ffn_up"]),
-    down: "ffn_down",
+    down: Projections::Apart(&["ffn_down"]),
     post_mlp_norm: "post_ffw_norm",
 };
 
@@ -121,5 +189,12 @@ const GGUF_PLAIN: TensorNames = TensorNames {
 pub static GGUF_PHI3: TensorNames = TensorNames {
     qkv: Projections::Fused("attn_qkv"),
     gate_up: Projections::Fused("ffn_up"),
+    ..GGUF_PLAIN
+};
+
+/// The older kind in GGUF files.
+pub static GGUF_FUSED: TensorNames = TensorNames {
+    qkv: Projections::Fused("attn_qkv"),
+    gate_up: Projections::Apart(&["ffn_up"]),
     ..GGUF_PLAIN
 };

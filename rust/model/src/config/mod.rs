@@ -5,6 +5,7 @@
 //! architecture runs natively, an unknown one is refused.
 
 mod factors;
+mod layers;
 pub(crate) mod rope;
 mod windows;
 
@@ -21,16 +22,11 @@ pub use factors::Factors;
 use rope::read_ropes;
 pub use rope::{Llama3Scaling, RopeConfig, RopeScaling, YarnScaling};
 
-const LAYERS: RangeInclusive<usize> = 1..=4096;
-const HEADS: RangeInclusive<usize> = 1..=65_536;
-const HEAD_DIM: RangeInclusive<usize> = 2..=65_536;
 const WIDTH: RangeInclusive<usize> = 1..=(1 << 24);
 const VOCAB: RangeInclusive<usize> = 1..=(1 << 24);
 const CONTEXT: RangeInclusive<usize> = 1..=(1 << 30);
 /// Zero would divide by zero on a zero row; one is far above any model's.
 const NORM_EPS: RangeInclusive<f64> = 1e-30..=1.0;
-/// What transformers assumes where config.json is silent.
-const NORM_EPS_DEFAULT: f64 = 1e-6;
 /// A model's sizes and switches, the same for every kind of file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelConfig {
@@ -38,6 +34,8 @@ pub struct ModelConfig {
     pub architecture: &'static Architecture,
     /// Whether the file is GGUF, which decides tensor names and row order.
     pub is_gguf: bool,
+    /// What the names of its tensors start with, but for the head's.
+    pub base: &'static str,
     /// Rows of the embedding and of the head.
     pub vocab_len: usize,
     /// Width of the residual stream.
@@ -50,6 +48,10 @@ pub struct ModelConfig {
     pub norm_eps: f32,
     /// Non-linearity of the MLP.
     pub activation: Activation,
+    /// Whether attention and MLP read the same stream.
+    pub is_parallel: bool,
+    /// Elements of a head that rotate, the first ones; even.
+    pub rotated: usize,
     /// The rotations; layers name theirs by its index.
     pub ropes: Vec<RopeConfig>,
     /// Multipliers and caps.
@@ -108,9 +110,10 @@ fn identify(config: &Config) -> Result<(&'static Architecture, Fields<'_>)> {
                 _ => "(none)",
             };
             let found = KNOWN.iter().find(|row| row.gguf_names.contains(&name));
+            let found = found.ok_or_else(|| unknown(name))?;
             Ok((
-                found.ok_or_else(|| unknown(name))?,
-                Fields::gguf(metadata, name),
+                found,
+                Fields::gguf(metadata, name).with_aliases(found.aliases),
             ))
         }
         Config::Json { config, .. } => {
@@ -123,7 +126,8 @@ fn identify(config: &Config) -> Result<(&'static Architecture, Fields<'_>)> {
                 let found = KNOWN.iter().find(|row| row.model_types.contains(&kind));
                 (kind, found)
             };
-            Ok((found.ok_or_else(|| unknown(name))?, fields))
+            let found = found.ok_or_else(|| unknown(name))?;
+            Ok((found, fields.with_aliases(found.aliases)))
         }
     }
 }
@@ -171,14 +175,17 @@ impl Reader<'_> {
         let context_len = self.required(keys::CONTEXT, CONTEXT)?;
         let layers = self.layers(hidden)?;
         let head_dim = layers.first().map_or(0, |layer| layer.head_dim);
-        self.check_rotated_width(head_dim)?;
+        let rotated = self.rotated(head_dim)?;
         let norm_eps = match fields.number(keys::NORM_EPS, NORM_EPS)? {
             None if fields.is_gguf() => return Err(fields.missing(keys::NORM_EPS)),
-            eps => eps.unwrap_or(NORM_EPS_DEFAULT),
+            eps => eps.unwrap_or(self.architecture.norm_eps_default),
         };
         Ok(ModelConfig {
             architecture: self.architecture,
             is_gguf: fields.is_gguf(),
+            base: self.base(),
+            is_parallel: self.is_parallel()?,
+            rotated,
             vocab_len: self.vocab_len()?,
             hidden,
             context_len,
@@ -189,7 +196,7 @@ impl Reader<'_> {
             factors: self.factors(hidden, head_dim)?,
             is_tied: self.is_tied()?,
             has_qkv_bias: self.has_bias(self.architecture.qkv_bias, self.names().qkv.first())?,
-            has_out_bias: self.has_bias(self.architecture.out_bias, self.names().out)?,
+            has_out_bias: self.has_bias(self.architecture.out_bias, self.names().out.first())?,
             has_mlp_bias: self
                 .has_bias(self.architecture.mlp_bias, self.names().gate_up.first())?,
         })
@@ -197,6 +204,21 @@ impl Reader<'_> {
 
     fn names(&self) -> &'static TensorNames {
         self.architecture.names(self.fields.is_gguf())
+    }
+
+    /// The prefix of the inner model's names: none where it was saved by itself.
+    fn base(&self) -> &'static str {
+        let names = self.names();
+        let is_bare = self.has_tensor(&format!("{}.weight", names.embed));
+        if is_bare { "" } else { names.base }
+    }
+
+    fn is_parallel(&self) -> Result<bool> {
+        let key = Key::new("use_parallel_residual", "use_parallel_residual");
+        if !self.architecture.is_parallel {
+            return Ok(false);
+        }
+        Ok(self.fields.flag(key)?.unwrap_or(true))
     }
 
     fn has_tensor(&self, name: &str) -> bool {
@@ -223,6 +245,18 @@ impl Reader<'_> {
         {
             return Err(unsupported("tokenmill.sparsity".to_owned()));
         }
+        for &(name, value) in self.architecture.required_flags {
+            if !fields.is_gguf()
+                && fields
+                    .flag(Key::new(name, ""))?
+                    .is_some_and(|is| is != value)
+            {
+                return Err(unsupported(format!(
+                    "{name} = {} in {architecture}",
+                    !value
+                )));
+            }
+        }
         if fields.is_gguf() {
             let experts = Key::new("", "expert_count");
             if fields.count(experts, 0..=65_536)?.unwrap_or(0) > 0 {
@@ -243,7 +277,7 @@ impl Reader<'_> {
         if stated.is_none() && !self.fields.is_gguf() {
             return Err(self.fields.missing(keys::VOCAB));
         }
-        let name = format!("{}.weight", self.names().embed);
+        let name = format!("{}{}.weight", self.base(), self.names().embed);
         let rows = self
             .checkpoint
             .tensor(&name)
@@ -262,98 +296,6 @@ impl Reader<'_> {
                 problems: format!("missing {name}"),
             }),
         }
-    }
-
-    fn layers(&self, hidden: usize) -> Result<Vec<LayerConfig>> {
-        let fields = &self.fields;
-        let len = self.required(keys::LAYERS, LAYERS)?;
-        let Some(heads) = fields.counts(keys::HEADS, len, HEADS)? else {
-            return Err(fields.missing(keys::HEADS));
-        };
-        let kv_heads = fields.counts(keys::KV_HEADS, len, HEADS)?;
-        let kv_heads = kv_heads.unwrap_or_else(|| heads.clone());
-        let Some(inner) = fields.counts(keys::INNER, len, WIDTH)? else {
-            return Err(fields.missing(keys::INNER));
-        };
-        let head_dim = self.head_dim(hidden, heads.first().copied().unwrap_or(1))?;
-        let windows = self.windows(len)?;
-        let ropes = self.rotations(&windows)?;
-        let mut layers: Vec<LayerConfig> = (0..len)
-            .map(|index| LayerConfig {
-                heads: heads[index],
-                kv_heads: kv_heads[index],
-                head_dim,
-                inner: inner[index],
-                window: windows[index],
-                rope: ropes[index],
-            })
-            .collect();
-        self.override_pruned(&mut layers)?;
-        match layers
-            .iter()
-            .find(|layer| !layer.heads.is_multiple_of(layer.kv_heads))
-        {
-            Some(layer) => {
-                let expected = format!("a divisor of the {} query heads", layer.heads);
-                Err(fields.error(keys::KV_HEADS, &expected, &layer.kv_heads.to_string()))
-            }
-            None => Ok(layers),
-        }
-    }
-
-    fn head_dim(&self, hidden: usize, heads: usize) -> Result<usize> {
-        let fields = &self.fields;
-        let stated = fields.count(keys::HEAD_DIM, HEAD_DIM)?;
-        let default = self
-            .architecture
-            .head_dim_default
-            .filter(|_| !fields.is_gguf());
-        let head_dim = match stated.or(default) {
-            Some(head_dim) => head_dim,
-            None if hidden.is_multiple_of(heads) => hidden / heads,
-            None => {
-                let expected = format!("a multiple of the {heads} query heads");
-                return Err(fields.error(keys::HIDDEN, &expected, &hidden.to_string()));
-            }
-        };
-        if !head_dim.is_multiple_of(2) || !HEAD_DIM.contains(&head_dim) {
-            let expected = "an even number of elements (the rotation pairs them)";
-            return Err(fields.error(keys::HEAD_DIM, expected, &head_dim.to_string()));
-        }
-        Ok(head_dim)
-    }
-
-    /// Only heads that rotate whole, with values as wide as keys.
-    fn check_rotated_width(&self, head_dim: usize) -> Result<()> {
-        let fields = &self.fields;
-        for name in ["rope.dimension_count", "attention.value_length"] {
-            let key = Key::new("", name);
-            if !fields.is_gguf() {
-                break;
-            }
-            let width = fields.count(key, 0..=65_536)?.unwrap_or(head_dim);
-            if width != head_dim {
-                let what = format!("{} = {width} with heads of {head_dim}", fields.name(key));
-                return Err(unsupported(what));
-            }
-        }
-        Ok(())
-    }
-
-    /// Sizes of single layers of a pruned model (`tokenmill.layers`).
-    fn override_pruned(&self, layers: &mut [LayerConfig]) -> Result<()> {
-        let Some(ours) = self.fields.object("tokenmill")? else {
-            return Ok(());
-        };
-        let Some(rows) = ours.objects("layers", layers.len())? else {
-            return Ok(());
-        };
-        for (layer, row) in layers.iter_mut().zip(rows) {
-            layer.heads = row.count(keys::HEADS, HEADS)?.unwrap_or(layer.heads);
-            layer.kv_heads = row.count(keys::KV_HEADS, HEADS)?.unwrap_or(layer.kv_heads);
-            layer.inner = row.count(keys::INNER, WIDTH)?.unwrap_or(layer.inner);
-        }
-        Ok(())
     }
 
     fn activation(&self) -> Result<Activation> {
@@ -388,9 +330,12 @@ impl Reader<'_> {
         match bias {
             Bias::Never => Ok(false),
             Bias::Always => Ok(true),
-            Bias::Flag(_) if self.fields.is_gguf() => {
+            Bias::Flag(_) | Bias::FlagElse(..) if self.fields.is_gguf() => {
                 let layer = self.names().layer.replace("{}", "0");
                 Ok(self.has_tensor(&format!("{layer}{tensor}.bias")))
+            }
+            Bias::FlagElse(flag, default) => {
+                Ok(self.fields.flag(Key::new(flag, ""))?.unwrap_or(default))
             }
             Bias::Flag(flag) => Ok(self.fields.flag(Key::new(flag, ""))?.unwrap_or(false)),
         }

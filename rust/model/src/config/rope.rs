@@ -80,6 +80,9 @@ pub(crate) fn read_ropes(
 ) -> Result<Vec<RopeConfig>> {
     let default = architecture.theta_default;
     let has_local = architecture.rotation == RotationRule::LocalBase;
+    if architecture.first_position.is_some() {
+        return Ok(Vec::new());
+    }
     if fields.is_gguf() {
         let mut ropes = vec![read_gguf(fields, default, context_len)?];
         if has_local {
@@ -87,7 +90,6 @@ pub(crate) fn read_ropes(
         }
         return Ok(ropes);
     }
-    refuse_partial(fields)?;
     let scaling = match fields.object("rope_scaling")? {
         Some(object) => Some(object),
         None => fields.object("rope_parameters")?,
@@ -130,7 +132,6 @@ fn read_rope(
             scaling: RopeScaling::None,
         });
     };
-    refuse_partial(&object)?;
     let theta = object.number(keys::THETA, THETA)?.or(theta);
     let mut kind = object.text(Key::new("rope_type", ""))?;
     if kind.is_none() {
@@ -159,15 +160,6 @@ fn required(object: &Fields<'_>, name: &'static str, bounds: RangeInclusive<f64>
     object
         .number(key, bounds)?
         .ok_or_else(|| object.missing(key))
-}
-
-/// Rotations of part of a head are not in the programs of the known architectures.
-fn refuse_partial(object: &Fields<'_>) -> Result<()> {
-    let key = Key::new("partial_rotary_factor", "");
-    match object.number(key, 0.0..=1.0)? {
-        None | Some(1.0) => Ok(()),
-        Some(share) => Err(unsupported(format!("{} = {share}", object.name(key)))),
-    }
 }
 
 fn original_context(fields: &Fields<'_>, object: &Fields<'_>, context_len: usize) -> Result<f64> {

@@ -30,6 +30,9 @@ impl Reader<'_> {
 
     /// The rotation of each layer, given its window.
     pub(super) fn rotations(&self, windows: &[Option<usize>]) -> Result<Vec<Option<usize>>> {
+        if self.architecture.first_position.is_some() {
+            return Ok(vec![None; windows.len()]);
+        }
         match self.architecture.rotation {
             RotationRule::All => Ok(vec![Some(0); windows.len()]),
             RotationRule::LocalBase => {

@@ -2,17 +2,21 @@
 //! add, norm, MLP, add; norm, head) with the departures that the table lists. It reads no weight data
 //! except the rotary factors of a GGUF file, which belong to the rotary table.
 
+mod tensors;
+
 use std::collections::HashMap;
 
 use tokenmill_formats::{Checkpoint, blocks};
 
-use crate::architecture::{HeadNorms, NormPlacement, Projections, ROPE_FACTORS};
+use tensors::Matrix;
+
+use crate::architecture::{HeadNorms, NormPlacement, ROPE_FACTORS};
 use crate::config::rope::{divide, rope};
 use crate::config::{LayerConfig, ModelConfig};
 use crate::error::{Error, Result};
 use crate::program::{
     Add, Affine, Attention, Embed, HeadNorm, KvShape, Linear, Logits, Mlp, ModelShape, Norm,
-    NormKind, Op, Program, Qkv, Reg, RowOrder, RowSlice, WeightId, WeightSpec,
+    NormKind, Op, Program, Qkv, Reg, RowOrder, WeightId,
 };
 
 /// The program of a checkpoint, from its configuration. Whether the weights fit it, `Weights::new` checks.
@@ -90,7 +94,6 @@ enum Purpose {
 
 impl<'a> Writer<'a> {
     fn new(config: &'a ModelConfig) -> Self {
-        let head_dim = config.layers.first().map_or(2, |layer| layer.head_dim);
         let kv = config
             .layers
             .iter()
@@ -114,7 +117,7 @@ impl<'a> Writer<'a> {
                 ropes: config
                     .ropes
                     .iter()
-                    .map(|it| rope(head_dim, it.theta, &it.scaling))
+                    .map(|it| rope(config.rotated, it.theta, &it.scaling))
                     .collect(),
                 ops: Vec::new(),
             },
@@ -127,20 +130,30 @@ impl<'a> Writer<'a> {
         let (config, names) = (self.config, self.config.names());
         let residual = self.reg(Purpose::Residual, config.hidden);
         let normed = self.reg(Purpose::Normed, config.hidden);
-        let embed = self.weight(names.embed, &[config.vocab_len, config.hidden]);
+        let base = config.base;
+        let embed = format!("{base}{}", names.embed);
+        let embed = self.weight(&embed, &[config.vocab_len, config.hidden]);
+        let first_position = config.architecture.first_position;
+        let positions = first_position.map(|first| {
+            let rows = config.context_len + first;
+            self.weight(
+                &format!("{base}{}", names.positions),
+                &[rows, config.hidden],
+            )
+        });
         self.program.ops.push(Op::Embed(Embed {
             table: embed,
-            positions: None,
-            position_offset: 0,
+            positions,
+            position_offset: first_position.unwrap_or(0),
             scale: config.factors.embed,
             out: residual,
         }));
         for (index, layer) in config.layers.iter().enumerate() {
-            let prefix = names.layer.replace("{}", &index.to_string());
+            let prefix = format!("{base}{}", names.layer.replace("{}", &index.to_string()));
             self.write_attention(&prefix, index, layer);
             self.write_mlp(&prefix, layer);
         }
-        self.norm(names.final_norm, residual, normed);
+        self.norm(&format!("{base}{}", names.final_norm), residual, normed);
         let head = if config.is_tied {
             embed
         } else {
@@ -159,50 +172,12 @@ impl<'a> Writer<'a> {
 
     fn write_attention(&mut self, prefix: &str, index: usize, layer: &LayerConfig) {
         let (config, names) = (self.config, self.config.names());
-        let (q_width, kv_width) = (
-            layer.heads * layer.head_dim,
-            layer.kv_heads * layer.head_dim,
-        );
+        let q_width = layer.heads * layer.head_dim;
         let residual = self.reg(Purpose::Residual, config.hidden);
         let query = self.reg(Purpose::Query, q_width);
         let attended = self.reg(Purpose::Attended, q_width);
         let branch = self.reg(Purpose::Branch, config.hidden);
-        let order = if config.is_gguf && config.architecture.is_gguf_paired {
-            RowOrder::RopePairs {
-                head_dim: layer.head_dim,
-            }
-        } else {
-            RowOrder::Plain
-        };
-        let matrix = |width, order| Matrix {
-            shape: [width, config.hidden],
-            has_bias: config.has_qkv_bias,
-            order,
-        };
-        let input = self.branch_input(prefix, names.attention_norm, residual);
-        let [q, k, v] = self.projections(
-            prefix,
-            names.qkv,
-            [
-                matrix(q_width, order),
-                matrix(kv_width, order),
-                matrix(kv_width, RowOrder::Plain),
-            ],
-        );
-        let qkv = Qkv {
-            layer: index,
-            input,
-            q,
-            k,
-            v,
-            clip: None,
-            q_norm: self.head_norm(&format!("{prefix}{}", names.q_norm), q_width, layer),
-            k_norm: self.head_norm(&format!("{prefix}{}", names.k_norm), kv_width, layer),
-            rope: layer.rope,
-            heads: layer.heads,
-            out: query,
-        };
-        self.program.ops.push(Op::Qkv(qkv));
+        self.write_qkv(prefix, index, layer);
         self.program.ops.push(Op::Attention(Attention {
             layer: index,
             input: query,
@@ -214,16 +189,62 @@ impl<'a> Writer<'a> {
         }));
         let out = Matrix {
             shape: [config.hidden, q_width],
+            run: config.hidden,
             has_bias: config.has_out_bias,
             order: RowOrder::Plain,
         };
-        let affine = self.affine(&format!("{prefix}{}", names.out), &out);
+        let [affine] = self.projections(prefix, names.out, [out]);
         self.program.ops.push(Op::Linear(Linear {
             affine,
             input: attended,
             out: branch,
         }));
+        if config.is_parallel {
+            // The MLP reads the stream as attention found it.
+            self.branch_input(prefix, names.mlp_norm, residual);
+        }
         self.add_branch(prefix, names.post_attention_norm, branch, residual);
+    }
+
+    /// The norm before attention, and q, k and v.
+    fn write_qkv(&mut self, prefix: &str, index: usize, layer: &LayerConfig) {
+        let (config, names) = (self.config, self.config.names());
+        let [q_width, kv_width] = [layer.heads, layer.kv_heads].map(|heads| heads * layer.head_dim);
+        let residual = self.reg(Purpose::Residual, config.hidden);
+        let order = if config.is_gguf && config.architecture.is_gguf_paired {
+            RowOrder::RopePairs {
+                head_dim: layer.head_dim,
+            }
+        } else {
+            RowOrder::Plain
+        };
+        let matrix = |width, order| Matrix {
+            shape: [width, config.hidden],
+            run: layer.head_dim,
+            has_bias: config.has_qkv_bias,
+            order,
+        };
+        let matrices = [
+            matrix(q_width, order),
+            matrix(kv_width, order),
+            matrix(kv_width, RowOrder::Plain),
+        ];
+        let input = self.branch_input(prefix, names.attention_norm, residual);
+        let [q, k, v] = self.projections(prefix, names.qkv, matrices);
+        let qkv = Qkv {
+            layer: index,
+            input,
+            q,
+            k,
+            v,
+            clip: None,
+            q_norm: self.head_norm(&format!("{prefix}{}", names.q_norm), q_width, layer),
+            k_norm: self.head_norm(&format!("{prefix}{}", names.k_norm), kv_width, layer),
+            rope: layer.rope,
+            heads: layer.heads,
+            out: self.reg(Purpose::Query, q_width),
+        };
+        self.program.ops.push(Op::Qkv(qkv));
     }
 
     fn write_mlp(&mut self, prefix: &str, layer: &LayerConfig) {
@@ -232,17 +253,29 @@ impl<'a> Writer<'a> {
         let branch = self.reg(Purpose::Branch, config.hidden);
         let matrix = |outputs, inputs| Matrix {
             shape: [outputs, inputs],
+            run: outputs,
             has_bias: config.has_mlp_bias,
             order: RowOrder::Plain,
         };
-        let input = self.branch_input(prefix, names.mlp_norm, residual);
+        let input = if config.is_parallel {
+            self.reg(Purpose::Normed, config.hidden)
+        } else {
+            self.branch_input(prefix, names.mlp_norm, residual)
+        };
         let widen = || matrix(layer.inner, config.hidden);
         let narrow = matrix(config.hidden, layer.inner);
-        let [gate, up] = self.projections(prefix, names.gate_up, [widen(), widen()]);
+        let (gate, up) = if names.gate_up.is_single() {
+            let [up] = self.projections(prefix, names.gate_up, [widen()]);
+            (None, up)
+        } else {
+            let [gate, up] = self.projections(prefix, names.gate_up, [widen(), widen()]);
+            (Some(gate), up)
+        };
+        let [down] = self.projections(prefix, names.down, [narrow]);
         let mlp = Mlp {
-            gate: Some(gate),
+            gate,
             up,
-            down: self.affine(&format!("{prefix}{}", names.down), &narrow),
+            down,
             activation: config.activation,
             input,
             out: branch,
@@ -274,11 +307,15 @@ impl<'a> Writer<'a> {
     }
 
     fn norm(&mut self, name: &str, input: Reg, out: Reg) {
-        let weight = self.weight(name, &[self.config.hidden]);
+        let kind = self.config.architecture.norm_kind;
+        let width = [self.config.hidden];
+        let weight = self.weight(name, &width);
+        let bias = (kind == NormKind::Layer)
+            .then(|| self.tensor(&format!("{name}.bias"), &width, RowOrder::Plain));
         self.program.ops.push(Op::Norm(Norm {
-            kind: NormKind::Rms,
+            kind,
             weight,
-            bias: None,
+            bias,
             weight_offset: self.config.norm_offset(),
             eps: self.config.norm_eps,
             input,
@@ -299,98 +336,4 @@ impl<'a> Writer<'a> {
             is_whole,
         })
     }
-
-    /// Several matrices of one input: a tensor each, or rows of one.
-    fn projections<const N: usize>(
-        &mut self,
-        prefix: &str,
-        names: Projections,
-        matrices: [Matrix; N],
-    ) -> [Affine; N] {
-        let mut start = 0;
-        let mut index = 0;
-        matrices.map(|matrix| {
-            let affine = match names {
-                Projections::Apart(names) => {
-                    self.affine(&format!("{prefix}{}", names[index]), &matrix)
-                }
-                Projections::Fused(name) => {
-                    self.rows_of(&format!("{prefix}{name}"), &matrix, start)
-                }
-            };
-            index += 1;
-            start += matrix.shape[0];
-            affine
-        })
-    }
-
-    /// Rows of a fused tensor, from `start` on.
-    fn rows_of(&mut self, name: &str, matrix: &Matrix, start: usize) -> Affine {
-        let len = matrix.shape[0];
-        let rows = Some(RowSlice {
-            start,
-            len,
-            stride: len,
-            repeat: 1,
-        });
-        let mut push = |name: String, shape: &[usize]| {
-            self.program.weights.push(WeightSpec {
-                name,
-                shape: shape.to_vec(),
-                rows,
-                order: matrix.order,
-                is_transposed: false,
-            });
-            WeightId((self.program.weights.len() - 1) as u32)
-        };
-        let weight = push(format!("{name}.weight"), &matrix.shape);
-        let bias = matrix
-            .has_bias
-            .then(|| push(format!("{name}.bias"), &matrix.shape[..1]));
-        Affine { weight, bias }
-    }
-
-    fn affine(&mut self, name: &str, matrix: &Matrix) -> Affine {
-        let weight = self.tensor(&format!("{name}.weight"), &matrix.shape, matrix.order);
-        let bias = matrix
-            .has_bias
-            .then(|| self.tensor(&format!("{name}.bias"), &matrix.shape[..1], matrix.order));
-        Affine { weight, bias }
-    }
-
-    fn weight(&mut self, name: &str, shape: &[usize]) -> WeightId {
-        self.tensor(&format!("{name}.weight"), shape, RowOrder::Plain)
-    }
-
-    /// The id of a tensor; the first use decides its place in the program's list.
-    fn tensor(&mut self, name: &str, shape: &[usize], order: RowOrder) -> WeightId {
-        if let Some(&id) = self.weight_ids.get(name) {
-            return id;
-        }
-        let id = WeightId(self.program.weights.len() as u32);
-        self.program.weights.push(WeightSpec {
-            name: name.to_owned(),
-            shape: shape.to_vec(),
-            rows: None,
-            order,
-            is_transposed: false,
-        });
-        self.weight_ids.insert(name.to_owned(), id);
-        id
-    }
-
-    fn reg(&mut self, purpose: Purpose, width: usize) -> Reg {
-        let regs = &mut self.program.regs;
-        *self.regs.entry((purpose, width)).or_insert_with(|| {
-            regs.push(width);
-            Reg((regs.len() - 1) as u16)
-        })
-    }
-}
-
-/// A matrix of a layer.
-struct Matrix {
-    shape: [usize; 2],
-    has_bias: bool,
-    order: RowOrder,
 }
