@@ -140,6 +140,11 @@ test-rust: build $(TINY) ## the crates alone, with transformers' figures and the
 test-python: $(call stamp,test) build model ## the Python door alone; A="..." adds pytest arguments
 	$(PY) -m pytest $(A)
 
+.PHONY: independence
+independence: build model ## 64 requests on the default model under every schedule, in f32, bf16 and 4 bits; five minutes
+	gguf=$$($(PY) -m tokenmill pull); TOKENMILL_TEST_FULL=1 TOKENMILL_TEST_GGUF="$$gguf" \
+	  $(CARGO) test --workspace --locked --test independence -- --nocapture default_model
+
 .PHONY: parity
 parity: release model ## transformers' answers made anew and compared in full, about ten minutes
 	PARITY_FULL=1 $(PY) -m pytest tests/python/parity -s
