@@ -5,6 +5,8 @@ with LLM() as llm:
     print(llm.chat([{"role": "user", "content": "Hello!"}])[0].outputs[0].text)
 """
 
+from typing import TYPE_CHECKING, Any
+
 from tokenmill._tokenmill import __version__
 from tokenmill.api import (
     LLM,
@@ -31,8 +33,12 @@ from tokenmill.errors import (
     UnsupportedError,
 )
 
+if TYPE_CHECKING:
+    from tokenmill.api.async_llm import AsyncLLM
+
 __all__ = [
     "LLM",
+    "AsyncLLM",
     "CancelledError",
     "CompletionOutput",
     "CorruptModelError",
@@ -54,3 +60,12 @@ __all__ = [
     "UnsupportedError",
     "__version__",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """`AsyncLLM` is imported when it is asked for: programs without a loop need no asyncio."""
+    if name == "AsyncLLM":
+        from tokenmill.api.async_llm import AsyncLLM
+
+        return AsyncLLM
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

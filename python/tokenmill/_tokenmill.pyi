@@ -6,7 +6,7 @@ lint` compares this file with the built module.
 """
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar, Self, final
 
 from tokenmill.api.records import EngineInfo, Event, OptionRow, PlannedInfo
 
@@ -14,6 +14,7 @@ __all__ = [
     "Engine",
     "check_text",
     "inspect",
+    "Bell",
     "Handle",
     "measure_machine",
     "check_sampling",
@@ -82,6 +83,14 @@ class Engine:
     def close(self) -> None: ...
 
 @final
+class Bell:
+    """Wakes an event loop: `fileno` is what it watches, `take` the requests that have news."""
+
+    def __new__(cls) -> Self: ...
+    def fileno(self) -> int: ...
+    def take(self) -> list[int]: ...
+
+@final
 class Handle:
     """The caller's end of one request; dropping it cancels.
 
@@ -96,4 +105,5 @@ class Handle:
     def __iter__(self) -> Handle: ...
     def __next__(self) -> Event: ...
     def next(self, timeout: float | None = None) -> Event | None: ...
+    def poll(self, bell: Bell, key: int) -> tuple[bool, Event | None]: ...
     def cancel(self) -> None: ...

@@ -33,8 +33,15 @@ class _Sample:
 class Collector:
     """Gathers the events of one handle."""
 
-    def __init__(self, handle: _tokenmill.Handle, prompt: Prompt, tokenizer: Tokenizer) -> None:
+    def __init__(
+        self,
+        handle: _tokenmill.Handle,
+        prompt: Prompt,
+        tokenizer: Tokenizer,
+        request_id: str | None = None,
+    ) -> None:
         self.handle = handle
+        self._request_id = request_id or str(handle.request_id)
         self._prompt = prompt
         self._tokenizer = tokenizer
         self._effective = handle.effective
@@ -62,6 +69,8 @@ class Collector:
             self._last_token = time.monotonic()
             self._first_token = self._first_token or self._last_token
         finish = sample.finish = event["finish"]
+        if all(sample.finish is not None for sample in self._samples):
+            self.finish()
         return StreamChunk(
             index=event["index"],
             text=event["text"],
@@ -82,7 +91,7 @@ class Collector:
         finishes = [sample.finish for sample in self._samples if sample.finish is not None]
         cached = max((finish["cached_tokens"] for finish in finishes), default=0)
         return RequestOutput(
-            request_id=str(self.handle.request_id),
+            request_id=self._request_id,
             prompt=self._prompt.text,
             prompt_token_ids=self.handle.prompt_token_ids,
             outputs=[self._completion(index) for index in range(len(self._samples))],

@@ -103,11 +103,21 @@ class LLM:
         self, prompt: Any, sampling_params: SamplingParams | None = None, *, priority: int = 0
     ) -> Stream:
         """Start one prompt or one conversation and read its chunks as they come."""
+        return Stream(self.submit(prompt, sampling_params, priority))
+
+    def submit(
+        self,
+        prompt: Any,
+        sampling_params: SamplingParams | None = None,
+        priority: int = 0,
+        request_id: str | None = None,
+    ) -> Collector:
+        """Queue one prompt or one conversation; `stream` and `AsyncLLM` read what it collects."""
         if is_conversation(prompt) and "role" in prompt[0]:
             item = self._rendered(read_conversations(prompt)[0][0], True)
         else:
             item = read_prompt(prompt)
-        return Stream(self._submit(item, sampling_params, priority))
+        return self._submit(item, sampling_params, priority, request_id)
 
     def get_tokenizer(self) -> Tokenizer:
         """The model's tokenizer and chat template."""
@@ -168,12 +178,18 @@ class LLM:
         text = self._engine.render(messages, add_generation_prompt)
         return Prompt(text, is_rendered=True)
 
-    def _submit(self, prompt: Prompt, params: SamplingParams | None, priority: int) -> Collector:
+    def _submit(
+        self,
+        prompt: Prompt,
+        params: SamplingParams | None,
+        priority: int,
+        request_id: str | None = None,
+    ) -> Collector:
         values = sampling_values(params)
         handle = self._engine.submit(
             prompt.content, values, priority, prompt.cache_salt, prompt.is_rendered
         )
-        return Collector(handle, prompt, self._tokenizer)
+        return Collector(handle, prompt, self._tokenizer, request_id)
 
     def _run(
         self,

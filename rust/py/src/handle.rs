@@ -1,6 +1,7 @@
 //! The caller's end of a request, for Python: waits without the GIL, wakes for signals, cancels when
 //! dropped. Events become dicts of plain values.
 
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use pyo3::exceptions::{PyTimeoutError, PyValueError};
@@ -8,6 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 use tokenmill::{Event, Received, StopReason};
 
+use crate::bell::Bell;
 use crate::convert::from_params;
 use crate::errors::convert;
 
@@ -91,6 +93,24 @@ impl Handle {
                     }
                 }
             }
+        }
+    }
+
+    /// (whether there is an answer, the next event or None at the end). Without an answer `bell` rings with
+    /// `key` when there may be one.
+    fn poll<'py>(
+        &self,
+        py: Python<'py>,
+        bell: &Bell,
+        key: u64,
+    ) -> PyResult<(bool, Option<Bound<'py, PyDict>>)> {
+        let forked = self.inner.refuse_forked();
+        forked.map_err(|error| convert(py, &error))?;
+        let waker = bell.waker(key);
+        match self.inner.poll_next(&mut Context::from_waker(&waker)) {
+            Poll::Pending => Ok((false, None)),
+            Poll::Ready(None) => Ok((true, None)),
+            Poll::Ready(Some(event)) => Ok((true, Some(event_dict(py, &event)?))),
         }
     }
 

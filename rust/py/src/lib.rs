@@ -1,5 +1,6 @@
 //! The Python extension module of Tokenmill: converts arguments, releases the GIL, converts back.
 
+mod bell;
 mod convert;
 mod engine;
 mod errors;
@@ -12,6 +13,8 @@ mod options;
 mod _tokenmill {
     use pyo3::prelude::*;
 
+    #[pymodule_export]
+    use crate::bell::Bell;
     #[pymodule_export]
     use crate::engine::{Engine, check_text, inspect};
     #[pymodule_export]

@@ -74,6 +74,13 @@ def _header(tree: Tree, path: PurePosixPath) -> Iterator[Violation]:
         yield Violation("header", str(path), f"{path}: must open with what it owns")
 
 
+def _is_late_import(node: ast.stmt) -> bool:
+    """A name that is imported when it is asked for: `__getattr__`, and its twin for type checkers."""
+    if isinstance(node, ast.If):
+        return ast.unparse(node.test) == "TYPE_CHECKING"
+    return isinstance(node, ast.FunctionDef) and node.name == "__getattr__"
+
+
 def _list(tree: Tree, path: PurePosixPath) -> Iterator[Violation]:
     if is_test(path) or str(path) in _NOT_LISTS:
         return
@@ -87,6 +94,7 @@ def _list(tree: Tree, path: PurePosixPath) -> Iterator[Violation]:
         for node in ast.parse(text).body:
             is_docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
             is_all = isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
-            if not (is_docstring or is_all or isinstance(node, (ast.Import, ast.ImportFrom))):
+            is_import = isinstance(node, (ast.Import, ast.ImportFrom))
+            if not (is_docstring or is_all or is_import or _is_late_import(node)):
                 message = f"{path}:{node.lineno}: must be a list of imports"
                 yield Violation("list", str(path), message)
