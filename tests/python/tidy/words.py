@@ -75,7 +75,7 @@ def _header(tree: Tree, path: PurePosixPath) -> Iterator[Violation]:
 
 
 def _is_late_import(node: ast.stmt) -> bool:
-    """A name that is imported when it is asked for: `__getattr__`, and its twin for type checkers."""
+    """A name imported when it is asked for: `__getattr__`, and its twin for type checkers."""
     if isinstance(node, ast.If):
         return ast.unparse(node.test) == "TYPE_CHECKING"
     return isinstance(node, ast.FunctionDef) and node.name == "__getattr__"
