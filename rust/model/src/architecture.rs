@@ -48,8 +48,11 @@ pub enum WindowRule {
     /// All, if `sliding_window` is a number; `default` where config.json does not have the key.
     Uniform {
         /// In tokens.
-        default: Option<usize>,
+        default: usize,
     },
+    /// All, if a GGUF file says so: Mistral's call themselves llama there. A Llama of config.json has none,
+    /// whatever it says.
+    GgufOnly,
     /// Those of `layer_types`, or from `max_window_layers` on; only if `use_sliding_window`.
     UpperLayers,
 }
@@ -67,7 +70,7 @@ pub static KNOWN: [Architecture; 4] = [
         mlp_bias: Bias::Flag("mlp_bias"),
         has_head_norms: false,
         head_dim_default: None,
-        window: WindowRule::Uniform { default: None },
+        window: WindowRule::GgufOnly,
     },
     Architecture {
         name: "mistral",
@@ -80,9 +83,7 @@ pub static KNOWN: [Architecture; 4] = [
         mlp_bias: Bias::Never,
         has_head_norms: false,
         head_dim_default: None,
-        window: WindowRule::Uniform {
-            default: Some(4096),
-        },
+        window: WindowRule::Uniform { default: 4096 },
     },
     Architecture {
         name: "qwen2",

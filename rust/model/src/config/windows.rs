@@ -7,16 +7,22 @@ use crate::fields::{Key, Value, quote};
 
 /// First layer with a window in Qwen configs that do not say.
 const WINDOW_LAYERS_DEFAULT: usize = 28;
+/// Window in Qwen configs that want one and do not say which.
+const WINDOW_DEFAULT: usize = 4096;
 
 impl Reader<'_> {
     /// The window of each of `len` layers.
     pub(super) fn windows(&self, len: usize) -> Result<Vec<Option<usize>>> {
         match self.architecture.window {
             WindowRule::Uniform { default } => {
-                let default = default.filter(|_| !self.fields.is_gguf() && !self.has_null_window());
+                let default = (!self.has_null_window()).then_some(default);
                 let window = self.fields.count(keys::WINDOW, CONTEXT)?.or(default);
                 Ok(vec![window; len])
             }
+            WindowRule::GgufOnly if self.fields.is_gguf() => {
+                Ok(vec![self.fields.count(keys::WINDOW, CONTEXT)?; len])
+            }
+            WindowRule::GgufOnly => Ok(vec![None; len]),
             WindowRule::UpperLayers => self.upper_windows(len),
         }
     }
@@ -37,7 +43,8 @@ impl Reader<'_> {
         if fields.flag(Key::new("use_sliding_window", ""))? != Some(true) {
             return Ok(vec![None; len]);
         }
-        let window = fields.count(keys::WINDOW, CONTEXT)?;
+        let default = (!self.has_null_window()).then_some(WINDOW_DEFAULT);
+        let window = fields.count(keys::WINDOW, CONTEXT)?.or(default);
         let first = fields.count(Key::new("max_window_layers", ""), 0..=4096)?;
         let first = first.unwrap_or(WINDOW_LAYERS_DEFAULT);
         let key = Key::new("layer_types", "");
