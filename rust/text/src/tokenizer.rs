@@ -64,6 +64,9 @@ impl Tokenizer {
             what: format!("tokenizer.ggml.pre {:?}", quote(pre)),
             expected: KNOWN_NAMES.to_owned(),
         })?;
+        if v.add_eos == Some(true) {
+            return Err(Error::adds_eos("tokenizer.ggml.add_eos_token"));
+        }
         v.check()?;
         let tokens = GgufTokens::sort(&v)?;
         let model = tokens
@@ -80,10 +83,11 @@ impl Tokenizer {
             .iter()
             .map(|token| (token.content.clone(), token.id))
             .collect();
+        let (raw, normalized) = Cutter::pair(tokens.added, Vec::new()).map_err(bad_tokens)?;
         Ok(Self {
             pipeline: Pipeline {
-                raw: Cutter::new(tokens.added),
-                normalized: Cutter::new(Vec::new()),
+                raw,
+                normalized,
                 normalizer: Normalizer::default(),
                 splitter: named.splitter,
                 model: model.map_err(bad_merges)?,
@@ -225,10 +229,7 @@ impl GgufTokens {
             };
             if !is_new {
                 let problem = format!("token {id}, {:?}, stands there twice", quote(token));
-                return Err(Error::BadVocabulary {
-                    key: "tokenizer.ggml.tokens",
-                    problem,
-                });
+                return Err(bad_tokens(problem));
             }
         }
         for (rank, merge) in v.merges.iter().enumerate() {
@@ -239,6 +240,13 @@ impl GgufTokens {
             })?;
         }
         Ok(sorted)
+    }
+}
+
+fn bad_tokens(problem: String) -> Error {
+    Error::BadVocabulary {
+        key: "tokenizer.ggml.tokens",
+        problem,
     }
 }
 

@@ -1,8 +1,14 @@
 //! Added tokens: strings that are cut out of a text whole, before anything else looks at it. Leftmost
 //! first, then longest, as in `tokenizers` and llama.cpp. A byte trie finds them; its walk is bounded by
-//! the longest token, which the loaders bound.
+//! the longest token. A node costs forty times its byte, so all tokens together are bounded too.
 
 use std::collections::HashMap;
+
+/// Longest added token, in bytes; texts are compared with it byte by byte.
+pub(crate) const ADDED_TOKEN_LEN_MAX_BYTES: usize = 1 << 10;
+
+/// Most bytes of all added tokens together.
+const ADDED_LEN_MAX_BYTES: usize = 8 << 20;
 
 /// A token that is cut out whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,8 +63,31 @@ pub(crate) struct Cutter {
 }
 
 impl Cutter {
+    /// The tokens matched in a text as it is and those matched in a normalised one, or what is wrong with
+    /// them together.
+    pub(crate) fn pair(
+        raw: Vec<AddedToken>,
+        normalized: Vec<AddedToken>,
+    ) -> Result<(Self, Self), String> {
+        let all = || raw.iter().chain(&normalized);
+        if let Some(token) = all().find(|token| token.content.len() > ADDED_TOKEN_LEN_MAX_BYTES) {
+            return Err(format!(
+                "expected at most {ADDED_TOKEN_LEN_MAX_BYTES} bytes for id {}, got {}",
+                token.id,
+                token.content.len()
+            ));
+        }
+        let total: usize = all().map(|token| token.content.len()).sum();
+        if total > ADDED_LEN_MAX_BYTES {
+            return Err(format!(
+                "{total} bytes of added tokens, at most {ADDED_LEN_MAX_BYTES} are allowed"
+            ));
+        }
+        Ok((Self::new(raw), Self::new(normalized)))
+    }
+
     /// Contents are not empty; of equal ones the last counts.
-    pub(crate) fn new(tokens: Vec<AddedToken>) -> Self {
+    fn new(tokens: Vec<AddedToken>) -> Self {
         let mut cutter = Self {
             tokens: Vec::new(),
             edges: HashMap::new(),

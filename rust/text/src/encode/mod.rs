@@ -9,7 +9,7 @@ mod normalizer;
 mod splitter;
 mod stretch;
 
-pub(crate) use cutter::{AddedToken, Cutter};
+pub(crate) use cutter::{ADDED_TOKEN_LEN_MAX_BYTES, AddedToken, Cutter};
 pub(crate) use named::{GPT2_PATTERN, KNOWN_NAMES, NamedSplitter};
 pub(crate) use normalizer::{NormalStep, Normalizer};
 pub(crate) use splitter::{Deadline, PrependScheme, Splitter, Step, compile};
@@ -25,6 +25,10 @@ use cutter::Piece;
 
 /// Longest text of one encode: what the longest rendered conversation may have.
 pub(crate) const ENCODE_LEN_MAX_BYTES: usize = 8 << 20;
+
+/// Most bytes of one encode behind the normaliser: a prompt of blanks may have the usual mark of three
+/// bytes for each.
+pub(crate) const NORMAL_LEN_MAX_BYTES: usize = 16 << 20;
 
 /// The stages of one tokenizer.
 pub(crate) struct Pipeline {
@@ -61,14 +65,15 @@ impl Pipeline {
         let mut run = Run {
             pipeline: self,
             allow_control,
-            deadline: Deadline::start(),
+            deadline: Deadline::start(text.len()),
             is_first: true,
+            normal_left: NORMAL_LEN_MAX_BYTES,
             ids,
         };
         for piece in self.raw.cut(text, allow_control) {
             match piece {
                 Piece::Token(id) => run.push(id),
-                Piece::Text(between) => run.encode_normalized(&self.normalizer.apply(between))?,
+                Piece::Text(between) => run.encode_text(between)?,
             }
         }
         Ok(())
@@ -82,6 +87,8 @@ struct Run<'a> {
     deadline: Deadline,
     /// Whether the text begins here.
     is_first: bool,
+    /// Bytes that the normaliser may still make.
+    normal_left: usize,
     ids: &'a mut Vec<u32>,
 }
 
@@ -89,6 +96,15 @@ impl Run<'_> {
     fn push(&mut self, id: u32) {
         self.ids.push(id);
         self.is_first = false;
+    }
+
+    fn encode_text(&mut self, text: &str) -> Result<()> {
+        let text = self.pipeline.normalizer.apply(text, self.normal_left);
+        let text = text.ok_or(Error::NormalTooLong {
+            max_bytes: NORMAL_LEN_MAX_BYTES,
+        })?;
+        self.normal_left = self.normal_left.saturating_sub(text.len());
+        self.encode_normalized(&text)
     }
 
     fn encode_normalized(&mut self, text: &str) -> Result<()> {
