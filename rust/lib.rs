@@ -16,14 +16,14 @@
 
 pub use tokenmill_core::option::{self, EngineOptions};
 pub use tokenmill_core::{
-    Event, FinishReason, HasKind, Kind, Limits, LogprobsMode, Prompt, Request, SamplingParams,
-    StopReason, TokenId, TokenLogprob, event,
+    Event, FinishReason, HasKind, Kind, Limits, LogprobsMode, Prompt, Rendered, Request,
+    SamplingParams, StopReason, TokenId, TokenLogprob, event,
 };
 #[cfg(feature = "cpu")]
 pub use tokenmill_engine::measure_machine;
 pub use tokenmill_engine::{
-    Capacity, Door, Error, Handle, Host, Info, Ledger, Received, Result, Stats, check_text, inspect,
-    load,
+    Capacity, Door, Error, Handle, Host, Info, Ledger, Received, Result, Stats, check_text,
+    inspect, load,
 };
 #[cfg(feature = "text")]
 pub use tokenmill_engine::{Date, Message, RenderOptions};

@@ -9,7 +9,7 @@ mod normalizer;
 mod splitter;
 mod stretch;
 
-pub(crate) use cutter::{ADDED_TOKEN_LEN_MAX_BYTES, AddedToken, Cutter};
+pub(crate) use cutter::{ADDED_TOKEN_LEN_MAX_BYTES, AddedToken, Cutter, Cutters};
 pub(crate) use named::{GPT2_PATTERN, KNOWN_NAMES, NamedSplitter};
 pub(crate) use normalizer::{NormalStep, Normalizer};
 pub(crate) use splitter::{Deadline, PrependScheme, Splitter, Step, compile};
@@ -19,6 +19,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tokenizers::Model;
 use tokenizers::models::bpe::BPE;
+use tokenmill_core::Rendered;
 
 use crate::error::{Error, Result};
 use cutter::Piece;
@@ -32,10 +33,8 @@ pub(crate) const NORMAL_LEN_MAX_BYTES: usize = 16 << 20;
 
 /// The stages of one tokenizer.
 pub(crate) struct Pipeline {
-    /// Added tokens that are matched in the text as it is.
-    pub(crate) raw: Cutter,
-    /// Added tokens that are matched in the normalised text.
-    pub(crate) normalized: Cutter,
+    /// Added tokens.
+    pub(crate) cutters: Cutters,
     /// Applied to what lies between added tokens.
     pub(crate) normalizer: Normalizer,
     /// Makes words.
@@ -47,21 +46,35 @@ pub(crate) struct Pipeline {
 impl Pipeline {
     /// The ids of `text`. Control tokens in it are cut out only if `allow_control`.
     pub(crate) fn encode(&self, text: &str, allow_control: bool, ids: &mut Vec<u32>) -> Result<()> {
+        self.guarded(text, allow_control, ids, |run| run.encode_raw(text))
+    }
+
+    /// The ids of a template's text: its control tokens, and all that lies between as plain text.
+    pub(crate) fn encode_rendered(&self, rendered: &Rendered, ids: &mut Vec<u32>) -> Result<()> {
+        self.guarded(&rendered.marked, false, ids, |run| {
+            for piece in self.cutters.control.cut(&rendered.marked, true) {
+                match piece {
+                    Piece::Token(id) => run.push(id),
+                    Piece::Text(between) => run.encode_raw(&rendered.unmarked(between))?,
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn guarded(
+        &self,
+        text: &str,
+        allow_control: bool,
+        ids: &mut Vec<u32>,
+        work: impl FnOnce(&mut Run<'_>) -> Result<()>,
+    ) -> Result<()> {
         if text.len() > ENCODE_LEN_MAX_BYTES {
             return Err(Error::TextTooLong {
                 len_bytes: text.len(),
                 max_bytes: ENCODE_LEN_MAX_BYTES,
             });
         }
-        // The library panics on some inputs that its own patterns cannot handle. Nothing of ours is left
-        // half-changed by that: `self` is only read, and the ids are dropped by the caller on an error.
-        catch_unwind(AssertUnwindSafe(|| {
-            self.encode_pieces(text, allow_control, ids)
-        }))
-        .unwrap_or(Err(Error::EncodeFailed))
-    }
-
-    fn encode_pieces(&self, text: &str, allow_control: bool, ids: &mut Vec<u32>) -> Result<()> {
         let mut run = Run {
             pipeline: self,
             allow_control,
@@ -70,13 +83,9 @@ impl Pipeline {
             normal_left: NORMAL_LEN_MAX_BYTES,
             ids,
         };
-        for piece in self.raw.cut(text, allow_control) {
-            match piece {
-                Piece::Token(id) => run.push(id),
-                Piece::Text(between) => run.encode_text(between)?,
-            }
-        }
-        Ok(())
+        // The library panics on some inputs that its own patterns cannot handle. Nothing of ours is left
+        // half-changed by that: `self` is only read, and the ids are dropped by the caller on an error.
+        catch_unwind(AssertUnwindSafe(|| work(&mut run))).unwrap_or(Err(Error::EncodeFailed))
     }
 }
 
@@ -98,6 +107,16 @@ impl Run<'_> {
         self.is_first = false;
     }
 
+    fn encode_raw(&mut self, text: &str) -> Result<()> {
+        for piece in self.pipeline.cutters.raw.cut(text, self.allow_control) {
+            match piece {
+                Piece::Token(id) => self.push(id),
+                Piece::Text(between) => self.encode_text(between)?,
+            }
+        }
+        Ok(())
+    }
+
     fn encode_text(&mut self, text: &str) -> Result<()> {
         let text = self.pipeline.normalizer.apply(text, self.normal_left);
         let text = text.ok_or(Error::NormalTooLong {
@@ -108,7 +127,8 @@ impl Run<'_> {
     }
 
     fn encode_normalized(&mut self, text: &str) -> Result<()> {
-        for piece in self.pipeline.normalized.cut(text, self.allow_control) {
+        let cutter = &self.pipeline.cutters.normalized;
+        for piece in cutter.cut(text, self.allow_control) {
             match piece {
                 Piece::Token(id) => self.push(id),
                 Piece::Text(between) => {

@@ -17,7 +17,7 @@ use serde_json::Value;
 use tokenizers::models::bpe::BPE;
 
 use crate::bpe::MergeModel;
-use crate::encode::{ADDED_TOKEN_LEN_MAX_BYTES, Cutter, Normalizer, Pipeline};
+use crate::encode::{ADDED_TOKEN_LEN_MAX_BYTES, Cutters, Normalizer, Pipeline};
 use crate::error::{Error, Result, quote};
 use crate::table::{TABLE_LEN_MAX_BYTES, TokenTable};
 use crate::tokenizer::Tokenizer;
@@ -128,11 +128,10 @@ impl Tokenizer {
             ));
         }
         let eos = named(&config.eos).into_iter().collect();
-        let (raw, normalized) = cutters(&file.added_tokens, &normalizer)?;
+        let cutters = cutters(&file.added_tokens, &normalizer)?;
         Ok(Self {
             pipeline: Pipeline {
-                raw,
-                normalized,
+                cutters,
                 normalizer,
                 splitter,
                 model: model(file)?,
@@ -148,8 +147,7 @@ impl Tokenizer {
     }
 }
 
-/// Added tokens matched in the text as it is, and those matched in the normalised text.
-fn cutters(tokens: &[AddedEntry], normalizer: &Normalizer) -> Result<(Cutter, Cutter)> {
+fn cutters(tokens: &[AddedEntry], normalizer: &Normalizer) -> Result<Cutters> {
     let (mut raw, mut normalized) = (Vec::new(), Vec::new());
     for token in tokens {
         if token.normalized {
@@ -159,7 +157,9 @@ fn cutters(tokens: &[AddedEntry], normalizer: &Normalizer) -> Result<(Cutter, Cu
             raw.push(token.to_added(token.content.clone()));
         }
     }
-    Cutter::pair(raw, normalized).map_err(|problem| corrupt("added_tokens", problem))
+    let spelled = |token: &AddedEntry| token.to_added(token.content.clone());
+    let control = tokens.iter().map(spelled).collect();
+    Cutters::new(raw, normalized, control).map_err(|problem| corrupt("added_tokens", problem))
 }
 
 /// An added token's content behind the normaliser.
