@@ -240,6 +240,24 @@ fn case_102_token_ids_out_of_range_are_corrupt_naming_the_key() {
 }
 
 #[test]
+fn case_108_a_tokenizer_with_more_ids_than_the_head_has_rows_is_corrupt() {
+    for (rows, is_sound) in [(1, false), (2, false), (3, true), (4, true)] {
+        let mut voice = gguf_voice(&[]).expect("three tokens");
+        match voice.check(rows) {
+            Ok(()) => assert!(is_sound, "{rows}"),
+            Err(error) => {
+                assert!(
+                    !is_sound && error.kind() == Kind::Corrupt,
+                    "{rows}: {error}"
+                );
+                let text = error.to_string();
+                assert!(text.contains("3 tokens") && text.contains(&format!("{rows} rows")));
+            }
+        }
+    }
+}
+
+#[test]
 fn an_end_token_after_every_text_is_refused_by_name() {
     let flag = |value| [("add_eos_token", gguf::Value::Bool(value))];
     assert!(gguf_voice(&flag(false)).is_ok());
