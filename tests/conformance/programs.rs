@@ -281,7 +281,7 @@ pub fn experts(subject: &Subject) -> Outcome {
 }
 
 /// Every encoding that a weight may have, in one step of more rows than any unit holds, in steps of about
-/// half that, in small ones and row by row.
+/// half that, and in small ones: the last of 3 is a single row.
 pub fn weight_formats(subject: &Subject) -> Outcome {
     static MODELS: LazyLock<Vec<(Encoding, Known)>> = LazyLock::new(|| {
         let encodings = Encoding::ALL
@@ -292,7 +292,7 @@ pub fn weight_formats(subject: &Subject) -> Outcome {
             .collect()
     });
     MODELS.iter().try_for_each(|(encoding, known)| {
-        run_chunks(subject, encoding.name(), known, &[130, 65, 7, 1])
+        run_chunks(subject, encoding.name(), known, &[130, 65, 7, 3])
     })
 }
 
