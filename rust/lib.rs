@@ -16,8 +16,8 @@
 
 pub use tokenmill_core::option::{self, EngineOptions};
 pub use tokenmill_core::{
-    Event, FinishReason, HasKind, Kind, Limits, LogprobsMode, Prompt, Request, SamplingParams,
-    StopReason, TokenId, TokenLogprob, event,
+    Event, FinishReason, HasKind, Kind, Limits, LogprobsMode, Prompt, Rendered, Request,
+    SamplingParams, StopReason, TokenId, TokenLogprob, event,
 };
 #[cfg(feature = "cpu")]
 pub use tokenmill_engine::measure_machine;

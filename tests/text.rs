@@ -167,6 +167,10 @@ fn check_chat(messages: &[Message], text: &str, ids: &[u32]) {
         ..RenderOptions::default()
     };
     assert_eq!(template.render(messages, &options).unwrap(), text);
+    let fenced = template.render_fenced(messages, &options, &tokenizer);
+    let fenced = fenced.unwrap();
+    assert_eq!(fenced.text(), text);
+    assert_eq!(tokenizer.encode_rendered(&fenced).unwrap(), ids);
     assert_eq!(tokenizer.encode(text, TRUSTED).unwrap(), ids);
 }
 

@@ -16,6 +16,7 @@ __all__ = [
     "inspect",
     "Bell",
     "Handle",
+    "Rendered",
     "measure_machine",
     "check_sampling",
     "nearest",
@@ -68,13 +69,14 @@ class Engine:
     def __new__(cls, path: str, options: dict[str, Any]) -> Engine: ...
     def submit(
         self,
-        prompt: str | Sequence[int],
+        prompt: str | Sequence[int] | Rendered,
         sampling: dict[str, Any],
         priority: int = 0,
         cache_salt: str | None = None,
-        rendered: bool = False,
     ) -> Handle: ...
-    def render(self, messages: list[dict[str, Any]], add_generation_prompt: bool = True) -> str: ...
+    def render(
+        self, messages: list[dict[str, Any]], add_generation_prompt: bool = True
+    ) -> Rendered: ...
     def encode(self, text: str, add_bos: bool = True, allow_control: bool = False) -> list[int]: ...
     def decode(self, ids: Sequence[int], skip_special_tokens: bool = True) -> str: ...
     def info(self) -> EngineInfo: ...
@@ -89,6 +91,13 @@ class Bell:
     def __new__(cls) -> Self: ...
     def fileno(self) -> int: ...
     def take(self) -> list[int]: ...
+
+@final
+class Rendered:
+    """Text of a chat template, with the caller's words told apart from its control tokens."""
+
+    text: str
+    def __new__(cls, text: str) -> Rendered: ...
 
 @final
 class Handle:

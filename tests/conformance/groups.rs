@@ -181,17 +181,22 @@ fn moved_slots(subject: &Subject) -> Outcome {
         len: 7,
     };
     rig.backend
-        .copy_blocks(&[move_slots(0, 2, 3, 8)])
+        .copy_blocks(&[
+            move_slots(0, 2, 3, 8),
+            // Within a block, over slots of their own, down and up.
+            move_slots(2, 2, 8, 6),
+            move_slots(2, 2, 6, 9),
+        ])
         .map_err(text)?;
     // Rows 3..10 of the block now hold K and V of other tokens.
     let other = tokens(9, 20);
     rig.step(&[piece(&other, &table, 0, 16)]).map_err(text)?;
     rig.step(&[piece(&known, &table, 0, 3)]).map_err(text)?;
     rig.backend
-        .copy_blocks(&[move_slots(2, 0, 8, 3)])
+        .copy_blocks(&[move_slots(2, 0, 9, 3)])
         .map_err(text)?;
     let got = rig.step(&[piece(&known, &table, 10, 20)]).map_err(text)?;
-    subject.compare("after two moves", 10, &truth, &got[0])
+    subject.compare("after four moves", 10, &truth, &got[0])
 }
 
 /// A prompt found whole in the cache: its last row computes logits and writes nothing.

@@ -254,28 +254,17 @@ impl<'a> Pen<'a> {
         self.tensor(encoding, &[outputs, inputs], bytes)
     }
 
-    /// A block of random codes under scales of the right size. Where they stand: formats, section 7.2.
+    /// A block of random codes under scales of the right size.
     fn block(&mut self, encoding: Encoding, scale: f32) -> Vec<u8> {
         let mut bytes: Vec<u8> = (0..encoding.block_bytes())
             .map(|_| self.random.bits() as u8)
             .collect();
-        let mut put = |at: usize, value: f32| {
-            bytes[at..at + 2].copy_from_slice(&half_bits(value).to_le_bytes());
-        };
         let wobble = scale * self.random.uniform(0.7, 1.3);
-        match encoding {
-            Encoding::Q8_0 => put(0, wobble / 74.0),
-            Encoding::Q4_0 => put(0, wobble / 4.6),
-            Encoding::Q4_1 => {
-                put(0, wobble / 4.6);
-                put(2, wobble * -1.63);
-            }
-            Encoding::Q4K => {
-                put(0, wobble / 145.0);
-                put(2, wobble / 20.0);
-            }
-            Encoding::Q6K => put(208, wobble / 1370.0),
-            other => panic!("no random blocks of {other}"),
+        for &(at, share) in scale_places(encoding) {
+            bytes[at..at + 2].copy_from_slice(&half_bits(wobble * share).to_le_bytes());
+        }
+        if encoding == Encoding::Mxfp4 {
+            bytes[0] = (128.0 + (wobble / 5.9).log2().round()) as u8;
         }
         bytes
     }
@@ -306,6 +295,28 @@ impl<'a> Pen<'a> {
         });
         self.tensors.push((name, encoding, shape.to_vec(), bytes));
         WeightId(self.tensors.len() as u32 - 1)
+    }
+}
+
+/// Where the halves of a block stand that scale its codes (formats, section 7.2), and the share of the
+/// weights' deviation that each has to be, for codes of all values alike.
+fn scale_places(encoding: Encoding) -> &'static [(usize, f32)] {
+    match encoding {
+        Encoding::Q4_0 => &[(0, 1.0 / 4.6)],
+        Encoding::Q4_1 => &[(0, 1.0 / 4.6), (2, -1.63)],
+        Encoding::Q5_0 => &[(0, 1.0 / 9.2)],
+        Encoding::Q5_1 => &[(0, 1.0 / 9.2), (2, -1.68)],
+        Encoding::Q8_0 => &[(0, 1.0 / 74.0)],
+        Encoding::Q2K => &[(80, 1.0 / 14.0), (82, 1.0 / 9.3)],
+        Encoding::Q3K => &[(108, 1.0 / 43.0)],
+        Encoding::Q4K => &[(0, 1.0 / 145.0), (2, 1.0 / 20.0)],
+        Encoding::Q5K => &[(0, 1.0 / 523.0), (2, 1.0 / 33.7)],
+        Encoding::Q6K => &[(208, 1.0 / 1370.0)],
+        Encoding::Iq4Nl => &[(0, 1.0 / 67.0)],
+        Encoding::Iq4Xs => &[(0, 1.0 / 1240.0)],
+        Encoding::Tq2_0 => &[(64, 1.0 / 1.2)],
+        Encoding::Mxfp4 => &[],
+        other => panic!("no random blocks of {other}"),
     }
 }
 

@@ -117,8 +117,16 @@ pub struct Tiny {
 impl Sketch {
     /// Writes the program and draws the weights.
     pub fn draw(&self) -> Tiny {
+        self.draw_with(|_, _| {})
+    }
+
+    /// The same, with the bytes of each tensor changed by its index.
+    pub fn draw_with(&self, change: impl Fn(usize, &mut [u8])) -> Tiny {
         let mut pen = Pen::new(self);
         pen.write();
+        for (index, (.., bytes)) in pen.tensors.iter_mut().enumerate() {
+            change(index, bytes);
+        }
         let config = Config::Json {
             config: serde_json::Map::new(),
             generation: None,

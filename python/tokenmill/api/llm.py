@@ -91,7 +91,8 @@ class LLM:
     ) -> list[RequestOutput]:
         """Answer one conversation or several, written out by the model's chat template.
 
-        A conversation is a list of dicts with `role` and `content`.
+        A conversation is a list of dicts with `role` and `content`. Control tokens written in it
+        stay text.
         """
         _refuse_lora(lora_request)
         conversations, _ = read_conversations(messages)
@@ -175,8 +176,7 @@ class LLM:
         return f"LLM({self.model!r})"
 
     def _rendered(self, messages: list[dict[str, Any]], add_generation_prompt: bool) -> Prompt:
-        text = self._engine.render(messages, add_generation_prompt)
-        return Prompt(text, is_rendered=True)
+        return Prompt(self._engine.render(messages, add_generation_prompt))
 
     def _submit(
         self,
@@ -186,9 +186,7 @@ class LLM:
         request_id: str | None = None,
     ) -> Collector:
         values = sampling_values(params)
-        handle = self._engine.submit(
-            prompt.content, values, priority, prompt.cache_salt, prompt.is_rendered
-        )
+        handle = self._engine.submit(prompt.content, values, priority, prompt.cache_salt)
         return Collector(handle, prompt, self._tokenizer, request_id)
 
     def _run(

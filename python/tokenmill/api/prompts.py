@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tokenmill import _tokenmill
 from tokenmill.errors import InvalidRequestError, UnsupportedError, refusal
 from tokenmill.options import nearest
 
@@ -19,15 +20,16 @@ _UNSUPPORTED_KEYS = ("multi_modal_data", "prompt_embeds", "mm_processor_kwargs",
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """One prompt: text, or ids, and whose cached prefixes it may use."""
+    """One prompt: text, ids or a rendered conversation, and whose cached prefixes it may use."""
 
     content: Any
     cache_salt: str | None = None
-    is_rendered: bool = False
 
     @property
     def text(self) -> str | None:
         """The prompt as text, if it came as text."""
+        if isinstance(self.content, _tokenmill.Rendered):
+            return self.content.text
         return self.content if isinstance(self.content, str) else None
 
 

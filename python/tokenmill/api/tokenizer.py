@@ -31,7 +31,7 @@ class Tokenizer:
         self, messages: list[dict[str, Any]], add_generation_prompt: bool = False
     ) -> str:
         """The text that the model's template makes of a conversation."""
-        return self._engine.render(messages, add_generation_prompt)
+        return self._engine.render(messages, add_generation_prompt).text
 
     def token_text(self, token_id: int) -> str:
         """The text of one token alone; part of a character shows as U+FFFD."""

@@ -17,4 +17,4 @@ pub use id::{BlockId, RequestId, SequenceId, TokenId};
 pub use kind::{HasKind, Kind};
 pub use limits::Limits;
 pub use params::{LogprobsMode, SamplingParams};
-pub use request::{Prompt, Request};
+pub use request::{Prompt, Rendered, Request};

@@ -1,5 +1,7 @@
 //! What a caller asked: immutable after submit.
 
+use std::borrow::Cow;
+
 use crate::id::TokenId;
 use crate::params::SamplingParams;
 
@@ -10,8 +12,41 @@ pub enum Prompt {
     Text(String),
     /// Token ids, taken as they are.
     Tokens(Vec<TokenId>),
-    /// Text that the operator's own chat template made: control tokens in it are control tokens.
-    Rendered(String),
+    /// What the operator's own chat template made: control tokens in it are control tokens.
+    Rendered(Rendered),
+}
+
+/// Text of a chat template. Where a caller's words spell a control token, the marker stands behind its first
+/// character, so that it is none; the marker is no part of the text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rendered {
+    /// The text with its markers.
+    pub marked: String,
+    /// The marker; `None`: all of the text is the operator's, or spells no control token.
+    pub marker: Option<char>,
+}
+
+impl Rendered {
+    /// Text that is the operator's own throughout.
+    pub fn trusted(text: String) -> Self {
+        Self {
+            marked: text,
+            marker: None,
+        }
+    }
+
+    /// The text.
+    pub fn text(&self) -> Cow<'_, str> {
+        self.unmarked(&self.marked)
+    }
+
+    /// A stretch of `marked` without its markers.
+    pub fn unmarked<'a>(&self, stretch: &'a str) -> Cow<'a, str> {
+        match self.marker {
+            Some(marker) if stretch.contains(marker) => Cow::Owned(stretch.replace(marker, "")),
+            _ => Cow::Borrowed(stretch),
+        }
+    }
 }
 
 /// One request.

@@ -14,6 +14,14 @@ pub enum Error {
     /// A weight file.
     #[error(transparent)]
     Format(#[from] tokenmill_formats::Error),
+    /// A file that an option names.
+    #[error("{option}: {source}")]
+    OptionFile {
+        /// The option.
+        option: &'static str,
+        /// What is wrong with the file.
+        source: tokenmill_formats::Error,
+    },
     /// An architecture or a backend.
     #[error(transparent)]
     Model(#[from] tokenmill_model::Error),
@@ -173,7 +181,7 @@ impl HasKind for Error {
     fn kind(&self) -> Kind {
         match self {
             Self::Option(error) => error.kind(),
-            Self::Format(error) => error.kind(),
+            Self::Format(error) | Self::OptionFile { source: error, .. } => error.kind(),
             Self::Model(error) => error.kind(),
             #[cfg(feature = "text")]
             Self::Text(error) => error.kind(),
@@ -200,6 +208,7 @@ impl HasKind for Error {
     fn param(&self) -> Option<&str> {
         match self {
             Self::Option(error) => error.param(),
+            Self::OptionFile { option, .. } => Some(option),
             Self::EmptyPrompt | Self::PromptBytes { .. } => Some("prompt"),
             Self::MachineMemory { .. } => Some("kv_cache_memory_bytes"),
             Self::SaltBytes { .. } => Some("cache_salt"),

@@ -1,7 +1,7 @@
 //! A model's tokenizer and chat template, and one sequence's text. Without the feature `text`, or for a
 //! model without a tokenizer, requests carry token ids and outputs have no text.
 
-use tokenmill_core::{SamplingParams, TokenId};
+use tokenmill_core::{Rendered, SamplingParams, TokenId};
 
 use crate::error::{Error, Result};
 
@@ -20,7 +20,7 @@ mod with_text {
 
     use tokenmill_text::{Encode, Message, RenderOptions, TextStream, Tokenizer};
 
-    use super::{Error, Lexicon, Result, SamplingParams, TokenId};
+    use super::{Error, Lexicon, Rendered, Result, SamplingParams, TokenId};
 
     impl Lexicon {
         fn tokenizer(&self) -> Result<&Arc<Tokenizer>> {
@@ -63,6 +63,11 @@ mod with_text {
             )?)
         }
 
+        /// A template's text to ids.
+        pub fn encode_rendered(&self, rendered: &Rendered) -> Result<Vec<TokenId>> {
+            Ok(self.tokenizer()?.encode_rendered(rendered)?)
+        }
+
         /// Ids to text.
         pub fn decode(&self, tokens: &[TokenId], skip_special: bool) -> Result<String> {
             Ok(tokenmill_text::decode(
@@ -72,13 +77,13 @@ mod with_text {
             ))
         }
 
-        /// A conversation to text, by the model's template.
-        pub fn render(&self, messages: &[Message], options: &RenderOptions) -> Result<String> {
+        /// A conversation to text, by the model's template. No word of the messages becomes a control token.
+        pub fn render(&self, messages: &[Message], options: &RenderOptions) -> Result<Rendered> {
             let template = self.template.as_ref().ok_or_else(|| Error::Unsupported {
                 what: "chat",
                 reason: "the model has no chat template".into(),
             })?;
-            Ok(template.render(messages, options)?)
+            Ok(template.render_fenced(messages, options, self.tokenizer()?)?)
         }
     }
 
@@ -124,7 +129,7 @@ pub(crate) use with_text::Transcript;
 
 #[cfg(not(feature = "text"))]
 mod without_text {
-    use super::{Error, Lexicon, Result, SamplingParams, TokenId};
+    use super::{Error, Lexicon, Rendered, Result, SamplingParams, TokenId};
 
     impl Lexicon {
         /// Never, without the feature `text`.
@@ -144,10 +149,19 @@ mod without_text {
             _add_bos: bool,
             _allow_control: bool,
         ) -> Result<Vec<TokenId>> {
-            Err(Error::Unsupported {
-                what: "text",
-                reason: "built without the feature text".into(),
-            })
+            Err(refusal())
+        }
+
+        /// Refused: this build has no tokenizers.
+        pub fn encode_rendered(&self, _rendered: &Rendered) -> Result<Vec<TokenId>> {
+            Err(refusal())
+        }
+    }
+
+    fn refusal() -> Error {
+        Error::Unsupported {
+            what: "text",
+            reason: "built without the feature text".into(),
         }
     }
 

@@ -135,7 +135,8 @@ impl StepBatch {
     }
 }
 
-/// Copy of the K and V of `len` slots of every layer, from one block to another, before the step.
+/// Copy of the K and V of `len` slots of every layer, from one block to another or within one, before the step.
+/// Slots may overlap: all are read before they are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlockCopy {
     /// Source block.

@@ -37,6 +37,12 @@ pub enum Error {
         /// `missing x`, `x is [..], expected [..]`, ..., joined by `; `.
         problems: String,
     },
+    /// A weight that is not a number, or infinite: no answer could be right.
+    #[error("{name} holds numbers that are not finite")]
+    NotFiniteWeight {
+        /// The tensor.
+        name: String,
+    },
     /// Understood, but not done by this build or backend.
     #[error("{what} is not supported by {by}")]
     Unsupported {
@@ -71,7 +77,9 @@ impl HasKind for Error {
         match self {
             Self::Format(error) => error.kind(),
             Self::UnknownArchitecture { .. } | Self::Unsupported { .. } => Kind::Unsupported,
-            Self::Config { .. } | Self::Tensors { .. } => Kind::Corrupt,
+            Self::Config { .. } | Self::Tensors { .. } | Self::NotFiniteWeight { .. } => {
+                Kind::Corrupt
+            }
             Self::Memory { .. } => Kind::InvalidRequest,
             Self::NotFinite | Self::Internal { .. } => Kind::Internal,
         }

@@ -113,7 +113,7 @@ impl<'a> Weights<'a> {
         Ok(bytes as u64)
     }
 
-    /// Reads a weight: `[outputs, inputs]` with rows in our order, in the file's encoding.
+    /// Reads a weight: `[outputs, inputs]` with rows in our order, in the file's encoding. All of it is finite.
     pub fn tensor(&self, id: WeightId) -> Result<Tensor> {
         let spec = self.spec(id);
         let info = self.info(id)?;
@@ -126,6 +126,11 @@ impl<'a> Weights<'a> {
         } else {
             gather_rows(spec, info.encoding, &file)
         };
+        if !blocks::all_finite(info.encoding, &bytes) {
+            return Err(Error::NotFiniteWeight {
+                name: spec.name.clone(),
+            });
+        }
         Ok(Tensor {
             encoding: info.encoding,
             shape: spec.shape.clone(),

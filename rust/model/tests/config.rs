@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use support::{config, gguf_checkpoint, gguf_tensors, json_checkpoint, metadata, tensors};
 use tokenmill_core::{HasKind, Kind};
 use tokenmill_formats::gguf;
+use tokenmill_model::config::{RopeScaling, YarnScaling};
 use tokenmill_model::{Error, LayerConfig, ModelConfig, RowOrder, build};
 
 fn read(config: Map<String, Value>) -> Result<ModelConfig, Error> {
@@ -316,6 +317,95 @@ fn what_we_do_not_do_is_refused_by_name() {
     }
 }
 
+fn read_gguf_rope(pairs: &[(&'static str, gguf::Value)]) -> Result<RopeScaling, Error> {
+    let mut all = metadata();
+    all.extend(pairs.iter().cloned());
+    let config = ModelConfig::read(&gguf_checkpoint(all, gguf_tensors()))?;
+    Ok(config.ropes[0].scaling.clone())
+}
+
+#[test]
+fn scaling_of_gguf_is_read_as_llama_cpp_reads_it() {
+    use gguf::Value::{F32, String, U32};
+    const FACTOR: &str = "llama.rope.scaling.factor";
+    const OLD: &str = "llama.rope.scale_linear";
+    const KIND: &str = "llama.rope.scaling.type";
+    let linear = |factor| RopeScaling::Linear { factor };
+    let kind = |name: &str| (KIND, String(name.into()));
+    let yarn = RopeScaling::Yarn(YarnScaling {
+        factor: 4.0,
+        original_context: 32.0,
+        beta_fast: 16.0,
+        beta_slow: 2.0,
+        attention_factor: None,
+        is_truncated: true,
+    });
+    let cases = [
+        (vec![(FACTOR, F32(2.0))], linear(2.0)),
+        (vec![(OLD, F32(2.0))], linear(2.0)),
+        (vec![(FACTOR, F32(4.0)), (OLD, F32(2.0))], linear(4.0)),
+        (vec![(FACTOR, F32(0.0)), (OLD, F32(2.0))], RopeScaling::None),
+        (vec![(FACTOR, F32(2.0)), kind("none")], RopeScaling::None),
+        (vec![(OLD, F32(2.0)), kind("linear")], linear(2.0)),
+        (
+            vec![
+                (FACTOR, F32(4.0)),
+                kind("yarn"),
+                ("llama.rope.scaling.original_context_length", U32(32)),
+                ("llama.rope.scaling.yarn_beta_fast", F32(16.0)),
+                ("llama.rope.scaling.yarn_beta_slow", F32(2.0)),
+                ("llama.rope.scaling.yarn_ext_factor", F32(1.0)),
+                ("llama.rope.scaling.yarn_attn_factor", F32(1.0)),
+                ("llama.rope.scaling.attn_factor", F32(1.0)),
+            ],
+            yarn,
+        ),
+    ];
+    for (pairs, expected) in cases {
+        assert_eq!(
+            read_gguf_rope(&pairs).expect("sound"),
+            expected,
+            "{pairs:?}"
+        );
+    }
+}
+
+#[test]
+fn factors_of_gguf_that_we_do_not_apply_are_refused_by_name() {
+    use gguf::Value::{F32, String};
+    let yarn = [
+        ("llama.rope.scaling.type", String("yarn".into())),
+        ("llama.rope.scaling.factor", F32(4.0)),
+    ];
+    let cases = [
+        ("llama.rope.scaling.attn_factor", 1.2, Kind::Unsupported),
+        (
+            "llama.rope.scaling.yarn_attn_factor",
+            0.5,
+            Kind::Unsupported,
+        ),
+        ("llama.rope.scaling.yarn_ext_factor", 0.5, Kind::Unsupported),
+        (
+            "llama.rope.scaling.yarn_log_multiplier",
+            0.1,
+            Kind::Unsupported,
+        ),
+        ("llama.rope.scaling.attn_factor", f32::NAN, Kind::Corrupt),
+        ("llama.rope.scaling.yarn_beta_fast", 0.0, Kind::Corrupt),
+        ("llama.rope.scaling.factor", -2.0, Kind::Corrupt),
+        ("llama.rope.scaling.factor", 0.5, Kind::Corrupt),
+    ];
+    for (key, value, kind) in cases {
+        let mut pairs = metadata();
+        pairs.extend(yarn.iter().filter(|(known, _)| *known != key).cloned());
+        pairs.push((key, F32(value)));
+        let read = ModelConfig::read(&gguf_checkpoint(pairs, gguf_tensors()));
+        assert_refused(read, kind, key);
+    }
+    let bare = read_gguf("llama.rope.scaling.yarn_ext_factor", Some(F32(1.0)));
+    assert_refused(bare, Kind::Unsupported, "yarn_ext_factor = 1");
+}
+
 #[test]
 fn an_unknown_architecture_is_refused_by_name_with_the_list() {
     let known = "known are llama, mistral, qwen2, qwen3, gemma2";
@@ -371,6 +461,18 @@ fn windows(mut config: Map<String, Value>, pairs: &[(&str, Value)]) -> Vec<Optio
     config.layers.iter().map(|layer| layer.window).collect()
 }
 
+/// The class has no window in transformers, whatever its file says; a GGUF `llama` may be a Mistral.
+#[test]
+fn a_llama_has_a_window_only_in_a_gguf_file() {
+    assert_eq!(
+        windows(config(), &[("sliding_window", json!(7))]),
+        [None; 2]
+    );
+    let gguf = read_gguf("llama.attention.sliding_window", Some(gguf::Value::U32(7)));
+    let layers = gguf.expect("sound metadata").layers;
+    assert!(layers.iter().all(|layer| layer.window == Some(7)));
+}
+
 #[test]
 fn mistral_looks_through_a_window_in_every_layer() {
     let mistral = with("architectures", Some(json!(["MistralForCausalLM"])));
@@ -404,6 +506,17 @@ fn qwen_has_windows_only_when_it_says_so() {
     assert_eq!(
         windows(qwen.clone(), &[window, on.clone(), kinds]),
         [Some(7), None]
+    );
+    assert_eq!(
+        windows(qwen.clone(), &[on.clone(), first.clone()]),
+        [None, Some(4096)]
+    );
+    assert_eq!(
+        windows(
+            qwen.clone(),
+            &[("sliding_window", Value::Null), on.clone(), first]
+        ),
+        [None; 2]
     );
     let mut odd = qwen;
     for (key, value) in [

@@ -11,6 +11,7 @@ use tokenmill::{EngineOptions, Host, Prompt, Request};
 use crate::convert::{from_value, to_tokens, to_values};
 use crate::errors::{convert, raise};
 use crate::handle::Handle;
+use crate::rendered::Rendered;
 
 /// A loaded model.
 #[pyclass(frozen, module = "tokenmill._tokenmill")]
@@ -41,7 +42,7 @@ impl Engine {
     }
 
     /// Queues a request.
-    #[pyo3(signature = (prompt, sampling, priority=0, cache_salt=None, rendered=false))]
+    #[pyo3(signature = (prompt, sampling, priority=0, cache_salt=None))]
     fn submit(
         &self,
         py: Python<'_>,
@@ -49,11 +50,10 @@ impl Engine {
         sampling: &Bound<'_, PyDict>,
         priority: i32,
         cache_salt: Option<String>,
-        rendered: bool,
     ) -> PyResult<Handle> {
         self.refuse_forked(py)?;
         let values = to_values(sampling)?;
-        let prompt = to_prompt(prompt, rendered)?;
+        let prompt = to_prompt(prompt)?;
         let door = self.host.door();
         let submitted = py.detach(|| {
             let params = door.params(&values)?;
@@ -74,7 +74,7 @@ impl Engine {
         py: Python<'_>,
         messages: &Bound<'_, PyList>,
         add_generation_prompt: bool,
-    ) -> PyResult<String> {
+    ) -> PyResult<Rendered> {
         self.refuse_forked(py)?;
         let limit = tokenmill::Limits::default().messages_max;
         if messages.is_empty() || messages.len() > limit {
@@ -104,6 +104,7 @@ impl Engine {
         };
         let door = self.host.door();
         py.detach(|| door.lexicon().render(&messages, &options))
+            .map(Rendered)
             .map_err(|error| convert(py, &error))
     }
 
@@ -205,14 +206,12 @@ fn to_options(py: Python<'_>, options: &Bound<'_, PyDict>) -> PyResult<EngineOpt
     EngineOptions::from_values(&to_values(options)?).map_err(|error| convert(py, &error))
 }
 
-fn to_prompt(prompt: &Bound<'_, PyAny>, rendered: bool) -> PyResult<Prompt> {
+fn to_prompt(prompt: &Bound<'_, PyAny>) -> PyResult<Prompt> {
     if prompt.is_instance_of::<PyString>() {
-        let text: String = prompt.extract()?;
-        return Ok(if rendered {
-            Prompt::Rendered(text)
-        } else {
-            Prompt::Text(text)
-        });
+        return Ok(Prompt::Text(prompt.extract()?));
+    }
+    if let Ok(rendered) = prompt.cast::<Rendered>() {
+        return Ok(Prompt::Rendered(rendered.get().0.clone()));
     }
     if prompt.is_none() || prompt.is_instance_of::<PyBytes>() || prompt.is_instance_of::<PyDict>() {
         let kind = prompt.get_type().name()?;
@@ -251,5 +250,9 @@ fn to_message(message: &Bound<'_, PyAny>) -> PyResult<tokenmill::Message> {
             )));
         }
     }
-    Ok(tokenmill::Message::new(&text("role")?, &text("content")?))
+    let mut made = tokenmill::Message::new(&text("role")?, &text("content")?);
+    if dict.contains("name")? {
+        made.extra.insert("name".to_owned(), text("name")?.into());
+    }
+    Ok(made)
 }

@@ -7,6 +7,7 @@ mod errors;
 mod handle;
 mod machine;
 mod options;
+mod rendered;
 
 /// The module `tokenmill._tokenmill`.
 #[pyo3::pymodule]
@@ -23,6 +24,8 @@ mod _tokenmill {
     use crate::machine::measure_machine;
     #[pymodule_export]
     use crate::options::{check_sampling, nearest, options};
+    #[pymodule_export]
+    use crate::rendered::Rendered;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

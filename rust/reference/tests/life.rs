@@ -140,9 +140,20 @@ fn arithmetic_that_it_does_not_do_is_refused_at_load() {
 
 #[test]
 fn logits_that_are_not_numbers_are_an_error() {
-    let mut backend = load([f32::NAN; 6], &plan()).expect("loads");
+    let mut backend = load([f32::MAX; 6], &plan()).expect("loads");
     let ticket = backend.run(&batch(0)).expect("runs");
     assert!(matches!(backend.logits(ticket, 0), Err(Error::NotFinite)));
+}
+
+#[test]
+fn case_90_weights_that_are_not_numbers_are_refused_at_load() {
+    for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let mut elements = ELEMENTS;
+        elements[5] = bad;
+        let error = load(elements, &plan()).expect_err("not finite");
+        assert_eq!(error.kind(), Kind::Corrupt);
+        assert!(error.to_string().contains("not finite"), "{error}");
+    }
 }
 
 #[test]

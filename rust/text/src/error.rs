@@ -46,6 +46,18 @@ pub enum Error {
         /// The bound.
         max_bytes: usize,
     },
+    /// The normaliser makes too much of the text.
+    #[error("the tokenizer's normaliser makes more than {max_bytes} bytes of this text")]
+    NormalTooLong {
+        /// The bound.
+        max_bytes: usize,
+    },
+    /// The splitting pattern takes too long for this text.
+    #[error("the tokenizer's pattern does not split this text within {max_ms} ms")]
+    SplitTooSlow {
+        /// The bound.
+        max_ms: u64,
+    },
     /// The splitting pattern gave up on this text.
     #[error("the tokenizer's pattern cannot split this text within its step limit")]
     TextNotSplit,
@@ -87,6 +99,16 @@ pub enum Error {
     NoThread,
 }
 
+impl Error {
+    /// A tokenizer that puts its end token after every text: a prompt would be over before its answer.
+    pub(crate) fn adds_eos(key: &str) -> Self {
+        Self::Unsupported {
+            what: format!("{key} = true"),
+            expected: "false: a prompt is continued".to_owned(),
+        }
+    }
+}
+
 impl HasKind for Error {
     fn kind(&self) -> Kind {
         match self {
@@ -95,6 +117,8 @@ impl HasKind for Error {
             }
             Self::Unsupported { .. } => Kind::Unsupported,
             Self::TextTooLong { .. }
+            | Self::NormalTooLong { .. }
+            | Self::SplitTooSlow { .. }
             | Self::TextNotSplit
             | Self::EncodeFailed
             | Self::RenderFailed { .. }
@@ -106,7 +130,11 @@ impl HasKind for Error {
 
     fn param(&self) -> Option<&str> {
         match self {
-            Self::TextTooLong { .. } | Self::TextNotSplit | Self::EncodeFailed => Some("prompt"),
+            Self::TextTooLong { .. }
+            | Self::NormalTooLong { .. }
+            | Self::SplitTooSlow { .. }
+            | Self::TextNotSplit
+            | Self::EncodeFailed => Some("prompt"),
             Self::RenderFailed { .. } | Self::TemplateRaised { .. } => Some("messages"),
             Self::BadField { param, .. } => Some(param),
             _ => None,

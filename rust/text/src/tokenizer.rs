@@ -4,11 +4,14 @@
 use std::collections::HashMap;
 
 use tokenizers::Model;
+use tokenmill_core::Rendered;
 
 use crate::alphabet::{AlphabetTable, bytes_of};
 use crate::bpe::MergeModel;
 use crate::detokenizer::Beginning;
-use crate::encode::{AddedToken, Cutter, KNOWN_NAMES, NamedSplitter, Normalizer, Pipeline};
+use crate::encode::{
+    AddedToken, Cutter, Cutters, KNOWN_NAMES, NamedSplitter, Normalizer, Pipeline,
+};
 use crate::error::{Error, Result, quote};
 use crate::table::TokenTable;
 use crate::vocabulary::{GgufVocabulary, TokenKind, split_merge};
@@ -64,6 +67,9 @@ impl Tokenizer {
             what: format!("tokenizer.ggml.pre {:?}", quote(pre)),
             expected: KNOWN_NAMES.to_owned(),
         })?;
+        if v.add_eos == Some(true) {
+            return Err(Error::adds_eos("tokenizer.ggml.add_eos_token"));
+        }
         v.check()?;
         let tokens = GgufTokens::sort(&v)?;
         let model = tokens
@@ -80,10 +86,11 @@ impl Tokenizer {
             .iter()
             .map(|token| (token.content.clone(), token.id))
             .collect();
+        let control = tokens.added.clone();
+        let cutters = Cutters::new(tokens.added, Vec::new(), control).map_err(bad_tokens)?;
         Ok(Self {
             pipeline: Pipeline {
-                raw: Cutter::new(tokens.added),
-                normalized: Cutter::new(Vec::new()),
+                cutters,
                 normalizer: Normalizer::default(),
                 splitter: named.splitter,
                 model: model.map_err(bad_merges)?,
@@ -106,6 +113,18 @@ impl Tokenizer {
         }
         self.pipeline.encode(text, how.allow_control, &mut ids)?;
         Ok(ids)
+    }
+
+    /// The ids of what a chat template made, beginning token and all.
+    pub fn encode_rendered(&self, rendered: &Rendered) -> Result<Vec<u32>> {
+        let mut ids = Vec::new();
+        self.pipeline.encode_rendered(rendered, &mut ids)?;
+        Ok(ids)
+    }
+
+    /// What a caller's words may not spell in a template's text.
+    pub(crate) fn controls(&self) -> &Cutter {
+        &self.pipeline.cutters.control
     }
 
     /// One more than the largest id.
@@ -225,10 +244,7 @@ impl GgufTokens {
             };
             if !is_new {
                 let problem = format!("token {id}, {:?}, stands there twice", quote(token));
-                return Err(Error::BadVocabulary {
-                    key: "tokenizer.ggml.tokens",
-                    problem,
-                });
+                return Err(bad_tokens(problem));
             }
         }
         for (rank, merge) in v.merges.iter().enumerate() {
@@ -239,6 +255,13 @@ impl GgufTokens {
             })?;
         }
         Ok(sorted)
+    }
+}
+
+fn bad_tokens(problem: String) -> Error {
+    Error::BadVocabulary {
+        key: "tokenizer.ggml.tokens",
+        problem,
     }
 }
 

@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 
 from fakes.engine import FakeEngine
-from tokenmill import LLM, CompletionOutput, DrainingError, SamplingParams, UnsupportedError
+from tokenmill import (
+    LLM,
+    CompletionOutput,
+    DrainingError,
+    SamplingParams,
+    UnsupportedError,
+    _tokenmill,
+)
 from tokenmill.api.batch import WINDOW
 
 
@@ -259,7 +266,7 @@ def test_a_conversation_is_written_out_by_the_template(fake):
     assert texts(llm.chat(messages)) == ["user:hi;"]
     assert texts(llm.chat([messages, messages])) == ["user:hi;"] * 2
     assert llm.stream(messages).output().prompt == "user:hi;"
-    assert all(item[4] for item in engine.submitted)
+    assert all(isinstance(item[0], _tokenmill.Rendered) for item in engine.submitted)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from fakes.engine import FakeEngine
+from tokenmill import _tokenmill
 from tokenmill.cli.terminal import harmless, table
 from tokenmill.models import DEFAULT_MODEL
 
@@ -101,7 +102,7 @@ def test_chat_without_input_answers_one_question(command, model):
     ran = command("chat", "-m", model)
     assert ran.code == 0
     assert "> What is a watermill?" in ran.out
-    assert FakeEngine.instances[0].submitted[0][4] is True
+    assert isinstance(FakeEngine.instances[0].submitted[0][0], _tokenmill.Rendered)
 
 
 def test_chat_reads_a_turn_a_line_and_keeps_the_conversation(command, model):

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from tokenmill import _tokenmill
 from tokenmill.errors import DrainingError, OverloadedError
 
 INFO = {
@@ -106,7 +107,7 @@ class FakeEngine:
         self._lock = threading.Lock()
         FakeEngine.instances.append(self)
 
-    def submit(self, prompt, sampling, priority=0, cache_salt=None, rendered=False) -> FakeHandle:
+    def submit(self, prompt, sampling, priority=0, cache_salt=None) -> FakeHandle:
         if self.is_closed:
             raise DrainingError("the engine is closed")
         with self._lock:
@@ -114,8 +115,9 @@ class FakeEngine:
                 raise OverloadedError("the queue is full")
             self.running += 1
             self.running_max = max(self.running_max, self.running)
-            self.submitted.append((prompt, dict(sampling), priority, cache_salt, rendered))
-            ids = list(prompt.encode()) if isinstance(prompt, str) else list(prompt)
+            self.submitted.append((prompt, dict(sampling), priority, cache_salt))
+            text = prompt.text if isinstance(prompt, _tokenmill.Rendered) else prompt
+            ids = list(text.encode()) if isinstance(text, str) else list(text)
             handle = FakeHandle(len(self.submitted), ids, dict(sampling), bytes(ids))
         handle.pause = self.pause
         handle.error = self.error
@@ -134,8 +136,8 @@ class FakeEngine:
 
         return end
 
-    def render(self, messages, add_generation_prompt=True) -> str:
-        return "".join(f"{m['role']}:{m['content']};" for m in messages)
+    def render(self, messages, add_generation_prompt=True) -> _tokenmill.Rendered:
+        return _tokenmill.Rendered("".join(f"{m['role']}:{m['content']};" for m in messages))
 
     def encode(self, text, add_bos=True, allow_control=False) -> list[int]:
         return list(text.encode())

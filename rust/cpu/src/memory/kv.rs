@@ -233,9 +233,12 @@ impl KvCache {
     pub(crate) fn copy(&mut self, copy: &BlockCopy) {
         let from = copy.from.0 as usize * self.block_size + copy.from_slot as usize;
         let to = copy.to.0 as usize * self.block_size + copy.to_slot as usize;
+        let len = copy.len as usize;
         for layer in &self.layers {
             for head in 0..layer.shape.heads {
-                for i in 0..copy.len as usize {
+                for i in 0..len {
+                    // The two may overlap: no slot is written before it was read.
+                    let i = if from < to { len - 1 - i } else { i };
                     self.copy_slot(layer, head, from + i, to + i);
                 }
             }

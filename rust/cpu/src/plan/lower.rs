@@ -346,8 +346,10 @@ impl Lowering<'_> {
             }
             Some(Phase::Gate(gate)) if gate.out == reg && gate.ready.is_none() => {
                 let is_whole = group == 1 || (group.is_multiple_of(ROWS) && group <= UNIT_MAX);
-                gate.ready = is_whole.then_some(act);
-                gate.block_unit = group.div_ceil(ROWS);
+                if is_whole {
+                    gate.ready = Some(act);
+                    gate.block_unit = group.div_ceil(ROWS);
+                }
                 is_whole
             }
             _ => false,

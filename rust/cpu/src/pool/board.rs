@@ -67,8 +67,10 @@ impl Board {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .get_or_insert(text);
-        self.is_poisoned.store(true, Ordering::Release);
-        self.done.add(POISON);
+        // Once: the fourth would wrap the count.
+        if !self.is_poisoned.swap(true, Ordering::AcqRel) {
+            self.done.add(POISON);
+        }
     }
 
     /// The first panic of the region. After it, when no worker is inside.
@@ -194,5 +196,26 @@ impl<'a> Worker<'a> {
     #[inline]
     pub(crate) fn end_tail(&mut self) {
         self.board.done.add(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Board, POISON, Patience, Worker};
+
+    #[test]
+    fn panics_of_many_workers_end_all_waits_and_keep_the_first_text() {
+        let patience = Patience {
+            spins: 0,
+            yields: 0,
+            grace: 0,
+        };
+        let board = Board::new(8, 2, patience);
+        for count in 1..=8 {
+            board.poison(format!("panic {count}"));
+            assert!(board.done.get() >= POISON, "{count} panics");
+        }
+        assert!(Worker::new(&board, 0).begin(1, false).is_err());
+        assert_eq!(board.take_failure().as_deref(), Some("panic 1"));
     }
 }

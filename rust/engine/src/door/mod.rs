@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
 use tokenmill_core::noise::philox4x32;
 use tokenmill_core::option::Value;
-use tokenmill_core::{Limits, Prompt, Request, RequestId, SamplingParams, TokenId};
+use tokenmill_core::{Limits, Prompt, Rendered, Request, RequestId, SamplingParams, TokenId};
 
 use tokenmill_sched::{Policy, SchedConfig};
 
@@ -284,7 +284,7 @@ impl Door {
     fn prompt_tokens(&self, prompt: Prompt) -> Result<Arc<[TokenId]>> {
         let tokens = match prompt {
             Prompt::Tokens(tokens) => tokens,
-            Prompt::Text(text) | Prompt::Rendered(text)
+            Prompt::Text(text) | Prompt::Rendered(Rendered { marked: text, .. })
                 if text.len() > self.shared.limits.prompt_len_max_bytes =>
             {
                 let limit_bytes = self.shared.limits.prompt_len_max_bytes;
@@ -298,7 +298,7 @@ impl Door {
                     .lexicon
                     .encode(&text, self.shared.lexicon.adds_bos(), false)?
             }
-            Prompt::Rendered(text) => self.shared.lexicon.encode(&text, false, true)?,
+            Prompt::Rendered(rendered) => self.shared.lexicon.encode_rendered(&rendered)?,
         };
         if tokens.is_empty() {
             return Err(Error::EmptyPrompt);

@@ -5,10 +5,13 @@
 //! Oracle: the Python package `gguf`, through `tests/fixtures/blocks.tsv`.
 
 mod codebook;
+mod finite;
 mod k_quants;
 mod legacy;
 mod plain;
 mod rows;
+
+pub use finite::all_finite;
 
 use crate::encoding::{Encoding, IntLayout, IntZero};
 use crate::error::{Error, Result};

@@ -55,6 +55,7 @@ pub static KNOWN: [Architecture; 13] = [
         qkv_bias: Bias::Flag("attention_bias"),
         out_bias: Bias::Flag("attention_bias"),
         mlp_bias: Bias::Flag("mlp_bias"),
+        window: WindowRule::GgufOnly,
         ..PLAIN
     },
     Architecture {

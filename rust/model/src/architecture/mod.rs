@@ -150,6 +150,9 @@ pub enum WindowRule {
         /// In tokens.
         default: Option<usize>,
     },
+    /// All, if a GGUF file says so: Mistral's call themselves llama there. A Llama of config.json has none,
+    /// whatever it says.
+    GgufOnly,
     /// Those of `layer_types`, or from `max_window_layers` on; only if `use_sliding_window`.
     UpperLayers,
     /// Those of `layer_types`; where that is absent all but every n-th.

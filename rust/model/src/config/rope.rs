@@ -16,6 +16,7 @@ const THETA_DEFAULT: f64 = 10_000.0;
 const FACTOR: RangeInclusive<f64> = 1.0..=1e6;
 const FREQ_FACTOR: RangeInclusive<f64> = 1e-3..=1e6;
 const ORIGINAL_CONTEXT: RangeInclusive<f64> = 1.0..=1e9;
+const GGUF_FACTOR: Key = Key::new("", "rope.scaling.factor");
 
 /// The rotation as a configuration states it.
 #[derive(Clone, Debug, PartialEq)]
@@ -213,27 +214,25 @@ fn read_yarn(fields: &Fields<'_>, object: &Fields<'_>, context_len: usize) -> Re
     })
 }
 
+/// Without a type, a factor is linear, as in llama.cpp.
 fn read_gguf(fields: &Fields<'_>, theta_default: f64, context_len: usize) -> Result<RopeConfig> {
     let theta = fields.number(keys::THETA, THETA)?.unwrap_or(theta_default);
     let kind = fields.text(Key::new("", "rope.scaling.type"))?;
-    let factor = || -> Result<f64> {
-        let key = Key::new("", "rope.scaling.factor");
-        fields
-            .number(key, FACTOR)?
-            .ok_or_else(|| fields.missing(key))
-    };
+    refuse_gguf_factors(fields, kind == Some("yarn"))?;
+    let stated = gguf_factor(fields)?;
+    let factor = || stated.ok_or_else(|| fields.missing(GGUF_FACTOR));
     let scaling = match kind {
-        None | Some("none") => RopeScaling::None,
+        None => stated.map_or(RopeScaling::None, |factor| RopeScaling::Linear { factor }),
+        Some("none") => RopeScaling::None,
         Some("linear") => RopeScaling::Linear { factor: factor()? },
         Some("yarn") => {
-            let original = Key::new("", "rope.scaling.original_context_length");
+            let number = |name, bounds| fields.number(Key::new("", name), bounds);
             RopeScaling::Yarn(YarnScaling {
                 factor: factor()?,
-                original_context: fields
-                    .number(original, ORIGINAL_CONTEXT)?
+                original_context: number("rope.scaling.original_context_length", ORIGINAL_CONTEXT)?
                     .unwrap_or(context_len as f64),
-                beta_fast: 32.0,
-                beta_slow: 1.0,
+                beta_fast: number("rope.scaling.yarn_beta_fast", FREQ_FACTOR)?.unwrap_or(32.0),
+                beta_slow: number("rope.scaling.yarn_beta_slow", FREQ_FACTOR)?.unwrap_or(1.0),
                 attention_factor: None,
                 is_truncated: true,
             })
@@ -241,6 +240,38 @@ fn read_gguf(fields: &Fields<'_>, theta_default: f64, context_len: usize) -> Res
         Some(other) => return Err(unsupported(format!("rope scaling {}", quote(other)))),
     };
     Ok(RopeConfig { theta, scaling })
+}
+
+/// The factor under its present key, else under the one of old files; 0 says "none".
+fn gguf_factor(fields: &Fields<'_>) -> Result<Option<f64>> {
+    for key in [GGUF_FACTOR, Key::new("", "rope.scale_linear")] {
+        match fields.number(key, 0.0..=*FACTOR.end())? {
+            None => {}
+            Some(0.0) => return Ok(None),
+            Some(_) => return fields.number(key, FACTOR),
+        }
+    }
+    Ok(None)
+}
+
+/// Multipliers of attention and of the ramp that our tables do not have: only their neutral values.
+fn refuse_gguf_factors(fields: &Fields<'_>, is_yarn: bool) -> Result<()> {
+    let ramp = if is_yarn { 1.0 } else { 0.0 };
+    let neutral: [(&str, &[f64]); 4] = [
+        ("rope.scaling.attn_factor", &[1.0]),
+        ("rope.scaling.yarn_attn_factor", &[1.0]),
+        // A negative number says "by the type".
+        ("rope.scaling.yarn_ext_factor", &[ramp, -1.0]),
+        ("rope.scaling.yarn_log_multiplier", &[0.0]),
+    ];
+    for (name, neutral) in neutral {
+        let key = Key::new("", name);
+        let value = fields.number(key, -1e6..=1e6)?;
+        if let Some(value) = value.filter(|value| !neutral.contains(value)) {
+            return Err(unsupported(format!("{} = {value}", fields.name(key))));
+        }
+    }
+    Ok(())
 }
 
 /// The table of a rotation over `dim` elements (even) with base `theta`.

@@ -6,7 +6,7 @@ use crate::architecture::{RotationRule, WindowRule, keys};
 use crate::error::Result;
 use crate::fields::{Key, Value, quote};
 
-/// What Gemma's configs mean where they do not say.
+/// Window in configs of Gemma and Qwen that want one and do not say which.
 const WINDOW_DEFAULT: usize = 4096;
 /// Every n-th layer of SmolLM3 does not rotate.
 const ROPE_PERIOD: usize = 4;
@@ -18,10 +18,14 @@ impl Reader<'_> {
     pub(super) fn windows(&self, len: usize) -> Result<Vec<Option<usize>>> {
         match self.architecture.window {
             WindowRule::Uniform { default } => {
-                let default = default.filter(|_| !self.fields.is_gguf() && !self.has_null_window());
+                let default = default.filter(|_| !self.has_null_window());
                 let window = self.fields.count(keys::WINDOW, CONTEXT)?.or(default);
                 Ok(vec![window; len])
             }
+            WindowRule::GgufOnly if self.fields.is_gguf() => {
+                Ok(vec![self.fields.count(keys::WINDOW, CONTEXT)?; len])
+            }
+            WindowRule::GgufOnly => Ok(vec![None; len]),
             WindowRule::UpperLayers => self.upper_windows(len),
             WindowRule::Pattern { every } => self.pattern_windows(len, every),
             WindowRule::Never => Ok(vec![None; len]),
@@ -92,7 +96,8 @@ impl Reader<'_> {
         if fields.flag(Key::new("use_sliding_window", ""))? != Some(true) {
             return Ok(vec![None; len]);
         }
-        let window = fields.count(keys::WINDOW, CONTEXT)?;
+        let default = (!self.has_null_window()).then_some(WINDOW_DEFAULT);
+        let window = fields.count(keys::WINDOW, CONTEXT)?.or(default);
         let first = fields.count(Key::new("max_window_layers", ""), 0..=4096)?;
         let first = first.unwrap_or(WINDOW_LAYERS_DEFAULT);
         let is_local = match self.layer_types(len)? {

@@ -1,8 +1,14 @@
 //! Added tokens: strings that are cut out of a text whole, before anything else looks at it. Leftmost
 //! first, then longest, as in `tokenizers` and llama.cpp. A byte trie finds them; its walk is bounded by
-//! the longest token, which the loaders bound.
+//! the longest token. A node costs forty times its byte, so all tokens together are bounded too.
 
 use std::collections::HashMap;
+
+/// Longest added token, in bytes; texts are compared with it byte by byte.
+pub(crate) const ADDED_TOKEN_LEN_MAX_BYTES: usize = 1 << 10;
+
+/// Most bytes of all added tokens together.
+const ADDED_LEN_MAX_BYTES: usize = 8 << 20;
 
 /// A token that is cut out whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,9 +62,52 @@ pub(crate) struct Cutter {
     begins: Vec<bool>,
 }
 
+/// The added tokens of a tokenizer, by the text that they are cut out of.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Cutters {
+    /// Matched in the text as it is.
+    pub(crate) raw: Cutter,
+    /// Matched in the normalised text.
+    pub(crate) normalized: Cutter,
+    /// Control tokens as the file spells them, for text of a template. One of a single character cannot be
+    /// told from a caller's, and is none of them.
+    pub(crate) control: Cutter,
+}
+
+impl Cutters {
+    /// `control` may hold any tokens; those that it is not for are left out. Fails with what is wrong with
+    /// all of them together.
+    pub(crate) fn new(
+        raw: Vec<AddedToken>,
+        normalized: Vec<AddedToken>,
+        mut control: Vec<AddedToken>,
+    ) -> Result<Self, String> {
+        control.retain(|token| token.is_control && token.content.chars().nth(1).is_some());
+        let all = || raw.iter().chain(&normalized).chain(&control);
+        if let Some(token) = all().find(|token| token.content.len() > ADDED_TOKEN_LEN_MAX_BYTES) {
+            return Err(format!(
+                "expected at most {ADDED_TOKEN_LEN_MAX_BYTES} bytes for id {}, got {}",
+                token.id,
+                token.content.len()
+            ));
+        }
+        let total: usize = all().map(|token| token.content.len()).sum();
+        if total > ADDED_LEN_MAX_BYTES {
+            return Err(format!(
+                "{total} bytes of added tokens, at most {ADDED_LEN_MAX_BYTES} are allowed"
+            ));
+        }
+        Ok(Self {
+            raw: Cutter::new(raw),
+            normalized: Cutter::new(normalized),
+            control: Cutter::new(control),
+        })
+    }
+}
+
 impl Cutter {
     /// Contents are not empty; of equal ones the last counts.
-    pub(crate) fn new(tokens: Vec<AddedToken>) -> Self {
+    fn new(tokens: Vec<AddedToken>) -> Self {
         let mut cutter = Self {
             tokens: Vec::new(),
             edges: HashMap::new(),
@@ -85,6 +134,28 @@ impl Cutter {
             self.begins[first as usize] = true;
             self.ends[node as usize] = Some(index);
         }
+    }
+
+    /// Whether a token begins at byte `at`, whole or cut short by the end of the text. Letters and blanks at
+    /// the end are no beginning: names would no longer be names, nor ends be trimmed.
+    pub(crate) fn begins_at(&self, text: &str, at: usize) -> bool {
+        let bytes = text.as_bytes().get(at..).unwrap_or_default();
+        let mut node = 0;
+        for &byte in bytes {
+            let Some(&next) = self.edges.get(&(node, byte)) else {
+                return false;
+            };
+            node = next;
+            if self.ends[node as usize].is_some() {
+                return true;
+            }
+        }
+        bytes.first().is_some_and(u8::is_ascii_punctuation)
+    }
+
+    /// Whether any token has this character.
+    pub(crate) fn has_char(&self, c: char) -> bool {
+        self.tokens.iter().any(|token| token.content.contains(c))
     }
 
     /// The text as added tokens and what lies between them.
@@ -210,6 +281,21 @@ mod tests {
             cutter.cut("<|end|>", false),
             [Piece::Token(2), Piece::Text("end|>")]
         );
+    }
+
+    #[test]
+    fn a_token_begins_where_it_stands_or_where_the_text_breaks_off_in_it() {
+        let cutter = Cutter::new(vec![token(1, "<|end|>", true), token(2, "reserved", true)]);
+        let begins = |text: &str| -> Vec<usize> {
+            let places = text.char_indices().map(|(at, _)| at);
+            places.filter(|&at| cutter.begins_at(text, at)).collect()
+        };
+        assert_eq!(begins("a<|end|><|end|>"), [1, 8]);
+        assert_eq!(begins("<<|end"), [1]);
+        assert_eq!(begins("é <"), [3]);
+        assert!(begins("user").is_empty());
+        assert_eq!(begins("reserved"), [0]);
+        assert!(begins("|end|> < |").is_empty());
     }
 
     #[test]

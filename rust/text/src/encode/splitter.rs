@@ -11,11 +11,11 @@ use super::stretch::{Behavior, Stretch, stretches};
 use crate::alphabet;
 use crate::error::{Error, Result};
 
-/// Longest time that a text may take to be split; the longest text takes a tenth of it with a sane pattern.
-const SPLIT_TIME_MAX: Duration = Duration::from_secs(30);
-
-/// Matches between two looks at the clock.
-const MATCHES_PER_LOOK: usize = 16;
+/// Longest time that any text may take to be split, and the time that each MiB of it adds: ten times what a
+/// sane pattern takes. Unoptimised dependencies are slower by as much.
+const SPLIT_TIME_MAX: Duration = Duration::from_millis(1000 * SLOWNESS);
+const SPLIT_TIME_PER_MIB: Duration = Duration::from_millis(1000 * SLOWNESS);
+const SLOWNESS: u64 = if cfg!(debug_assertions) { 3 } else { 1 };
 
 /// Where a Metaspace step adds its mark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,12 +77,29 @@ type Emit<'e> = dyn FnMut(&str) -> Result<()> + 'e;
 
 /// When to give up on a file's own pattern: its step limit holds for one match, not for a text.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Deadline(Instant);
+pub(crate) struct Deadline {
+    at: Instant,
+    allowed: Duration,
+}
 
 impl Deadline {
-    /// Counts from now.
-    pub(crate) fn start() -> Self {
-        Self(Instant::now() + SPLIT_TIME_MAX)
+    /// Counts from now, for a text of this length.
+    pub(crate) fn start(len_bytes: usize) -> Self {
+        let allowed =
+            SPLIT_TIME_MAX + SPLIT_TIME_PER_MIB.mul_f64(len_bytes as f64 / f64::from(1 << 20));
+        Self {
+            at: Instant::now() + allowed,
+            allowed,
+        }
+    }
+
+    fn check(self) -> Result<()> {
+        if Instant::now() <= self.at {
+            return Ok(());
+        }
+        Err(Error::SplitTooSlow {
+            max_ms: self.allowed.as_millis() as u64,
+        })
     }
 }
 
@@ -212,17 +229,13 @@ fn run_each(
 
 /// A pattern's matches and what lies between them.
 fn matches(regex: &Regex, work: Work<'_>) -> Result<Vec<Stretch>> {
-    let found = regex
-        .find_iter(work.text)
-        .enumerate()
-        .map(|(index, found)| {
-            if index % MATCHES_PER_LOOK == 0 && Instant::now() > work.deadline.0 {
-                return Err(Error::TextNotSplit);
-            }
-            found
-                .map(|found| (found.start(), found.end()))
-                .map_err(|_| Error::TextNotSplit)
-        });
+    let found = regex.find_iter(work.text).map(|found| {
+        // At every match: one may take as long as its step limit allows.
+        work.deadline.check()?;
+        found
+            .map(|found| (found.start(), found.end()))
+            .map_err(|_| Error::TextNotSplit)
+    });
     stretches(work.text, found)
 }
 
@@ -258,7 +271,7 @@ mod tests {
         let mut words = Vec::new();
         let splitter = Splitter { steps: vec![step] };
         splitter
-            .split(text, true, Deadline::start(), &mut |word| {
+            .split(text, true, Deadline::start(text.len()), &mut |word| {
                 words.push(word.to_owned());
                 Ok(())
             })

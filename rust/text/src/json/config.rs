@@ -29,16 +29,22 @@ impl Config {
         if !config.is_object() {
             return Err(bad("the file", "expected an object"));
         }
-        let add_bos = match config.get("add_bos_token") {
-            None | Some(Value::Null) => None,
-            Some(Value::Bool(add_bos)) => Some(*add_bos),
-            Some(_) => return Err(bad("add_bos_token", "expected true or false")),
-        };
+        if flag(config, "add_eos_token")? == Some(true) {
+            return Err(Error::adds_eos("tokenizer_config.json: add_eos_token"));
+        }
         Ok(Self {
             bos: token(config, "bos_token")?,
             eos: token(config, "eos_token")?,
-            add_bos,
+            add_bos: flag(config, "add_bos_token")?,
         })
+    }
+}
+
+fn flag(config: &Value, key: &str) -> Result<Option<bool>> {
+    match config.get(key) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Bool(flag)) => Ok(Some(*flag)),
+        Some(_) => Err(bad(key, "expected true or false")),
     }
 }
 

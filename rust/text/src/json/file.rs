@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::config::Config;
 use super::{FILE, corrupt, unsupported};
-use crate::encode::AddedToken;
+use crate::encode::{ADDED_TOKEN_LEN_MAX_BYTES, AddedToken};
 use crate::error::{Error, Result, quote};
 use crate::vocabulary::{TOKEN_LEN_MAX_BYTES, VOCAB_LEN_MAX, split_merge};
 
@@ -22,9 +22,6 @@ const MERGES_LEN_MAX: usize = 1 << 22;
 
 /// Most added tokens.
 const ADDED_LEN_MAX: usize = 1 << 17;
-
-/// Longest added token; the cutter's walk is bounded by it.
-const ADDED_TOKEN_LEN_MAX_BYTES: usize = 1 << 10;
 
 /// The whole file.
 #[derive(Deserialize)]

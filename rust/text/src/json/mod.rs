@@ -17,7 +17,7 @@ use serde_json::Value;
 use tokenizers::models::bpe::BPE;
 
 use crate::bpe::MergeModel;
-use crate::encode::{Cutter, Normalizer, Pipeline};
+use crate::encode::{ADDED_TOKEN_LEN_MAX_BYTES, Cutters, Normalizer, Pipeline};
 use crate::error::{Error, Result, quote};
 use crate::table::{TABLE_LEN_MAX_BYTES, TokenTable};
 use crate::tokenizer::Tokenizer;
@@ -28,8 +28,8 @@ use file::{AddedEntry, File};
 /// How messages name the file.
 const FILE: &str = "tokenizer.json";
 
-/// Most output bytes of the normaliser per input byte.
-const GROWTH_MAX: usize = 64;
+/// Most output bytes of the normaliser per input byte: a compatibility form and a mark for each blank.
+const GROWTH_MAX: usize = 36;
 
 fn corrupt(place: &str, problem: impl Into<String>) -> Error {
     Error::BadFile {
@@ -128,11 +128,10 @@ impl Tokenizer {
             ));
         }
         let eos = named(&config.eos).into_iter().collect();
-        let (raw, normalized) = cutters(&file.added_tokens, &normalizer);
+        let cutters = cutters(&file.added_tokens, &normalizer)?;
         Ok(Self {
             pipeline: Pipeline {
-                raw,
-                normalized,
+                cutters,
                 normalizer,
                 splitter,
                 model: model(file)?,
@@ -148,19 +147,31 @@ impl Tokenizer {
     }
 }
 
-/// Added tokens matched in the text as it is, and those matched in the normalised text.
-fn cutters(tokens: &[AddedEntry], normalizer: &Normalizer) -> (Cutter, Cutter) {
-    let (normalized, raw): (Vec<_>, Vec<_>) = tokens.iter().partition(|token| token.normalized);
-    let raw = raw
-        .into_iter()
-        .map(|token| token.to_added(token.content.clone()));
-    let normalized = normalized
-        .into_iter()
-        .map(|token| token.to_added(normalizer.apply(&token.content).into_owned()));
-    (
-        Cutter::new(raw.collect()),
-        Cutter::new(normalized.collect()),
-    )
+fn cutters(tokens: &[AddedEntry], normalizer: &Normalizer) -> Result<Cutters> {
+    let (mut raw, mut normalized) = (Vec::new(), Vec::new());
+    for token in tokens {
+        if token.normalized {
+            let content = normal(token, normalizer)?.into_owned();
+            normalized.push(token.to_added(content));
+        } else {
+            raw.push(token.to_added(token.content.clone()));
+        }
+    }
+    let spelled = |token: &AddedEntry| token.to_added(token.content.clone());
+    let control = tokens.iter().map(spelled).collect();
+    Cutters::new(raw, normalized, control).map_err(|problem| corrupt("added_tokens", problem))
+}
+
+/// An added token's content behind the normaliser.
+fn normal<'a>(token: &'a AddedEntry, normalizer: &Normalizer) -> Result<Cow<'a, str>> {
+    let content = normalizer.apply(&token.content, ADDED_TOKEN_LEN_MAX_BYTES);
+    content.ok_or_else(|| {
+        let problem = format!(
+            "expected at most {ADDED_TOKEN_LEN_MAX_BYTES} bytes for id {} behind the normalizer",
+            token.id
+        );
+        corrupt("added_tokens", problem)
+    })
 }
 
 /// All tokens of the file by id: those of the model and the added ones.
@@ -205,7 +216,7 @@ fn table_of(file: &File, normalizer: &Normalizer, decoder: &Decoder) -> Result<T
             // A token that was matched in normalised text comes back as such.
             (Some(name), Some(added)) => {
                 let text = if added.normalized {
-                    normalizer.apply(name)
+                    normal(added, normalizer)?
                 } else {
                     Cow::Borrowed(name)
                 };

@@ -17,6 +17,9 @@ const BYTES_PER_FUEL: usize = 64;
 /// The variable that carries the date; no template can spell it.
 pub(super) const DATE_NAME: &str = "\u{0}date";
 
+/// The variable that carries the marker of a fence; no template can spell it.
+pub(super) const MARKER_NAME: &str = "\u{0}marker";
+
 /// Filters that a template may use: those of the engine and `tojson`.
 pub(super) const FILTERS: [&str; 48] = [
     "abs",

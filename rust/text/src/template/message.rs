@@ -16,6 +16,9 @@ const MESSAGES_LEN_MAX_BYTES: usize = 8 << 20;
 /// Most messages; the engine's own limit is usually lower.
 const MESSAGES_MAX: usize = 1 << 16;
 
+/// Longest role.
+const ROLE_LEN_MAX: usize = 64;
+
 /// Deepest nesting of a message's extra fields.
 const DEPTH_MAX: usize = 64;
 
@@ -80,6 +83,15 @@ pub(super) fn check(messages: &[Message], options: &RenderOptions) -> Result<()>
     }
     let mut bytes = 0;
     for message in messages {
+        if !is_role(&message.role) {
+            return bad(
+                "messages",
+                format!(
+                    "a role has 1 to {ROLE_LEN_MAX} letters, digits, _ and -, got {:?}",
+                    quote(&message.role)
+                ),
+            );
+        }
         bytes += message.role.len() + message.content.len();
         for (name, value) in &message.extra {
             if name == "role" || name == "content" {
@@ -102,6 +114,14 @@ pub(super) fn check(messages: &[Message], options: &RenderOptions) -> Result<()>
         .kwargs
         .iter()
         .try_for_each(|(name, value)| check_option(name, value))
+}
+
+/// Templates write roles inside of control tokens, so that the fence leaves them alone.
+fn is_role(role: &str) -> bool {
+    (1..=ROLE_LEN_MAX).contains(&role.len())
+        && role
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
 }
 
 fn check_option(name: &str, value: &serde_json::Value) -> Result<()> {
@@ -188,13 +208,18 @@ fn value_of(message: &Message) -> Value {
     Value::from_pairs(fields)
 }
 
+/// What a template is given beside the caller's words.
+pub(super) struct Ours<'a> {
+    /// The beginning token, or nothing.
+    pub(super) bos: &'a str,
+    /// The end token, or nothing.
+    pub(super) eos: &'a str,
+    /// What breaks control tokens in the messages.
+    pub(super) marker: Option<char>,
+}
+
 /// Everything the template can see. `tools` and `documents` are none, as transformers passes them.
-pub(super) fn context(
-    messages: &[Message],
-    options: &RenderOptions,
-    bos: &str,
-    eos: &str,
-) -> Value {
+pub(super) fn context(messages: &[Message], options: &RenderOptions, ours: &Ours<'_>) -> Value {
     let mut fields: Vec<(&str, Value)> = vec![
         ("messages", messages.iter().map(value_of).collect()),
         ("tools", Value::from(())),
@@ -204,10 +229,13 @@ pub(super) fn context(
             Value::from(options.add_generation_prompt),
         ),
     ];
-    for (name, text) in [("bos_token", bos), ("eos_token", eos)] {
+    for (name, text) in [("bos_token", ours.bos), ("eos_token", ours.eos)] {
         if !text.is_empty() {
             fields.push((name, Value::from(text)));
         }
+    }
+    if let Some(marker) = ours.marker {
+        fields.push((super::functions::MARKER_NAME, Value::from(marker)));
     }
     if let Some(date) = options.date {
         fields.push((

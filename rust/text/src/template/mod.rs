@@ -9,6 +9,7 @@
 //! `tokenmill::check_text` lets other programs do the same.
 
 mod date;
+mod fence;
 mod functions;
 mod message;
 mod probe;
@@ -19,12 +20,15 @@ use std::io;
 use std::sync::Arc;
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::{AutoEscape, Environment, ErrorKind, Value};
+use minijinja::{AutoEscape, Environment, ErrorKind, Template, Value};
+use tokenmill_core::Rendered;
 
 pub use date::Date;
 pub use message::{Message, RenderOptions};
 
 use crate::error::{Error, Result, quote};
+use crate::tokenizer::Tokenizer;
+use fence::Fence;
 
 /// Longest template source.
 const SOURCE_LEN_MAX_BYTES: usize = 128 << 10;
@@ -95,20 +99,51 @@ impl ChatTemplate {
         &self.warnings
     }
 
-    /// The text of a conversation.
+    /// The text of a conversation, as a person reads it.
     pub fn render(&self, messages: &[Message], options: &RenderOptions) -> Result<String> {
         message::check(messages, options)?;
-        on_deep_stack(|| self.render_here(messages, options))?
+        on_deep_stack(|| self.render_here(messages, options, None))?
     }
 
-    fn render_here(&self, messages: &[Message], options: &RenderOptions) -> Result<String> {
-        let context = message::context(messages, options, &self.bos, &self.eos);
-        let template = self
-            .environment
-            .get_template(NAME)
-            .map_err(|error| failure(&error))?;
+    /// The text of a conversation for `tokenizer`'s `encode_rendered`: what the messages say makes no
+    /// control token.
+    pub fn render_fenced(
+        &self,
+        messages: &[Message],
+        options: &RenderOptions,
+        tokenizer: &Tokenizer,
+    ) -> Result<Rendered> {
+        message::check(messages, options)?;
+        let template = self.template()?;
+        let Some(fence) = Fence::new(tokenizer.controls(), messages, template.source())? else {
+            let text = on_deep_stack(|| self.render_here(messages, options, None))??;
+            return Ok(Rendered::trusted(text));
+        };
+        let messages: Vec<Message> = messages.iter().map(|m| fence.message(m)).collect();
+        let marker = Some(fence.marker);
+        let marked = on_deep_stack(|| self.render_here(&messages, options, marker))??;
+        Ok(Rendered { marked, marker })
+    }
+
+    fn template(&self) -> Result<Template<'_, '_>> {
+        let template = self.environment.get_template(NAME);
+        template.map_err(|error| failure(&error))
+    }
+
+    fn render_here(
+        &self,
+        messages: &[Message],
+        options: &RenderOptions,
+        marker: Option<char>,
+    ) -> Result<String> {
+        let ours = message::Ours {
+            bos: &self.bos,
+            eos: &self.eos,
+            marker,
+        };
+        let context = message::context(messages, options, &ours);
         let mut output = BoundedOutput(Vec::new());
-        template
+        self.template()?
             .render_captured_to(context, &mut output)
             .map_err(|error| failure(&error))?;
         String::from_utf8(output.0).map_err(|_| Error::RenderFailed {

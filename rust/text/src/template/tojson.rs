@@ -7,6 +7,7 @@ use minijinja::value::{Kwargs, Rest, ValueKind};
 use minijinja::{Error, ErrorKind, State, Value};
 
 use super::TemplateResult;
+use super::functions::MARKER_NAME;
 
 /// Deepest nesting; the writer recurses.
 const DEPTH_MAX: usize = 128;
@@ -53,6 +54,9 @@ pub(super) fn filter(
         state,
         text: String::new(),
         paid_bytes: 0,
+        marker: state
+            .lookup(MARKER_NAME)
+            .and_then(|marker| marker.as_str()?.chars().next()),
         ensure_ascii: argument(0, "ensure_ascii")?.is_true(),
         sort_keys: argument(3, "sort_keys")?.is_true(),
         indent,
@@ -90,6 +94,8 @@ struct Writer<'a, 'b, 'c> {
     text: String,
     /// Bytes already paid for.
     paid_bytes: usize,
+    /// What breaks control tokens: it is taken out later, so it is never escaped.
+    marker: Option<char>,
     ensure_ascii: bool,
     sort_keys: bool,
     indent: Option<String>,
@@ -150,6 +156,7 @@ impl Writer<'_, '_, '_> {
                 '\t' => self.text.push_str("\\t"),
                 '\u{8}' => self.text.push_str("\\b"),
                 '\u{c}' => self.text.push_str("\\f"),
+                c if Some(c) == self.marker => self.text.push(c),
                 c if c < ' ' || (self.ensure_ascii && !(' '..='~').contains(&c)) => self.escape(c),
                 c => self.text.push(c),
             }

@@ -100,6 +100,7 @@ fn roles_come_from_the_config_where_there_is_one() {
         json!({"eos_token": "nope"}),
         json!({"eos_token": 3}),
         json!({"add_bos_token": "yes"}),
+        json!({"add_eos_token": true}),
         json!([]),
     ] {
         assert!(

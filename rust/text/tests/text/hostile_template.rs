@@ -239,6 +239,28 @@ fn case_79_templates_that_lose_or_reorder_words_are_reported() {
 }
 
 #[test]
+fn what_bites_in_one_ordinary_shape_only_is_refused_at_load() {
+    let bomb = "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}";
+    for when in [
+        "messages|length == 1",
+        "messages|length == 1 and not add_generation_prompt",
+        "messages[0].role == 'system'",
+        "messages[-1].role == 'assistant'",
+        "messages|length == 3 and not add_generation_prompt",
+    ] {
+        let source = talking(&format!("{{% if {when} %}}{bomb}{{% endif %}}"));
+        assert!(
+            matches!(compile(&source), Err(Error::BadTemplate { .. })),
+            "{when}"
+        );
+    }
+    // A refusal in the template's own words is no fault, and warnings are about the first shape alone.
+    let strict =
+        "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}";
+    assert!(compile(&talking(strict)).unwrap().warnings().is_empty());
+}
+
+#[test]
 fn messages_and_options_are_bounded_before_anything_renders() {
     let template = compile(&talking("")).unwrap();
     let refused = |messages: &[Message], options: &RenderOptions| {

@@ -35,7 +35,7 @@ fn encode_in_time(tok: &Tokenizer, text: &str) -> Result<Vec<u32>, Error> {
 #[test]
 fn case_102_gguf_vocabularies_that_contradict_themselves_are_corrupt() {
     type Break = fn(&mut GgufVocabulary);
-    let cases: [(&str, Break); 17] = [
+    let cases: [(&str, Break); 19] = [
         ("tokens", |v| v.tokens.clear()),
         ("tokens", |v| {
             v.tokens = (0..=1 << 20).map(|id| format!("t{id}")).collect();
@@ -43,6 +43,14 @@ fn case_102_gguf_vocabularies_that_contradict_themselves_are_corrupt() {
         ("tokens", |v| v.tokens[7] = "x".repeat((64 << 10) + 1)),
         ("tokens", |v| v.tokens[7] = v.tokens[8].clone()),
         ("tokens", |v| v.tokens[266] = v.tokens[8].clone()),
+        ("tokens", |v| {
+            v.tokens.push("x".repeat(1025));
+            v.token_types.push(3);
+        }),
+        ("tokens", |v| {
+            v.tokens.extend((0..8193).map(|id| format!("{id:01024}")));
+            v.token_types.resize(v.tokens.len(), 4);
+        }),
         ("token_type", |v| v.token_types.truncate(3)),
         ("token_type", |v| v.token_types[0] = 0),
         ("token_type", |v| v.token_types[0] = 7),
@@ -164,6 +172,18 @@ fn case_107_vocabularies_that_contradict_themselves_are_corrupt() {
     ]);
 }
 
+/// An added token that is short in the file and long behind the normaliser.
+fn normalized_growing() -> Value {
+    let mut file = with(
+        "/normalizer",
+        json!({"type": "Replace", "pattern": {"String": "a"}, "content": "b".repeat(36)}),
+    );
+    let mut token = added(1000, &"a".repeat(29));
+    token["normalized"] = json!(true);
+    file["added_tokens"].as_array_mut().unwrap().push(token);
+    file
+}
+
 #[test]
 fn case_107_components_that_grow_or_do_not_parse_are_corrupt() {
     let replace =
@@ -186,7 +206,7 @@ fn case_107_components_that_grow_or_do_not_parse_are_corrupt() {
         unknown_field,
         sequence(vec![replace("aaaaaaaaaa"); 9]),
         sequence(vec![json!({"type": "NFC"}); 17]),
-        with("/normalizer", replace(&"b".repeat(100))),
+        with("/normalizer", replace(&"b".repeat(37))),
         with(
             "/normalizer",
             json!({"type": "Prepend", "prepend": "p".repeat(100)}),
@@ -194,6 +214,13 @@ fn case_107_components_that_grow_or_do_not_parse_are_corrupt() {
         with(
             "/normalizer",
             json!({"type": "Replace", "pattern": {"String": ""}, "content": "x"}),
+        ),
+        normalized_growing(),
+        with(
+            "/added_tokens",
+            (0..8193)
+                .map(|id| added(1000 + id, &format!("{id:01024}")))
+                .collect(),
         ),
         with("/normalizer", json!({"no": "type"})),
         split("(", "Isolated"),
@@ -304,6 +331,44 @@ fn case_107_a_decoder_that_makes_tokens_grow_without_end_is_corrupt() {
     assert_corrupt(&[file]);
 }
 
+#[test]
+fn case_107_text_that_grows_in_the_normaliser_is_refused_before_it_has_grown() {
+    let grow = json!({"type": "Replace", "pattern": {"String": "a"}, "content": "b".repeat(36)});
+    let tok = load(&with("/normalizer", grow)).unwrap();
+    let started = Instant::now();
+    // In one stretch, and in many between added tokens.
+    for text in ["a".repeat(4 << 20), "a<s>".repeat(1 << 20)] {
+        let error = tok.encode(
+            &text,
+            Encode {
+                add_bos: false,
+                allow_control: true,
+            },
+        );
+        let error = error.unwrap_err();
+        assert_eq!(
+            error,
+            Error::NormalTooLong {
+                max_bytes: 16 << 20
+            }
+        );
+        assert_eq!(error.param(), Some("prompt"));
+    }
+    assert!(started.elapsed() < TIME_MAX);
+    // What models have.
+    for steps in [
+        json!([{"type": "NFKC"}, {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}]),
+        json!([{"type": "NFD"}, {"type": "Lowercase"}, {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}]),
+        json!([{"type": "Prepend", "prepend": "▁"}, {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}]),
+    ] {
+        let file = with(
+            "/normalizer",
+            json!({"type": "Sequence", "normalizers": steps}),
+        );
+        load(&file).unwrap();
+    }
+}
+
 /// The smallest file whose words are what `pattern` leaves, over the letters a to c.
 fn split_by(pattern: &str) -> Tokenizer {
     load(&json!({
@@ -328,6 +393,30 @@ fn case_107_patterns_that_backtrack_for_ever_end_in_an_error() {
             (Kind::InvalidRequest, Some("prompt"))
         );
     }
+}
+
+#[test]
+fn case_107_patterns_slow_at_every_match_end_by_the_clock() {
+    // Each match tries a few thousand ways, then takes one letter.
+    let tok = split_by(r"(?:a{0,12}){0,4}(?=b)c|a");
+    let text = "a".repeat(100_000);
+    let started = Instant::now();
+    let error = encode_in_time(&tok, &text).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            Error::SplitTooSlow {
+                max_ms: 1000..=4000
+            }
+        ),
+        "{error}"
+    );
+    assert!(
+        started.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        started.elapsed()
+    );
+    assert_eq!(error.param(), Some("prompt"));
 }
 
 #[test]

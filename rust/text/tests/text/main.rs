@@ -2,6 +2,7 @@
 //! The real model's vectors stand in the facade's tests, which may use the reader of its file too.
 
 mod encoding;
+mod fence;
 mod hostile_template;
 mod hostile_tokenizer;
 mod stream;
