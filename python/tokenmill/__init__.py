@@ -3,33 +3,40 @@
 from tokenmill import LLM, SamplingParams
 with LLM() as llm:
     print(llm.chat([{"role": "user", "content": "Hello!"}])[0].outputs[0].text)
+
+A name is imported when it is first used, so that the command starts at once.
 """
 
-from tokenmill._tokenmill import __version__
-from tokenmill.api import (
-    LLM,
-    CompletionOutput,
-    Logprob,
-    RequestMetrics,
-    RequestOutput,
-    SamplingParams,
-    Stream,
-    StreamChunk,
-    Tokenizer,
-)
-from tokenmill.errors import (
-    CancelledError,
-    CorruptModelError,
-    DeadlineError,
-    DrainingError,
-    InternalError,
-    InvalidRequestError,
-    NotFoundError,
-    OverloadedError,
-    TokenmillError,
-    TokenmillIoError,
-    UnsupportedError,
-)
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tokenmill._tokenmill import __version__
+    from tokenmill.api import (
+        LLM,
+        CompletionOutput,
+        Logprob,
+        RequestMetrics,
+        RequestOutput,
+        SamplingParams,
+        Stream,
+        StreamChunk,
+        Tokenizer,
+    )
+    from tokenmill.errors import (
+        CancelledError,
+        CorruptModelError,
+        DeadlineError,
+        DrainingError,
+        InternalError,
+        InvalidRequestError,
+        NotFoundError,
+        OverloadedError,
+        TokenmillError,
+        TokenmillIoError,
+        UnsupportedError,
+    )
+else:
+    from tokenmill.exports import __dir__, __getattr__  # noqa: F401 (Python looks for them here)
 
 __all__ = [
     "LLM",

@@ -87,6 +87,13 @@ def _list(tree: Tree, path: PurePosixPath) -> Iterator[Violation]:
         for node in ast.parse(text).body:
             is_docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
             is_all = isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
-            if not (is_docstring or is_all or isinstance(node, (ast.Import, ast.ImportFrom))):
+            if not (is_docstring or is_all or _is_imports(node)):
                 message = f"{path}:{node.lineno}: must be a list of imports"
                 yield Violation("list", str(path), message)
+
+
+def _is_imports(node: ast.stmt) -> bool:
+    """An import, or a choice between imports for a type checker and at run time."""
+    if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+        return all(_is_imports(inner) for inner in (*node.body, *node.orelse))
+    return isinstance(node, (ast.Import, ast.ImportFrom))
