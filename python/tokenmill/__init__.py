@@ -3,38 +3,41 @@
 from tokenmill import LLM, SamplingParams
 with LLM() as llm:
     print(llm.chat([{"role": "user", "content": "Hello!"}])[0].outputs[0].text)
+
+A name is imported when it is first used, so that the command starts at once.
 """
 
-from typing import TYPE_CHECKING, Any
-
-from tokenmill._tokenmill import __version__
-from tokenmill.api import (
-    LLM,
-    CompletionOutput,
-    Logprob,
-    RequestMetrics,
-    RequestOutput,
-    SamplingParams,
-    Stream,
-    StreamChunk,
-    Tokenizer,
-)
-from tokenmill.errors import (
-    CancelledError,
-    CorruptModelError,
-    DeadlineError,
-    DrainingError,
-    InternalError,
-    InvalidRequestError,
-    NotFoundError,
-    OverloadedError,
-    TokenmillError,
-    TokenmillIoError,
-    UnsupportedError,
-)
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from tokenmill._tokenmill import __version__
+    from tokenmill.api import (
+        LLM,
+        CompletionOutput,
+        Logprob,
+        RequestMetrics,
+        RequestOutput,
+        SamplingParams,
+        Stream,
+        StreamChunk,
+        Tokenizer,
+    )
     from tokenmill.api.async_llm import AsyncLLM
+    from tokenmill.errors import (
+        CancelledError,
+        CorruptModelError,
+        DeadlineError,
+        DrainingError,
+        InternalError,
+        InvalidRequestError,
+        NotFoundError,
+        OverloadedError,
+        TokenmillError,
+        TokenmillIoError,
+        UnsupportedError,
+    )
+else:
+    from tokenmill.exports import __dir__, __getattr__  # noqa: F401 (Python looks for them here)
 
 __all__ = [
     "LLM",
@@ -60,12 +63,3 @@ __all__ = [
     "UnsupportedError",
     "__version__",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    """`AsyncLLM` is imported when it is asked for: programs without a loop need no asyncio."""
-    if name == "AsyncLLM":
-        from tokenmill.api.async_llm import AsyncLLM
-
-        return AsyncLLM
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,8 +1,25 @@
-"""`python -m tokenmill` is the command `tokenmill`."""
+"""`python -m tokenmill` is the command `tokenmill`, and `run` is what its script calls.
 
-try:
-    from tokenmill.cli import main
-except KeyboardInterrupt:
-    raise SystemExit(130) from None
+Nothing is imported before it is inside `run`, so that Ctrl-C is quiet from the first moment on.
+"""
 
-raise SystemExit(main())
+import sys
+
+
+def run() -> int:
+    """The command's exit code."""
+    try:
+        import signal
+
+        from tokenmill.cli.main import main
+
+        code = main()
+        # What is left is the end of the interpreter, which must not be cut short with a trace.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    except KeyboardInterrupt:
+        return 130
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(run())

@@ -1,7 +1,7 @@
 """The compiled module: what Rust gives to Python, and nothing that Python decides for itself.
 
 It converts arguments, releases the GIL, converts back. Every rule about values (bounds, defaults,
-names) lives behind `options`, `check_sampling` and `Engine`; the Python package adds none. `make
+names, how text writes them) lives behind `options`, `parse_text`, `check_sampling`, `check_engine`; the Python package adds none. `make
 lint` compares this file with the built module.
 """
 
@@ -12,6 +12,7 @@ from tokenmill.api.records import EngineInfo, Event, OptionRow, PlannedInfo
 
 __all__ = [
     "Engine",
+    "check_engine",
     "check_text",
     "inspect",
     "Bell",
@@ -21,6 +22,7 @@ __all__ = [
     "check_sampling",
     "nearest",
     "options",
+    "parse_text",
     "__version__",
     "TokenmillError",
     "InvalidRequestError",
@@ -39,6 +41,8 @@ __version__: str
 
 def options() -> list[OptionRow]: ...
 def check_sampling(values: dict[str, Any]) -> dict[str, Any]: ...
+def check_engine(options: dict[str, Any]) -> None: ...
+def parse_text(group: str, name: str, text: str) -> Any: ...
 def nearest(name: str) -> str | None: ...
 def inspect(path: str, options: dict[str, Any]) -> PlannedInfo: ...
 def check_text(path: str, options: dict[str, Any]) -> None: ...

@@ -32,14 +32,36 @@ __all__ = [
     "TokenmillIoError",
     "UnsupportedError",
     "exit_code",
+    "failure",
     "refusal",
 ]
+
+_BY_KIND = {
+    error.kind: error
+    for error in (
+        InvalidRequestError,
+        NotFoundError,
+        UnsupportedError,
+        CorruptModelError,
+        OverloadedError,
+        DrainingError,
+        DeadlineError,
+        CancelledError,
+        TokenmillIoError,
+        InternalError,
+    )
+}
 
 
 def exit_code(error: TokenmillError) -> int:
     """The exit code of a command that ended with this error, from the table of kinds."""
     code: int = getattr(error, "exit_code", 1)
     return code
+
+
+def failure(kind: str, message: str) -> TokenmillError:
+    """The error of a kind that a request told of while it ran, for the caller to raise."""
+    return _BY_KIND.get(kind, InternalError)(message)
 
 
 def refusal(param: str, message: str) -> InvalidRequestError:

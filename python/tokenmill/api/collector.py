@@ -51,6 +51,7 @@ class Collector:
         self._first_token: float | None = None
         self._last_token: float | None = None
         self._finished: float | None = None
+        self._is_aborted = False
 
     @property
     def is_finished(self) -> bool:
@@ -79,12 +80,19 @@ class Collector:
             finish_reason=finish["reason"] if finish else None,
             stop_reason=finish["stop_reason"] if finish else None,
             error=_error_text(finish),
+            error_kind=_error_kind(finish),
         )
 
     def finish(self) -> None:
         """Note that no event will follow."""
         if self._finished is None:
             self._finished = time.monotonic()
+
+    def abort(self) -> None:
+        """Cancel what still runs; a sample that had not ended says so."""
+        self.handle.cancel()
+        self._is_aborted = True
+        self.finish()
 
     def output(self) -> RequestOutput:
         """Everything so far."""
@@ -106,6 +114,7 @@ class Collector:
             ),
             num_cached_tokens=cached,
             effective=self._effective,
+            warnings=self._warnings(),
         )
 
     def _completion(self, index: int) -> CompletionOutput:
@@ -117,13 +126,25 @@ class Collector:
             token_ids=list(sample.tokens),
             cumulative_logprob=sample.logprob_sum if self._wants_logprobs else None,
             logprobs=list(sample.logprobs) if self._wants_logprobs else None,
-            finish_reason=finish["reason"] if finish else None,
+            finish_reason=finish["reason"] if finish else self._unfinished_reason(),
             stop_reason=finish["stop_reason"] if finish else None,
             seed=self.handle.seed,
             error=_error_text(finish),
             error_code=finish["error"][1] if finish and finish["error"] else None,
             lifted=tuple(finish["lifted"]) if finish else (),
+            error_kind=_error_kind(finish),
         )
+
+    def _unfinished_reason(self) -> str | None:
+        return "abort" if self._is_aborted else None
+
+    def _warnings(self) -> list[str]:
+        return [
+            f"sample {index}: {name} left no token at some step and was lifted there"
+            for index, sample in enumerate(self._samples)
+            if sample.finish is not None
+            for name in sample.finish["lifted"]
+        ]
 
     def _position(self, entries: list[tuple[int, float, int]]) -> dict[int, Logprob]:
         text: Any = self._tokenizer.token_text
@@ -134,6 +155,12 @@ def _error_text(finish: EventFinish | None) -> str | None:
     if finish is None or finish["error"] is None:
         return None
     return finish["error"][2]
+
+
+def _error_kind(finish: EventFinish | None) -> str | None:
+    if finish is None or finish["error"] is None:
+        return None
+    return finish["error"][0]
 
 
 def _sum_of_sampled(event: Event) -> float:

@@ -20,6 +20,7 @@ from tokenmill.api.params import SamplingParams, sampling_values
 from tokenmill.api.prompts import (
     Prompt,
     is_conversation,
+    is_integer,
     read_conversations,
     read_prompt,
     read_prompts,
@@ -47,6 +48,9 @@ class LLM:
     def __init__(self, model: str | os.PathLike[str] | None = None, **engine_options: Any) -> None:
         values = {**options.environment("engine"), **engine_options}
         named = values.pop("model", None)
+        self._sampling_defaults = options.environment("sampling")
+        # A slip is told before a model is fetched for it.
+        _tokenmill.check_engine(values)
         resolved = resolve(named if model is None else model)
         self.model = resolved.name
         self.path = resolved.path
@@ -142,8 +146,12 @@ class LLM:
         return {**info["memory_plan"], "total": info["memory_total_bytes"]}
 
     def get_default_sampling_params(self) -> SamplingParams:
-        """What a request gets where it says nothing: the table's defaults, then the model's own."""
-        return SamplingParams(**self._engine.info()["sampling_defaults"])
+        """What a request gets where it says nothing.
+
+        The table's defaults, over them the model's own, over those `TOKENMILL_SAMPLING_` variables.
+        """
+        own = self._engine.info()["sampling_defaults"]
+        return SamplingParams(**{**own, **self._sampling_defaults})
 
     def info(self) -> EngineInfo:
         """The model's headers, the engine's options after defaults, the memory ledger."""
@@ -185,7 +193,7 @@ class LLM:
         priority: int,
         request_id: str | None = None,
     ) -> Collector:
-        values = sampling_values(params)
+        values = {**self._sampling_defaults, **sampling_values(params)}
         handle = self._engine.submit(prompt.content, values, priority, prompt.cache_salt)
         return Collector(handle, prompt, self._tokenizer, request_id)
 
@@ -218,7 +226,7 @@ def _pair(
     prompts: Iterable[Prompt],
     count: int | None,
     params: Params,
-    priority: int | Sequence[int],
+    priority: Any,
 ) -> Iterator[tuple[Prompt, SamplingParams | None, int]]:
     """Prompts with their parameters and priorities; lists must be as long as the prompts."""
     many: Iterable[SamplingParams | None]
@@ -227,7 +235,7 @@ def _pair(
     else:
         many = _same_length("sampling_params", params, count)
     priorities: Iterable[int]
-    if isinstance(priority, int):
+    if is_integer(priority):
         priorities = itertools.repeat(priority)
     else:
         priorities = _same_length("priority", priority, count)

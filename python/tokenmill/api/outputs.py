@@ -4,7 +4,7 @@ Names as in vLLM, so that programs can switch. They know nothing of an engine an
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -22,8 +22,9 @@ class CompletionOutput:
     """One sample.
 
     `finish_reason` is "stop", "length", "abort", "error", or None while it grows; `stop_reason` the
-    string or id that matched; `error` says what went wrong where the reason is "error", and
-    `error_code` names it for programs where it has a name (`no_token_allowed`). `lifted` names the
+    string or id that matched; `error` says what went wrong where the reason is "error",
+    `error_kind` is the kind of that (as the exceptions' `kind`) and `error_code` names it for
+    programs where it has a name (`no_token_allowed`). `lifted` names the
     soft bans (`min_tokens`, `no_repeat_ngram`) that left no token at some step and were lifted.
     """
 
@@ -38,6 +39,10 @@ class CompletionOutput:
     error: str | None = None
     error_code: str | None = None
     lifted: tuple[str, ...] = ()
+    error_kind: str | None = None
+    lora_request: None = None
+    spec_decode_metrics: None = None
+    routed_experts: None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +61,8 @@ class RequestMetrics:
 class RequestOutput:
     """One request with all its samples.
 
-    `effective` holds the sampling parameters after defaults; `prompt_logprobs` and `lora_request`
-    are None as long as nothing can ask for them.
+    `effective` holds the sampling parameters after defaults, `warnings` what a caller should know
+    of how they were kept. The fields that are None stay so as long as nothing can ask for them.
     """
 
     request_id: str
@@ -70,6 +75,11 @@ class RequestOutput:
     effective: Mapping[str, Any]
     prompt_logprobs: None = None
     lora_request: None = None
+    encoder_prompt: None = None
+    encoder_prompt_token_ids: None = None
+    num_cache_creation_tokens: None = None
+    kv_transfer_params: None = None
+    warnings: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,3 +93,4 @@ class StreamChunk:
     finish_reason: str | None
     stop_reason: int | str | None
     error: str | None = None
+    error_kind: str | None = None

@@ -34,8 +34,13 @@ class _Checked:
     given: Mapping[str, Any]
 
     def __init__(self, **values: Any) -> None:
-        self.__dict__.update(_tokenmill.check_sampling(values))
-        self.__dict__["given"] = dict(values)
+        checked = _tokenmill.check_sampling(values)
+        self.__dict__.update(checked)
+        # What was checked is what runs: an iterator is read once, a list may be changed later. None
+        # asks for the table's default and stays what it is.
+        self.__dict__["given"] = {
+            name: None if value is None else checked[name] for name, value in values.items()
+        }
 
     def replace(self: _Self, **changes: Any) -> _Self:
         """A copy in which some values are others."""

@@ -13,6 +13,7 @@ from tokenmill import _tokenmill
 from tokenmill.errors import InvalidRequestError, UnsupportedError, refusal
 from tokenmill.options import nearest
 
+_ROLES = ("system", "developer", "user", "assistant", "tool")
 _KEYS = ("prompt", "prompt_token_ids", "cache_salt")
 _BINARY = (bytes, bytearray, memoryview)
 _UNSUPPORTED_KEYS = ("multi_modal_data", "prompt_embeds", "mm_processor_kwargs", "type")
@@ -42,7 +43,7 @@ def read_prompts(prompts: Any) -> tuple[Iterator[Prompt], int | None]:
     first, items = _peek(prompts, "prompts")
     if first is _NOTHING:
         return iter([]), 0
-    if _is_integer(first):
+    if is_integer(first):
         return iter([read_prompt(list(items))]), 1
     count = len(prompts) if hasattr(prompts, "__len__") else None
     return (read_prompt(item) for item in items), count
@@ -69,12 +70,31 @@ def is_conversation(item: Any) -> bool:
 def read_conversations(messages: Any) -> tuple[list[list[dict[str, Any]]], bool]:
     """A list of conversations, and whether one alone was given."""
     if is_conversation(messages):
-        return [[dict(message) for message in messages]], True
+        return [_turns(messages)], True
     if not isinstance(messages, list) or not messages or not all(map(is_conversation, messages)):
         raise refusal(
             "messages", "messages must be a list of dicts with role and content, or a list of those"
         )
-    return [[dict(message) for message in conversation] for conversation in messages], False
+    return [_turns(conversation) for conversation in messages], False
+
+
+def check_roles(messages: Iterable[Mapping[Any, Any]]) -> None:
+    """Refuse a role that no template is asked for; a template may pass over one in silence."""
+    for message in messages:
+        role = message.get("role")
+        if role == "tool":
+            raise refusal(
+                "messages", "messages: a tool message must follow a call, and there are none yet"
+            )
+        if isinstance(role, str) and role not in _ROLES:
+            known = ", ".join(_ROLES)
+            raise refusal("messages", f"messages: unknown role {role[:64]!r}; known are {known}")
+
+
+def _turns(messages: Any) -> list[dict[str, Any]]:
+    turns = [dict(message) for message in messages]
+    check_roles(turns)
+    return turns
 
 
 def _from_mapping(item: Mapping[Any, Any]) -> Prompt:
@@ -113,7 +133,8 @@ def _peek(items: Any, name: str) -> tuple[Any, Iterable[Any]]:
     return first, iterator if first is _NOTHING else itertools.chain([first], iterator)
 
 
-def _is_integer(item: Any) -> bool:
+def is_integer(item: Any) -> bool:
+    """Whether this is one integer, Python's or another library's; a bool is none."""
     # An array has `__index__` too; one with a dimension is a prompt.
     is_scalar = getattr(item, "shape", ()) == ()
     return hasattr(item, "__index__") and is_scalar and not isinstance(item, bool)

@@ -28,8 +28,7 @@ class Stream:
 
     def close(self) -> None:
         """Cancel what is still running; iteration then ends."""
-        self._collector.handle.cancel()
-        self._collector.finish()
+        self._collector.abort()
 
     def __enter__(self) -> "Stream":
         return self

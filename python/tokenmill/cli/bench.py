@@ -16,8 +16,8 @@ from tokenmill.api import LLM, SamplingParams
 from tokenmill.cli import flags
 from tokenmill.cli.parser import Arguments, Parser
 from tokenmill.cli.terminal import table
-from tokenmill.errors import refusal
-from tokenmill.options import parse_integer
+from tokenmill.errors import InvalidRequestError, refusal
+from tokenmill.options import parse, supported
 
 _MODES = ("latency", "throughput")
 _MEASURE_S = 0.5
@@ -168,9 +168,11 @@ def _shares(
 
 def _positive(arguments: Arguments, name: str, default: int) -> int:
     text = arguments[name]
+    # A number of tokens is written as everywhere.
+    count = next(option for option in supported("sampling") if option.name == "max_tokens")
     try:
-        value = default if text is None else parse_integer(text)
-    except ValueError:
+        value: int = default if text is None else parse(count, text) or 0
+    except InvalidRequestError:
         value = 0
     if not 1 <= value <= 1_000_000:
         raise refusal(name, f"{name} must be an integer from 1 to 1000000, got {text[:64]!r}")

@@ -18,7 +18,7 @@ from tokenmill.api import LLM, SamplingParams, Stream
 from tokenmill.cli import flags
 from tokenmill.cli.parser import Arguments, Parser
 from tokenmill.cli.terminal import write
-from tokenmill.errors import InvalidRequestError, TokenmillError
+from tokenmill.errors import InvalidRequestError, TokenmillError, failure, refusal
 from tokenmill.models.resolve import resolve
 from tokenmill.progress import say
 
@@ -49,20 +49,25 @@ def describe(parser: Parser) -> None:
 
 def run(arguments: Arguments) -> int:
     """Load the model and talk."""
+    params = flags.sampling(arguments, _DEFAULTS)
+    if params.n != 1:
+        raise refusal("n", "n must be 1 in a chat, where one answer is read")
+    if params.logprobs is not None:
+        raise refusal("logprobs", "logprobs are shown by `tokenmill generate --json` only")
+    if arguments["quick"] is not None and arguments["opening"] is not None:
+        raise refusal("opening", "--opening goes on and --quick leaves; give one of them")
+    flags.engine(arguments)
     # The maker's advice for a chat stands below everything that a person sets.
     known = resolve(flags.model_name(arguments)).known
     advice = dict(known.chat_sampling) if known is not None else {}
     params = flags.sampling(arguments, {**_DEFAULTS, **advice})
-    if params.n != 1:
-        raise InvalidRequestError("n must be 1 in a chat, where one answer is read")
     started = time.monotonic()
     with flags.load(arguments) as llm:
         if not llm.capabilities()["chat"]:
             raise InvalidRequestError(f"{llm.model} has no chat template; use `tokenmill generate`")
         chat = Chat(llm, params, arguments["system_prompt"], show_stats=arguments["stats"])
         if arguments["quick"] is not None:
-            chat.ask(arguments["quick"])
-            return 0
+            return _ask_or_leave(chat, arguments["quick"])
         is_terminal = sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()
         if not is_terminal:
             return _read_lines(chat, arguments["opening"])
@@ -119,38 +124,56 @@ class Chat:
         return is_complete
 
     def _print(self, stream: Stream) -> bool:
+        reason = None
         with stream:
             try:
                 for chunk in stream:
                     write(chunk.text)
-                    if chunk.error is not None:
+                    reason = chunk.finish_reason
+                    if chunk.error is not None and chunk.error_kind is not None:
                         write("\n")
-                        raise TokenmillError(chunk.error)
-                    if chunk.finish_reason == "length":
-                        write(" [cut: no room for more]")
+                        raise failure(chunk.error_kind, chunk.error)
             except KeyboardInterrupt:
                 write(" [stopped]\n")
                 return False
         write("\n")
+        if reason == "length":
+            say(self._bound_met(stream))
         return True
+
+    def _bound_met(self, stream: Stream) -> str:
+        output = stream.output()
+        limit = output.effective.get("max_tokens")
+        if limit is not None and len(output.outputs[0].token_ids) >= limit:
+            return f"[cut at max_tokens, {limit}]"
+        return f"[cut: the context of {self._llm.info()['max_model_len']} tokens is full]"
+
+
+def _ask_or_leave(chat: Chat, question: str) -> int:
+    """One turn that no terminal asks: Ctrl-C ends more than the answer."""
+    if not chat.ask(question):
+        raise KeyboardInterrupt
+    return 0
 
 
 def _read_lines(chat: Chat, opening: str | None) -> int:
     """Standard input that is no terminal: a turn a line, or the one built-in question."""
     lines = [] if sys.stdin is None else sys.stdin.buffer
     count = 0
+    if opening is not None:
+        write(f"> {opening}\n")
+        _ask_or_leave(chat, opening)
+        count = 1
     for raw in lines:
         if len(raw) > _LINE_BYTES_MAX:
             raise InvalidRequestError("a line of standard input is longer than 1 MiB")
         line = raw.decode("utf-8", "replace").strip()
-        if line and not chat.ask(line):
-            raise KeyboardInterrupt
-        count += bool(line)
+        if line:
+            _ask_or_leave(chat, line)
+            count += 1
     if count == 0:
-        question = opening or QUESTION
-        write(f"> {question}\n")
-        if not chat.ask(question):
-            raise KeyboardInterrupt
+        write(f"> {QUESTION}\n")
+        _ask_or_leave(chat, QUESTION)
     return 0
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tokenmill import options
+from tokenmill import _tokenmill, options
 from tokenmill.api import LLM, SamplingParams
 from tokenmill.cli.parser import Arguments, Parser
 from tokenmill.errors import InvalidRequestError, TokenmillIoError, refusal
@@ -63,20 +63,20 @@ def sampling(arguments: Arguments, defaults: Mapping[str, Any]) -> SamplingParam
 
 def load(arguments: Arguments) -> LLM:
     """The model that the arguments name, loaded with their engine options."""
-    values = _values(arguments, "engine")
-    named = values.pop("model", None)
-    return LLM(arguments["model"] or named, **values)
+    return LLM(model_name(arguments), **engine(arguments))
 
 
 def model_name(arguments: Arguments) -> str | None:
-    """The model that a person named in any way, for commands that load none."""
-    name: str | None = arguments["model"] or _values(arguments, "engine").get("model")
-    return name
+    """The model that a person named in any way."""
+    named: str | None = arguments["model"]
+    return _values(arguments, "engine").get("model") if named is None else named
 
 
-def given(arguments: Arguments, group: str) -> dict[str, Any]:
-    """What a person set in one group, wherever."""
-    return _values(arguments, group)
+def engine(arguments: Arguments) -> dict[str, Any]:
+    """The engine options that a person set, checked before any model is looked for."""
+    values = {name: v for name, v in _values(arguments, "engine").items() if name != "model"}
+    _tokenmill.check_engine(values)
+    return values
 
 
 def _add(parser: Parser, group: str, option: Option, default: str) -> None:
@@ -102,20 +102,22 @@ def _key(group: str, option: Option) -> str:
 
 def _values(arguments: Arguments, group: str) -> dict[str, Any]:
     values = options.environment(group)
-    if arguments.get("config"):
+    if arguments.get("config") is not None:
         values.update(_from_file(arguments["config"], group))
     for option in options.supported(group):
         text = arguments.get(_key(group, option))
         if text is None:
             continue
         if isinstance(text, list):
-            values[option.name] = [s for one in text for s in options.parse(option, one)]
+            values[option.name] = [options.parse(option, one) for one in text]
         else:
             values[option.name] = options.parse(option, text)
     return values
 
 
 def _from_file(name: str, group: str) -> dict[str, Any]:
+    if not name:
+        raise refusal("config", "config must name a file, got an empty name")
     try:
         with Path(name).open("rb") as file:
             content = file.read(_CONFIG_BYTES_MAX + 1)
@@ -127,6 +129,8 @@ def _from_file(name: str, group: str) -> dict[str, Any]:
         tables = tomllib.loads(content.decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidRequestError(f"{name} is not TOML: {error}") from error
+    except RecursionError:
+        raise InvalidRequestError(f"{name} is nested too deeply") from None
     for table, values in tables.items():
         if table not in _TITLES or not isinstance(values, dict):
             raise refusal(

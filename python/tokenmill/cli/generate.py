@@ -5,13 +5,16 @@ One prompt with one sample streams; several prompts or samples are printed whole
 
 import dataclasses
 import json
+import math
 import sys
+from typing import Any
 
 from tokenmill.api import LLM, RequestOutput, SamplingParams
 from tokenmill.cli import flags
 from tokenmill.cli.parser import Arguments, Parser
 from tokenmill.cli.terminal import write
-from tokenmill.errors import TokenmillError, refusal
+from tokenmill.errors import exit_code, failure, refusal
+from tokenmill.progress import say
 
 _STDIN_BYTES_MAX = 4 << 20
 _DEFAULTS = {"max_tokens": 256}
@@ -26,8 +29,10 @@ def describe(parser: Parser) -> None:
 
 
 def run(arguments: Arguments) -> int:
-    """Complete the prompts. A request that failed while running gives exit code 1."""
+    """Complete the prompts. The first request that failed while running gives the exit code."""
     params = flags.sampling(arguments, _DEFAULTS)
+    if params.logprobs is not None and not arguments["json"]:
+        raise refusal("logprobs", "logprobs are shown with --json only")
     prompts = [_from_stdin() if text == "-" else text for text in arguments["prompts"] or ["-"]]
     with flags.load(arguments) as llm:
         if len(prompts) == 1 and params.n == 1 and not arguments["json"]:
@@ -35,36 +40,46 @@ def run(arguments: Arguments) -> int:
         outputs = llm.generate(prompts, params)
     for output in outputs:
         _print(output, as_json=arguments["json"])
-    failed = any(c.finish_reason == "error" for o in outputs for c in o.outputs)
-    return 1 if failed else 0
+    kinds = (sample.error_kind for output in outputs for sample in output.outputs)
+    failed = next((kind for kind in kinds if kind is not None), None)
+    return 0 if failed is None else exit_code(failure(failed, ""))
 
 
 def _stream(llm: LLM, prompt: str, params: SamplingParams) -> int:
     with llm.stream(prompt, params) as stream:
         for chunk in stream:
             write(chunk.text)
-            if chunk.error is not None:
+            if chunk.error is not None and chunk.error_kind is not None:
                 write("\n")
-                raise TokenmillError(chunk.error)
+                raise failure(chunk.error_kind, chunk.error)
     write("\n")
     return 0
 
 
 def _print(output: RequestOutput, *, as_json: bool) -> None:
     if as_json:
-        fields = dataclasses.asdict(output)
-        sys.stdout.write(json.dumps(fields, ensure_ascii=False) + "\n")
+        fields = _json_value(dataclasses.asdict(output))
+        sys.stdout.write(json.dumps(fields, ensure_ascii=False, allow_nan=False) + "\n")
         return
     for completion in output.outputs:
         if len(output.outputs) > 1:
             sys.stdout.write(f"--- sample {completion.index}\n")
         write(completion.text + "\n")
         if completion.error is not None:
-            sys.stderr.write(f"tokenmill: {completion.error}\n")
+            say(f"tokenmill: {completion.error}")
+
+
+def _json_value(value: Any) -> Any:
+    """JSON has no infinity: the log-probability of a token that cannot come is null."""
+    if isinstance(value, dict):
+        return {key: _json_value(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_json_value(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _from_stdin() -> str:
-    data = sys.stdin.buffer.read(_STDIN_BYTES_MAX + 1)
+    data = b"" if sys.stdin is None else sys.stdin.buffer.read(_STDIN_BYTES_MAX + 1)
     if len(data) > _STDIN_BYTES_MAX:
         raise refusal("prompt", "standard input is longer than 4 MiB")
     try:

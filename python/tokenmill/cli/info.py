@@ -10,6 +10,7 @@ from tokenmill.api.records import PlannedInfo
 from tokenmill.cli import flags
 from tokenmill.cli.parser import Arguments, Parser
 from tokenmill.cli.terminal import harmless, table
+from tokenmill.errors import refusal
 from tokenmill.models.resolve import resolve
 from tokenmill.progress import format_bytes
 
@@ -27,8 +28,11 @@ def describe(parser: Parser) -> None:
 
 def run(arguments: Arguments) -> int:
     """Print what the headers say and what an engine would hold; no weight is read."""
-    resolved = resolve(arguments["name"] or flags.model_name(arguments))
-    values = {name: v for name, v in flags.given(arguments, "engine").items() if name != "model"}
+    name = arguments["name"]
+    if name is not None and arguments["model"] is not None:
+        raise refusal("model", "info takes one model: its argument or --model, not both")
+    values = flags.engine(arguments)
+    resolved = resolve(flags.model_name(arguments) if name is None else name)
     found = _tokenmill.inspect(os.fspath(resolved.path), values)
     if arguments["json"]:
         sys.stdout.write(json.dumps({"path": str(resolved.path), **found}, indent=2) + "\n")

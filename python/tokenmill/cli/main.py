@@ -7,6 +7,7 @@ asked for.
 """
 
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from tokenmill import __version__
 from tokenmill.cli.parser import Parser
 from tokenmill.errors import TokenmillError, exit_code, refusal
 from tokenmill.options import nearest
+from tokenmill.progress import say
 
 # Command: (module, what it does). A module has `describe(parser)` and `run(arguments)`.
 COMMANDS = {
@@ -32,6 +34,9 @@ _INTERRUPTED = 130
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; gives back its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if sys.stdout is None:
+        return _fail("standard output is closed", 3)
+    _write_what_can_be_written()
     try:
         code = _dispatch(arguments)
         sys.stdout.flush()
@@ -49,6 +54,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(f"{where}{error.strerror or type(error).__name__}", 3)
     except Exception as error:  # noqa: BLE001 (the last line of defence: one line, not a trace)
         return _fail(f"internal error: {type(error).__name__}: {error}", 1)
+
+
+def _write_what_can_be_written() -> None:
+    """A character that a terminal or a file's encoding lacks shows as a question mark."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="replace")
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -89,8 +100,5 @@ def _unknown_command(name: str) -> Exception:
 def _fail(message: str, code: int) -> int:
     line = " ".join(message.split())
     printable = line.encode("utf-8", "replace").decode("utf-8")
-    try:
-        sys.stderr.write(f"tokenmill: {printable}\n")
-    except (OSError, ValueError):
-        return code
+    say(f"tokenmill: {printable}")
     return code

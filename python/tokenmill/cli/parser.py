@@ -10,9 +10,13 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from tokenmill.errors import InvalidRequestError, refusal
-from tokenmill.options import nearest
+from tokenmill.options import is_utf8, nearest
 
 Arguments = dict[str, Any]
+
+
+# Names of files, which may be any bytes; everything else is text.
+_PATHS = ("model", "name", "names", "config")
 
 
 class _Strict(argparse.ArgumentParser):
@@ -58,6 +62,7 @@ class Parser:
         values, unknown = self._parser.parse_known_args(list(arguments))
         if unknown:
             raise self._unknown(unknown[0])
+        _refuse_bytes(vars(values))
         return vars(values)
 
     def _unknown(self, argument: str) -> Exception:
@@ -77,3 +82,13 @@ class Parser:
             if about != argparse.SUPPRESS and word.lower() in text.lower():
                 lines.append("  " + text.replace("%%", "%"))
         return "\n".join(lines or [f"no option mentions {word}"]) + "\n"
+
+
+def _refuse_bytes(values: Arguments) -> None:
+    for name, value in values.items():
+        # An argument's bytes that are not UTF-8 come as lone surrogates.
+        texts = value if isinstance(value, list) else [value]
+        if name in _PATHS or not any(isinstance(t, str) and not is_utf8(t) for t in texts):
+            continue
+        shown = {"prompts": "prompt"}.get(name, name.rpartition(":")[2])
+        raise refusal(shown, f"{shown} must be UTF-8 text")

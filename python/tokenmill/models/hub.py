@@ -42,7 +42,9 @@ def fetch_from_hub(name: str) -> Path:
         )
     import huggingface_hub
     from huggingface_hub.errors import (
+        GatedRepoError,
         HfHubHTTPError,
+        HFValidationError,
         LocalEntryNotFoundError,
         RepositoryNotFoundError,
     )
@@ -60,7 +62,13 @@ def fetch_from_hub(name: str) -> Path:
             repo_id, allow_patterns=_WANTED, local_files_only=offline
         )
         return Path(folder)
-    except RepositoryNotFoundError as error:
+    except GatedRepoError as error:
+        # Known by name, so that this stands before what it is a kind of.
+        raise TokenmillIoError(
+            f"the hub gives {name} only to whom its makers let in: ask for access on its page, "
+            "then log in with `hf auth login` or set HF_TOKEN"
+        ) from error
+    except (RepositoryNotFoundError, HFValidationError) as error:
         raise NotFoundError(f"the hub has no model {name}") from error
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__

@@ -63,8 +63,8 @@ def download(
             page = reply.read(_PAGE_BYTES_MAX + 1)
             if len(page) > _PAGE_BYTES_MAX:
                 raise CorruptModelError(f"the index page of {model.package} is over 16 MiB")
-            links = _links(page, reply.headers.get_content_type())
             base = reply.geturl()
+            links = _links(page, reply.headers.get_content_type(), base)
         link = _link_to(model, links)
         with _open(urllib.parse.urljoin(base, link), timeout_s) as reply:
             return _save(reply, model, folder / model.wheel_name, on_total)
@@ -123,14 +123,27 @@ class _LinkParser(html.parser.HTMLParser):
             self.links += [value for name, value in attrs if name == "href" and value]
 
 
-def _links(page: bytes, content_type: str) -> list[str]:
+def _links(page: bytes, content_type: str, url: str) -> list[str]:
     text = page.decode("utf-8")
     if content_type == _JSON_TYPE:
-        files = json.loads(text).get("files", [])
-        return [entry["url"] for entry in files if isinstance(entry.get("url"), str)]
+        return _json_links(text, url)
     parser = _LinkParser()
     parser.feed(text)
     return parser.links
+
+
+def _json_links(text: str, url: str) -> list[str]:
+    try:
+        page = json.loads(text)
+    except (ValueError, RecursionError):
+        page = None
+    files = page.get("files") if isinstance(page, dict) else None
+    if not isinstance(files, list) or not all(isinstance(entry, dict) for entry in files):
+        parts = urllib.parse.urlsplit(url)
+        # Without a user's name and password.
+        host = parts.netloc.rpartition("@")[2]
+        raise TokenmillIoError(f"the package index {host}{parts.path} gave no list of files")
+    return [entry["url"] for entry in files if isinstance(entry.get("url"), str)]
 
 
 def _link_to(model: KnownModel, links: Iterable[str]) -> str:

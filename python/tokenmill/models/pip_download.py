@@ -51,8 +51,9 @@ def download(
     arrived = folder / "arrived"
     log = folder / "pip.log"
     pip = find_pip() or "pip"
-    # A wheel is run as the archive that it is.
-    command = [sys.executable, *(["-m"] if pip == "pip" else []), pip, "download"]
+    # A wheel is run as the archive that it is. pip works in the caller's folder, as its relative
+    # settings mean, and imports nothing from there.
+    command = [sys.executable, *(["-P", "-m"] if pip == "pip" else []), pip, "download"]
     command += ["--no-deps", "--require-hashes"]
     command += ["--only-binary=:all:", "--disable-pip-version-check", "--no-input"]
     command += ["--progress-bar=off", "--dest", str(arrived), "--requirement", str(requirement)]
@@ -66,7 +67,6 @@ def download(
             stdout=output,
             stderr=subprocess.STDOUT,
             env=environment,
-            cwd=folder,
         )
         with _ended(child):
             _watch(child, folder, on_total, stall_s)

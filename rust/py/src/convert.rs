@@ -1,68 +1,112 @@
 //! Python values to option values and back. It accepts what behaves like an int, a float, a string or a
 //! sequence (numpy scalars included) and bounds depth and length, since lists may contain themselves.
 
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString};
 use tokenmill::option::Value;
-use tokenmill::{SamplingParams, TokenId};
+use tokenmill::{Kind, SamplingParams, TokenId};
 
-const DEPTH_MAX: usize = 4;
+use crate::errors::raise;
+
+/// Deepest nesting of one option.
+const DEPTH_MAX: usize = 5;
+
+/// Most values in one option, so that an endless iterator ends; every option's own bound is far below.
+const NODES_MAX: usize = 100_000;
 
 /// The value of option `name`.
 pub(crate) fn to_value(name: &str, any: &Bound<'_, PyAny>) -> PyResult<Value> {
-    value_at(name, any, 0)
+    let mut reader = Reader {
+        name,
+        nodes_left: NODES_MAX,
+    };
+    reader.value(any, DEPTH_MAX)
 }
 
-fn value_at(name: &str, any: &Bound<'_, PyAny>, depth: usize) -> PyResult<Value> {
-    if depth > DEPTH_MAX {
-        return Err(PyValueError::new_err(format!(
-            "{name} is nested too deeply"
-        )));
-    }
-    if any.is_none() {
-        return Ok(Value::Null);
-    }
-    if any.is_instance_of::<PyBool>() {
-        return Ok(Value::Bool(any.is_truthy()?));
-    }
-    if any.is_instance_of::<PyInt>() {
-        return Ok(int_value(any));
-    }
-    if any.is_instance_of::<PyFloat>() {
-        return Ok(Value::Float(any.extract()?));
-    }
-    if any.is_instance_of::<PyString>() {
-        return Ok(Value::Text(any.extract()?));
-    }
-    if any.is_instance_of::<PyBytes>() {
-        return Err(PyTypeError::new_err(format!("{name} must not be bytes")));
-    }
-    if let Ok(dict) = any.cast::<PyDict>() {
-        let at = |value: &Bound<'_, PyAny>| value_at(name, value, depth + 1);
-        let pairs = dict.iter().map(|(key, value)| Ok((at(&key)?, at(&value)?)));
-        return Ok(Value::Map(pairs.collect::<PyResult<_>>()?));
-    }
-    // An array is a list first, though it may also offer to be one number; one of no dimension is a number.
-    if let Ok(items) = any.try_iter() {
-        let items = items.map(|item| value_at(name, &item?, depth + 1));
-        return Ok(Value::List(items.collect::<PyResult<_>>()?));
-    }
-    number_value(name, any)
+/// The error of a value that cannot be what `name` asks for.
+pub(crate) fn refuse(py: Python<'_>, name: &str, what: &str) -> PyErr {
+    let message = format!("{name} {what}");
+    raise(py, Kind::InvalidRequest, message, Some(name))
 }
 
-/// What behaves like an int or a float (numpy scalars).
-fn number_value(name: &str, any: &Bound<'_, PyAny>) -> PyResult<Value> {
-    if let Ok(int) = any.call_method0("__index__") {
-        return Ok(int_value(&int));
+/// A string; one with a lone surrogate is refused, since no text is written so.
+pub(crate) fn to_text(name: &str, any: &Bound<'_, PyAny>) -> PyResult<String> {
+    let is_text = any.is_instance_of::<PyString>();
+    any.extract().map_err(|_| {
+        let what = if is_text {
+            "must be text, and has a lone surrogate"
+        } else {
+            "must be text"
+        };
+        refuse(any.py(), name, what)
+    })
+}
+
+/// Reads one option's value, and stops when it has seen too much.
+struct Reader<'a> {
+    name: &'a str,
+    nodes_left: usize,
+}
+
+impl Reader<'_> {
+    fn value(&mut self, any: &Bound<'_, PyAny>, levels_left: usize) -> PyResult<Value> {
+        let py = any.py();
+        let below = levels_left
+            .checked_sub(1)
+            .ok_or_else(|| refuse(py, self.name, "is nested too deeply"))?;
+        self.nodes_left = self.nodes_left.checked_sub(1).ok_or_else(|| {
+            let what = format!("holds more than {NODES_MAX} values");
+            refuse(py, self.name, &what)
+        })?;
+        if any.is_none() {
+            return Ok(Value::Null);
+        }
+        if any.is_instance_of::<PyBool>() {
+            return Ok(Value::Bool(any.is_truthy()?));
+        }
+        if any.is_instance_of::<PyInt>() {
+            return Ok(int_value(any));
+        }
+        if any.is_instance_of::<PyFloat>() {
+            return Ok(Value::Float(any.extract()?));
+        }
+        if any.is_instance_of::<PyString>() {
+            return Ok(Value::Text(to_text(self.name, any)?));
+        }
+        if any.is_instance_of::<PyBytes>() {
+            return Err(refuse(py, self.name, "must not be bytes"));
+        }
+        if let Ok(dict) = any.cast::<PyDict>() {
+            let mut pairs = Vec::with_capacity(dict.len());
+            for (key, value) in dict.iter() {
+                pairs.push((self.value(&key, below)?, self.value(&value, below)?));
+            }
+            return Ok(Value::Map(pairs));
+        }
+        // An array is a list first, though it may also offer to be one number; one of no dimension is a number.
+        if let Ok(items) = any.try_iter() {
+            let mut list = Vec::new();
+            for item in items {
+                list.push(self.value(&item?, below)?);
+            }
+            return Ok(Value::List(list));
+        }
+        self.number(any)
     }
-    if any.hasattr("__float__")? {
-        return Ok(Value::Float(any.call_method0("__float__")?.extract()?));
+
+    /// What behaves like an int or a float (numpy scalars).
+    fn number(&self, any: &Bound<'_, PyAny>) -> PyResult<Value> {
+        if any.hasattr("__index__")? {
+            return Ok(int_value(&any.call_method0("__index__")?));
+        }
+        if any.hasattr("__float__")? {
+            return Ok(Value::Float(any.call_method0("__float__")?.extract()?));
+        }
+        let kind = any.get_type().name()?;
+        let what = format!("must not be of type {kind}");
+        Err(refuse(any.py(), self.name, &what))
     }
-    let kind = any.get_type().name()?;
-    Err(PyTypeError::new_err(format!(
-        "{name} must not be of type {kind}"
-    )))
 }
 
 /// An int; one beyond 64 bits becomes a float, which every integer option refuses with its bound.
@@ -77,34 +121,57 @@ fn int_value(any: &Bound<'_, PyAny>) -> Value {
 pub(crate) fn to_values(dict: &Bound<'_, PyDict>) -> PyResult<Vec<(String, Value)>> {
     dict.iter()
         .map(|(key, value)| {
-            let name = key.extract::<String>()?;
+            let name = to_text("an option's name", &key)?;
             let value = to_value(&name, &value)?;
             Ok((name, value))
         })
         .collect()
 }
 
-/// Token ids from any sequence of ints.
-pub(crate) fn to_tokens(any: &Bound<'_, PyAny>) -> PyResult<Vec<TokenId>> {
+/// Whether this is an integer, Python's or another library's; a bool is none.
+fn is_integer(any: &Bound<'_, PyAny>) -> PyResult<bool> {
+    Ok(!any.is_instance_of::<PyBool>()
+        && (any.is_instance_of::<PyInt>() || any.hasattr("__index__")?))
+}
+
+/// Token ids from any sequence of ints; `name` is what a caller calls it.
+pub(crate) fn to_tokens(name: &str, any: &Bound<'_, PyAny>) -> PyResult<Vec<TokenId>> {
     let mut tokens = Vec::new();
     for (index, item) in any.try_iter()?.enumerate() {
         let item = item?;
-        let refuse = || {
-            PyValueError::new_err(format!(
-                "prompt must hold ids of 0 to 4294967295, at index {index} it does not"
-            ))
-        };
-        if item.is_instance_of::<PyBool>()
-            || !(item.is_instance_of::<PyInt>() || item.hasattr("__index__")?)
-        {
+        if !is_integer(&item)? {
             return Err(PyTypeError::new_err(format!(
-                "prompt must hold ints, got {} at index {index}",
+                "{name} must hold ints, got {} at index {index}",
                 item.get_type().name()?
             )));
         }
-        tokens.push(item.extract::<TokenId>().map_err(|_| refuse())?);
+        tokens.push(item.extract::<TokenId>().map_err(|_| {
+            let what = format!("must hold ids of 0 to 4294967295, at index {index} it does not");
+            refuse(any.py(), name, &what)
+        })?);
     }
     Ok(tokens)
+}
+
+/// A request's priority.
+pub(crate) fn to_priority(any: &Bound<'_, PyAny>) -> PyResult<i32> {
+    let number = if is_integer(any)? {
+        any.extract().ok()
+    } else {
+        None
+    };
+    number.ok_or_else(|| {
+        let what = format!("must be an integer from {} to {}", i32::MIN, i32::MAX);
+        refuse(any.py(), "priority", &what)
+    })
+}
+
+/// A request's salt, if it has one.
+pub(crate) fn to_salt(any: &Bound<'_, PyAny>) -> PyResult<Option<String>> {
+    if any.is_none() {
+        return Ok(None);
+    }
+    to_text("cache_salt", any).map(Some)
 }
 
 /// Back to Python.

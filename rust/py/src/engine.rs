@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString};
+use tokenmill::option::Value;
 use tokenmill::{EngineOptions, Host, Prompt, Request};
 
-use crate::convert::{from_value, to_tokens, to_values};
+use crate::convert::{from_value, refuse, to_priority, to_salt, to_text, to_tokens, to_values};
 use crate::errors::{convert, raise};
 use crate::handle::Handle;
 use crate::rendered::Rendered;
@@ -18,6 +19,7 @@ use crate::rendered::Rendered;
 pub(crate) struct Engine {
     host: Host,
     info: tokenmill::Info,
+    vocab_len: i64,
 }
 
 impl Engine {
@@ -38,7 +40,15 @@ impl Engine {
         let options = to_options(py, options)?;
         let loaded = py.detach(|| tokenmill::load(&path, &options));
         let (host, info) = loaded.map_err(|error| convert(py, &error))?;
-        Ok(Self { host, info })
+        let vocab_len = (info.entries().iter()).find_map(|entry| match entry {
+            ("vocab_len", Value::Int(len)) => Some(*len),
+            _ => None,
+        });
+        Ok(Self {
+            host,
+            info,
+            vocab_len: vocab_len.unwrap_or(0),
+        })
     }
 
     /// Queues a request.
@@ -48,8 +58,8 @@ impl Engine {
         py: Python<'_>,
         prompt: &Bound<'_, PyAny>,
         sampling: &Bound<'_, PyDict>,
-        priority: i32,
-        cache_salt: Option<String>,
+        #[pyo3(from_py_with = to_priority)] priority: i32,
+        #[pyo3(from_py_with = to_salt)] cache_salt: Option<String>,
     ) -> PyResult<Handle> {
         self.refuse_forked(py)?;
         let values = to_values(sampling)?;
@@ -133,7 +143,12 @@ impl Engine {
         skip_special_tokens: bool,
     ) -> PyResult<String> {
         self.refuse_forked(py)?;
-        let ids = to_tokens(ids)?;
+        let ids = to_tokens("ids", ids)?;
+        let bound = self.vocab_len;
+        if let Some(id) = ids.iter().find(|&&id| i64::from(id) >= bound) {
+            let what = format!("must be below the vocabulary's {bound}, got {id}");
+            return Err(refuse(py, "ids", &what));
+        }
         let lexicon = self.host.door().lexicon();
         py.detach(|| lexicon.decode(&ids, skip_special_tokens))
             .map_err(|error| convert(py, &error))
@@ -166,6 +181,12 @@ impl Engine {
     fn close(&self, py: Python<'_>) {
         py.detach(|| self.host.close());
     }
+}
+
+/// Refuses what no engine takes, before a model is looked for.
+#[pyfunction]
+pub(crate) fn check_engine(py: Python<'_>, options: &Bound<'_, PyDict>) -> PyResult<()> {
+    to_options(py, options).map(drop)
 }
 
 /// What a model file holds, from its headers alone, and the memory of an engine under these options.
@@ -208,7 +229,7 @@ fn to_options(py: Python<'_>, options: &Bound<'_, PyDict>) -> PyResult<EngineOpt
 
 fn to_prompt(prompt: &Bound<'_, PyAny>) -> PyResult<Prompt> {
     if prompt.is_instance_of::<PyString>() {
-        return Ok(Prompt::Text(prompt.extract()?));
+        return Ok(Prompt::Text(to_text("prompt", prompt)?));
     }
     if let Ok(rendered) = prompt.cast::<Rendered>() {
         return Ok(Prompt::Rendered(rendered.get().0.clone()));
@@ -225,7 +246,7 @@ fn to_prompt(prompt: &Bound<'_, PyAny>) -> PyResult<Prompt> {
             "prompt must be a string or a list of token ids, got {kind}"
         )));
     }
-    Ok(Prompt::Tokens(to_tokens(prompt)?))
+    Ok(Prompt::Tokens(to_tokens("prompt", prompt)?))
 }
 
 fn to_message(message: &Bound<'_, PyAny>) -> PyResult<tokenmill::Message> {
@@ -236,9 +257,11 @@ fn to_message(message: &Bound<'_, PyAny>) -> PyResult<tokenmill::Message> {
         let value = dict.get_item(key)?;
         let value = value
             .ok_or_else(|| PyTypeError::new_err(format!("a message must have the key {key}")))?;
-        value
-            .extract()
-            .map_err(|_| PyTypeError::new_err(format!("{key} of a message must be a string")))
+        if !value.is_instance_of::<PyString>() {
+            let message = format!("{key} of a message must be a string");
+            return Err(PyTypeError::new_err(message));
+        }
+        to_text("messages", &value)
     };
     for key in dict.keys() {
         let key: String = key

@@ -69,8 +69,11 @@ pub(crate) fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
 
 /// The exception of a kind.
 pub(crate) fn raise(py: Python<'_>, kind: Kind, message: String, param: Option<&str>) -> PyErr {
-    let made = CLASSES.get(py).map(|classes| {
-        let error = classes[kind as usize].bind(py).call1((message.clone(),))?;
+    let class = CLASSES
+        .get(py)
+        .and_then(|classes| classes.get(kind as usize));
+    let made = class.map(|class| {
+        let error = class.bind(py).call1((message.clone(),))?;
         error.setattr("param", param)?;
         Ok::<_, PyErr>(PyErr::from_value(error))
     });

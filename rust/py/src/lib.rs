@@ -1,4 +1,11 @@
 //! The Python extension module of Tokenmill: converts arguments, releases the GIL, converts back.
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects
+)]
 
 mod bell;
 mod convert;
@@ -17,13 +24,13 @@ mod _tokenmill {
     #[pymodule_export]
     use crate::bell::Bell;
     #[pymodule_export]
-    use crate::engine::{Engine, check_text, inspect};
+    use crate::engine::{Engine, check_engine, check_text, inspect};
     #[pymodule_export]
     use crate::handle::Handle;
     #[pymodule_export]
     use crate::machine::measure_machine;
     #[pymodule_export]
-    use crate::options::{check_sampling, nearest, options};
+    use crate::options::{check_sampling, nearest, options, parse_text};
     #[pymodule_export]
     use crate::rendered::Rendered;
 

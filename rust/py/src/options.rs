@@ -2,10 +2,11 @@
 
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
-use tokenmill::{Limits, SamplingParams};
+use tokenmill::option::{Group, find};
+use tokenmill::{Kind, Limits, SamplingParams};
 
-use crate::convert::{from_params, to_values};
-use crate::errors::convert;
+use crate::convert::{from_params, from_value, refuse, to_text, to_values};
+use crate::errors::{convert, raise};
 
 /// Every option: name, group, type, default, bound, nullable, doc, flag, env, status, reason.
 #[pyfunction]
@@ -22,21 +23,49 @@ pub(crate) fn options(py: Python<'_>) -> PyResult<Bound<'_, PyList>> {
     Ok(list)
 }
 
-/// Sampling values checked and completed with the defaults. What an engine may bound more tightly
-/// (`max_logprobs`) is the engine's to refuse.
+/// Sampling values checked and completed with the defaults.
 #[pyfunction]
 pub(crate) fn check_sampling<'py>(
     py: Python<'py>,
     values: &Bound<'py, PyDict>,
 ) -> PyResult<Bound<'py, PyDict>> {
     let values = to_values(values)?;
-    let limits = Limits {
+    let params =
+        SamplingParams::from_values(&values, &limits()).map_err(|error| convert(py, &error))?;
+    from_params(py, &params)
+}
+
+/// The value that `text` writes for an option, as a command line or an environment gives it; refused where
+/// the option refuses it.
+#[pyfunction]
+pub(crate) fn parse_text<'py>(
+    py: Python<'py>,
+    group: &str,
+    name: &str,
+    text: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let group = match group {
+        "sampling" => Group::Sampling,
+        "engine" => Group::Engine,
+        _ => return Err(refuse(py, "group", "must be sampling or engine")),
+    };
+    let spec = find(group, name).ok_or_else(|| {
+        let message = format!("unknown option {name}");
+        raise(py, Kind::InvalidRequest, message, Some(name))
+    })?;
+    let text = to_text(name, text)?;
+    let value = tokenmill::option::parse_text(spec, &text).map_err(|error| convert(py, &error))?;
+    spec.check(&value, &limits())
+        .map_err(|error| convert(py, &error))?;
+    from_value(py, &value)
+}
+
+/// What an engine may bound more tightly (`max_logprobs`) is the engine's to refuse.
+fn limits() -> Limits {
+    Limits {
         logprobs_max: u32::MAX,
         ..Limits::default()
-    };
-    let params =
-        SamplingParams::from_values(&values, &limits).map_err(|error| convert(py, &error))?;
-    from_params(py, &params)
+    }
 }
 
 /// The known option nearest to an unknown name.

@@ -1,6 +1,7 @@
 """Sampling parameters against the option table: names, defaults, refusals. Cases 29 to 43, 46."""
 
 import copy
+import itertools
 import math
 import pickle  # noqa: TID251 (worker processes copy arguments with it)
 
@@ -24,9 +25,29 @@ def test_the_defaults_are_those_of_the_table():
 
 def test_values_are_kept_as_given_and_completed():
     params = SamplingParams(temperature=0.5, stop="x")
-    assert params.given == {"temperature": 0.5, "stop": "x"}
+    assert params.given == {"temperature": 0.5, "stop": ["x"]}
     assert params.stop == ["x"]
-    assert repr(params) == "SamplingParams(temperature=0.5, stop='x')"
+    assert repr(params) == "SamplingParams(temperature=0.5, stop=['x'])"
+
+
+def test_an_iterator_is_read_once_and_what_it_gave_is_asked_for():
+    params = SamplingParams(stop=(s for s in ["ris"]), stop_token_ids=iter([3]))
+    assert (params.stop, params.stop_token_ids) == (["ris"], [3])
+    assert params.given == {"stop": ["ris"], "stop_token_ids": [3]}
+    assert params.replace(top_k=3).stop == ["ris"]
+
+
+def test_a_list_that_its_owner_changes_later_does_not_leak_in():
+    stops, bias = ["a"], {3: 1.0}
+    params = SamplingParams(stop=stops, logit_bias=bias)
+    stops.append("b")
+    bias[4] = 2.0
+    assert params.given == {"stop": ["a"], "logit_bias": {3: 1.0}}
+
+
+def test_none_asks_for_the_default_of_the_table_and_stays_so():
+    assert SamplingParams(temperature=None).given == {"temperature": None}
+    assert SamplingParams(temperature=None).temperature == 1.0
 
 
 def test_params_are_immutable_and_compare_by_value():
@@ -151,11 +172,19 @@ def test_contradicting_values_are_refused_naming_both(values):
         assert name in str(caught.value)
 
 
-def test_an_argument_that_holds_itself_is_refused():
-    loop = []
-    loop.append(loop)
-    with pytest.raises((ValueError, TypeError)):
-        SamplingParams(stop=loop)
+LOOP: list = []
+LOOP.append(LOOP)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [LOOP, itertools.repeat("a"), iter([itertools.count()]), "\ud800", ["a\udfff"], b"x", object()],
+    ids=["117-loop", "117-endless", "117-endless inside", "9", "9 inside", "117-bytes", "117-type"],
+)
+def test_a_value_without_end_or_sense_is_refused_by_name(value):
+    with pytest.raises(InvalidRequestError, match="stop") as caught:
+        SamplingParams(stop=value)
+    assert caught.value.param == "stop"
 
 
 class Hostile:

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from fakes.engine import FakeEngine
+from fakes.engine import FakeEngine, FakeHandle
 from tokenmill import _tokenmill
 from tokenmill.cli.terminal import harmless, table
 from tokenmill.models import DEFAULT_MODEL
@@ -89,13 +89,15 @@ def test_the_environment_can_name_the_model(command, model, monkeypatch):
 
 
 def test_a_request_that_fails_is_said_with_its_reason(command, model, monkeypatch):
-    monkeypatch.setattr(FakeEngine, "error", ("Internal", None, "no token is allowed"))
-    one = command("generate", "x", "-m", model)
-    assert one.code == 1
-    assert "no token is allowed" in one.err
-    many = command("generate", "x", "y", "-m", model)
-    assert many.code == 1
-    assert many.err.count("no token is allowed") == 2
+    for kind, code in (("Internal", 1), ("InvalidRequest", 2), ("Io", 3), ("Deadline", 4)):
+        monkeypatch.setattr(FakeEngine, "error", (kind, None, "no token is allowed"))
+        one = command("generate", "x", "-m", model)
+        assert one.code == code
+        assert "no token is allowed" in one.err
+        many = command("generate", "x", "y", "-m", model)
+        assert many.code == code
+        assert many.err.count("no token is allowed") == 2
+        assert command("chat", "-q", "x", "-m", model).code == code
 
 
 def test_chat_without_input_answers_one_question(command, model):
@@ -114,6 +116,48 @@ def test_chat_reads_a_turn_a_line_and_keeps_the_conversation(command, model):
 
 def test_chat_quick_answers_and_leaves(command, model):
     assert command("chat", "-m", model, "-q", "hi", stdin=b"ignored").out == "user:hi;\n"
+
+
+def test_chat_asks_the_opening_before_the_lines(command, model):
+    ran = command("chat", "-m", model, "--opening", "one", stdin=b"two\n")
+    assert ran.out == "> one\nuser:one;\nuser:one;assistant:user:one;;user:two;\n"
+    assert command("chat", "-m", model, "--opening", "one").out == "> one\nuser:one;\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "note"),
+    [
+        (["--max-tokens", "1"], "[cut at max_tokens, 1]\n"),
+        ([], "[cut: the context of 128 tokens is full]\n"),
+        (["--max-tokens", "100"], "[cut: the context of 128 tokens is full]\n"),
+    ],
+)
+def test_an_answer_that_was_cut_says_by_what_on_standard_error(
+    arguments, note, command, model, monkeypatch
+):
+    event = FakeHandle._event
+
+    def cut(self, sample, byte, is_last):
+        made = event(self, sample, byte, is_last)
+        if is_last:
+            made["finish"]["reason"] = "length"
+        return made
+
+    monkeypatch.setattr(FakeHandle, "_event", cut)
+    ran = command("chat", "-m", model, "-q", "hi", *arguments)
+    assert ran.err == note
+    assert "cut" not in ran.out
+
+
+def test_ctrl_c_in_a_quick_chat_leaves_with_130(command, model, monkeypatch):
+    def interrupt(left):
+        if left == 4:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(FakeEngine, "pause", staticmethod(interrupt))
+    assert command("chat", "-m", model, "-q", "hello").code == 130
+    assert command("generate", "-m", model, "hello").code == 130
+    assert all(engine.handles[0].is_cancelled for engine in FakeEngine.instances)
 
 
 def test_chat_sets_no_limit_of_tokens_unless_asked(command, model):

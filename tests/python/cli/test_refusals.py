@@ -40,6 +40,25 @@ def assert_refused(ran, code, *parts):
         (["info", "./absent.gguf"], ["no such path"]),
         (["generate", "-m", "no-such-model", "x"], ["no-such-model", "tokenmill models"]),
         (["generate", "x", "--config", "/absent.toml"], ["/absent.toml"]),
+        (["generate", "x", "-m", ""], ["model", "empty"]),
+        (["generate", "x", "--config", ""], ["config", "empty"]),
+        (["info", ""], ["model", "empty"]),
+        (["info", "a", "--model", "b"], ["one model"]),
+        (["generate", "x", "--logprobs", "3"], ["logprobs", "--json"]),
+        (["chat", "--logprobs", "3"], ["logprobs", "--json"]),
+        (["chat", "-q", "a", "--opening", "b"], ["--opening", "--quick"]),
+        (["generate", "caf\udce9"], ["prompt must be UTF-8"]),
+        (["generate", "x", "--stop", "\udcff"], ["stop must be UTF-8"]),
+        (["generate", "x", "--chat-template", "\udcff"], ["chat_template must be UTF-8"]),
+        (["chat", "-q", "caf\udce9"], ["quick must be UTF-8"]),
+        (["chat", "--system-prompt", "\udce9"], ["system_prompt must be UTF-8"]),
+        (["generate", "x", "--logit-bias", '{"5": [1]}'], ["logit_bias"]),
+        (["generate", "x", "--logit-bias", '{"5": null}'], ["logit_bias"]),
+        (["generate", "x", "--logit-bias", "5:1,5:-100"], ["logit_bias", "distinct"]),
+        (["generate", "x", "--block-size", "0"], ["block_size", "1 to 1024"]),
+        (["chat", "--block-size", "0"], ["block_size", "1 to 1024"]),
+        (["info", "--block-size", "0"], ["block_size", "1 to 1024"]),
+        (["bench", "latency", "--block-size", "0"], ["block_size", "1 to 1024"]),
     ],
 )
 def test_a_slip_is_one_line_with_a_suggestion(arguments, parts, command):
@@ -65,7 +84,9 @@ def test_offline_without_the_default_model_is_an_io_error(verb, command):
 )
 def test_a_bad_environment_value_is_refused(variable, value, part, command, monkeypatch):
     monkeypatch.setenv(variable, value)
-    assert_refused(command("generate", "x"), 2, part)
+    assert_refused(command("generate", "x"), 2, part, variable)
+    # A command that samples nothing reads them too.
+    assert_refused(command("info"), 2, part, variable)
 
 
 def test_a_table_s_refused_option_in_the_environment_is_unsupported(command, model, monkeypatch):
@@ -81,6 +102,11 @@ def test_a_table_s_refused_option_in_the_environment_is_unsupported(command, mod
         ("[other]\nx = 1", "other"),
         ("engine = 3", "engine"),
         ("not toml", "not TOML"),
+        ("[sampling]\ntemperature = 2020-01-01", "temperature must not be of type date"),
+        ("[engine]\nthreads = 2020-01-01", "threads must not be of type date"),
+        ("[engine]\nthreads = 0", "threads must be"),
+        ("[sampling]\nstop = " + "[" * 50 + "]" * 50, "stop is nested too deeply"),
+        ("[sampling]\nstop = " + "[" * 5000 + "]" * 5000, "nested too deeply"),
     ],
 )
 def test_a_bad_configuration_file_is_refused(content, part, command, model, tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenmill import options
+from tokenmill import InvalidRequestError, _tokenmill, options
 from tokenmill.progress import Progress, format_bytes, say
 
 
@@ -25,18 +25,21 @@ from tokenmill.progress import Progress, format_bytes, say
     ],
 )
 def test_integers_take_suffixes(text, value):
-    assert options.parse_integer(text) == value
+    assert options.parse(option("seed"), text) == value
 
 
-@given(st.integers(min_value=-(2**80), max_value=2**80))
+@given(st.integers(min_value=-(2**63), max_value=2**63 - 1))
 def test_every_integer_reads_back(value):
-    assert options.parse_integer(str(value)) == value
+    assert options.parse(option("seed"), str(value)) == value
 
 
-@given(st.text(max_size=20))
-def test_any_text_is_an_integer_or_a_value_error(text):
+@given(st.text(max_size=20), st.sampled_from(options.supported("sampling")))
+def test_any_text_is_a_value_that_the_table_takes_or_a_value_error(text, row):
     with contextlib.suppress(ValueError):
-        assert isinstance(options.parse_integer(text), int)
+        value = options.parse(row, text)
+        # Of two options that contradict each other only one is given here.
+        with contextlib.suppress(InvalidRequestError):
+            _tokenmill.check_sampling({row.name: value})
 
 
 def option(name):
@@ -52,8 +55,11 @@ def option(name):
         ("ignore_eos", "off", False),
         ("max_tokens", "none", None),
         ("max_tokens", "4K", 4096),
-        ("stop", "a,b", ["a,b"]),
-        ("stop", "[INST]", ["[INST]"]),
+        ("stop", "a,b", "a,b"),
+        ("stop", "[INST]", "[INST]"),
+        ("stop", "none", "none"),
+        ("logprobs", "true", True),
+        ("tokenizer", "none", None),
         ("stop_token_ids", "1,2", [1, 2]),
         ("stop_token_ids", "[1, 2]", [1, 2]),
         ("logit_bias", "1:2.5,3:-100", {1: 2.5, 3: -100.0}),
@@ -76,6 +82,12 @@ def test_each_type_of_the_table_is_read(name, text, value):
         ("logit_bias", "1=2"),
         ("logit_bias", "{1: 2}"),
         ("logit_bias", '{"a": 2}'),
+        ("logit_bias", '{"5": [1]}'),
+        ("logit_bias", '{"5": null}'),
+        ("logit_bias", "5:1,5:-100"),
+        ("top_k", str(2**63)),
+        ("temperature", "-1"),
+        ("stop", "\udcff"),
     ],
 )
 def test_text_that_is_no_value_is_refused_by_name(name, text):
@@ -83,10 +95,11 @@ def test_text_that_is_no_value_is_refused_by_name(name, text):
         options.parse(option(name), text)
 
 
-def test_every_supported_option_has_a_type_that_can_be_read():
-    for group in ("sampling", "engine"):
-        for row in options.supported(group):
-            assert row.type in options._PARSERS, row.name
+@pytest.mark.parametrize("group", ["sampling", "engine"])
+def test_a_default_is_written_as_it_is_read(group):
+    for row in options.supported(group):
+        if row.default and not row.default.startswith('"'):
+            options.parse(row, row.default)
 
 
 def test_a_bar_says_how_much_and_never_more_than_all(monkeypatch):

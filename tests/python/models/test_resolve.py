@@ -111,6 +111,49 @@ def test_a_hub_name_without_the_hub_library_says_what_to_install(cache, monkeypa
         resolve("owner/model", cache)
 
 
+def hub_errors():
+    """The hub library's errors, one a kind of another as there."""
+    not_found = type("RepositoryNotFoundError", (OSError,), {})
+    return SimpleNamespace(
+        HfHubHTTPError=OSError,
+        LocalEntryNotFoundError=OSError,
+        RepositoryNotFoundError=not_found,
+        GatedRepoError=type("GatedRepoError", (not_found,), {}),
+        HFValidationError=type("HFValidationError", (ValueError,), {}),
+    )
+
+
+@pytest.mark.parametrize(
+    ("raised", "kind", "part"),
+    [
+        ("RepositoryNotFoundError", NotFoundError, "no model owner/model"),
+        ("HFValidationError", NotFoundError, "no model owner/model"),
+        ("GatedRepoError", TokenmillIoError, "ask for access"),
+        ("HfHubHTTPError", TokenmillIoError, "cannot fetch owner/model"),
+    ],
+)
+def test_what_the_hub_library_says_has_a_kind(raised, kind, part, cache, monkeypatch):
+    errors = hub_errors()
+
+    def fail(*arguments, **settings):
+        raise getattr(errors, raised)("no")
+
+    hub = SimpleNamespace(snapshot_download=fail, errors=errors)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: hub)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
+    monkeypatch.setitem(sys.modules, "huggingface_hub.errors", errors)
+    with pytest.raises(kind, match=part) as caught:
+        resolve("owner/model", cache)
+    assert caught.type is kind
+
+
+@pytest.mark.parametrize("name", ["other/model--x", "owner/model.git"])
+def test_a_name_that_the_hub_library_itself_refuses_is_not_found(name, cache):
+    pytest.importorskip("huggingface_hub")
+    with pytest.raises(NotFoundError, match=name):
+        resolve(name, cache)
+
+
 def test_a_hub_name_goes_through_the_hub_library(cache, monkeypatch, tmp_path):
     asked = []
 
@@ -123,9 +166,7 @@ def test_a_hub_name_goes_through_the_hub_library(cache, monkeypatch, tmp_path):
         asked.append((repo_id, filename, local_files_only))
         return str(tmp_path / filename)
 
-    errors = SimpleNamespace(
-        HfHubHTTPError=OSError, LocalEntryNotFoundError=OSError, RepositoryNotFoundError=KeyError
-    )
+    errors = hub_errors()
     hub = SimpleNamespace(snapshot_download=snapshot, hf_hub_download=one_file, errors=errors)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: hub)
     monkeypatch.setitem(sys.modules, "huggingface_hub", hub)

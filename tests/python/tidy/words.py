@@ -74,13 +74,6 @@ def _header(tree: Tree, path: PurePosixPath) -> Iterator[Violation]:
         yield Violation("header", str(path), f"{path}: must open with what it owns")
 
 
-def _is_late_import(node: ast.stmt) -> bool:
-    """A name imported when it is asked for: `__getattr__`, and its twin for type checkers."""
-    if isinstance(node, ast.If):
-        return ast.unparse(node.test) == "TYPE_CHECKING"
-    return isinstance(node, ast.FunctionDef) and node.name == "__getattr__"
-
-
 def _list(tree: Tree, path: PurePosixPath) -> Iterator[Violation]:
     if is_test(path) or str(path) in _NOT_LISTS:
         return
@@ -94,7 +87,13 @@ def _list(tree: Tree, path: PurePosixPath) -> Iterator[Violation]:
         for node in ast.parse(text).body:
             is_docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
             is_all = isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
-            is_import = isinstance(node, (ast.Import, ast.ImportFrom))
-            if not (is_docstring or is_all or is_import or _is_late_import(node)):
+            if not (is_docstring or is_all or _is_imports(node)):
                 message = f"{path}:{node.lineno}: must be a list of imports"
                 yield Violation("list", str(path), message)
+
+
+def _is_imports(node: ast.stmt) -> bool:
+    """An import, or a choice between imports for a type checker and at run time."""
+    if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+        return all(_is_imports(inner) for inner in (*node.body, *node.orelse))
+    return isinstance(node, (ast.Import, ast.ImportFrom))

@@ -74,7 +74,7 @@ impl Default for EngineOptions {
             max_num_queued_reqs: None,
             kv_cache_memory_bytes: None,
             scheduling_policy: SchedulingPolicyChoice::Fcfs,
-            seed: None,
+            seed: Some(0),
             threads: None,
             backend: BackendChoice::Auto,
             profile: false,

@@ -151,8 +151,9 @@ impl OptionSpec {
         ]
     }
 
-    /// The value in its normal form. Null becomes the default, or stays where it is a value of its own.
-    pub(super) fn check(&self, value: &Value, limits: &Limits) -> Result<Value> {
+    /// The value in its normal form. Null becomes the default, or stays where it is a value of its own. Whether
+    /// it agrees with other options is not looked at.
+    pub fn check(&self, value: &Value, limits: &Limits) -> Result<Value> {
         if let Status::Later(reason) | Status::Refused(reason) = self.status {
             return self.check_neutral(value, reason);
         }

@@ -7,36 +7,45 @@ use crate::option::kind::OptionType;
 use crate::option::spec::OptionSpec;
 use crate::option::value::Value;
 
-/// Reads a value: `none` for null; integers with k, m, g (thousands) or K, M, G (powers of 1,024); lists of
-/// ids with commas; biases as `id:number` with commas; a stop string as it is. Text is never empty.
+/// Reads a value: `none` or `null` for null; true, yes, on, 1 and their opposites for a switch, in any case;
+/// integers with k, m, g (thousands) or K, M, G (powers of 1,024); lists of ids with commas, in brackets or
+/// not; biases as `id:number` with commas, or as a JSON object; a stop string as it is. An id that is biased
+/// twice is refused.
 pub fn parse_text(spec: &OptionSpec, text: &str) -> Result<Value> {
-    let is_free_text = matches!(spec.kind, OptionType::Text | OptionType::StopStrings);
-    if text == "none" && !is_free_text {
+    let is_free_text = match spec.kind {
+        OptionType::StopStrings => true,
+        OptionType::Text => !spec.is_nullable,
+        _ => false,
+    };
+    let is_null = text.eq_ignore_ascii_case("none") || text.eq_ignore_ascii_case("null");
+    if is_null && !is_free_text {
         return Ok(Value::Null);
     }
     let given = || Value::Text(text.to_owned());
+    let word = text.trim();
     let value = match spec.kind {
-        OptionType::Bool => parse_bool(text),
-        OptionType::Int { .. } | OptionType::Samples => parse_int(text),
-        OptionType::Logprobs => parse_bool(text).or_else(|| parse_int(text)),
-        OptionType::Float { .. } => text.parse().ok().map(Value::Float),
-        OptionType::TokenIds => parse_list(text, parse_int).map(Value::List),
-        OptionType::BiasMap => parse_list(text, parse_pair).map(Value::Map),
+        OptionType::Bool => parse_bool(word),
+        OptionType::Int { .. } | OptionType::Samples => parse_int(word),
+        OptionType::Logprobs => parse_int(word).or_else(|| parse_bool(word)),
+        OptionType::Float { .. } => word.parse().ok().map(Value::Float),
+        OptionType::TokenIds => parse_list(inside(word, '[', ']'), parse_int).map(Value::List),
+        OptionType::BiasMap => parse_bias(word).map(Value::Map),
         OptionType::Text | OptionType::Choice(_) | OptionType::StopStrings => Some(given()),
         // What it would have meant is not known; the check refuses it by name.
-        OptionType::Untyped => parse_bool(text)
-            .or_else(|| parse_int(text))
+        OptionType::Untyped => parse_int(word)
+            .or_else(|| parse_bool(word))
             .or_else(|| Some(given())),
     };
     value.ok_or_else(|| spec.bad_value(&given(), &Limits::default()))
 }
 
 fn parse_bool(text: &str) -> Option<Value> {
-    match text {
-        "true" => Some(Value::Bool(true)),
-        "false" => Some(Value::Bool(false)),
-        _ => None,
-    }
+    let flag = match text.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" | "1" => true,
+        "false" | "no" | "off" | "0" => false,
+        _ => return None,
+    };
+    Some(Value::Bool(flag))
 }
 
 fn parse_int(text: &str) -> Option<Value> {
@@ -58,10 +67,27 @@ fn parse_int(text: &str) -> Option<Value> {
         .map(Value::Int)
 }
 
-fn parse_pair(text: &str) -> Option<(Value, Value)> {
+/// Pairs of distinct ids: a map on the far side of this would keep the last of two and say nothing.
+fn parse_bias(text: &str) -> Option<Vec<(Value, Value)>> {
+    let object = inside(text, '{', '}');
+    let is_json = object.len() != text.len();
+    let pairs = parse_list(object, |part| parse_pair(part, is_json))?;
+    let mut ids: Vec<i64> = pairs.iter().filter_map(|(id, _)| id.as_int()).collect();
+    ids.sort_unstable();
+    let is_distinct = ids.windows(2).all(|pair| pair[0] != pair[1]);
+    is_distinct.then_some(pairs)
+}
+
+fn parse_pair(text: &str, is_json: bool) -> Option<(Value, Value)> {
     let (id, bias) = text.split_once(':')?;
+    let id = id.trim();
+    let id = if is_json {
+        id.strip_prefix('"')?.strip_suffix('"')?
+    } else {
+        id
+    };
     Some((
-        Value::Int(id.trim().parse().ok()?),
+        Value::Int(id.parse().ok()?),
         Value::Float(bias.trim().parse().ok()?),
     ))
 }
@@ -71,6 +97,13 @@ fn parse_list<T>(text: &str, item: impl Fn(&str) -> Option<T>) -> Option<Vec<T>>
         return Some(Vec::new());
     }
     text.split(',').map(|part| item(part.trim())).collect()
+}
+
+/// What stands between `open` and `close`, or all of it where it does not stand so.
+fn inside(text: &str, open: char, close: char) -> &str {
+    text.strip_prefix(open)
+        .and_then(|rest| rest.strip_suffix(close))
+        .map_or(text, str::trim)
 }
 
 #[cfg(test)]
@@ -100,12 +133,26 @@ mod tests {
             ("seed", "-9223372036854775808", Value::Int(i64::MIN)),
             ("temperature", "0.7", Value::Float(0.7)),
             ("ignore_eos", "true", Value::Bool(true)),
+            ("ignore_eos", "ON", Value::Bool(true)),
+            ("ignore_eos", "0", Value::Bool(false)),
             ("logprobs", "true", Value::Bool(true)),
+            ("logprobs", "1", Value::Int(1)),
+            ("tokenizer", "none", Value::Null),
             ("logprobs", "-1", Value::Int(-1)),
             ("stop", "none", Value::Text("none".into())),
             ("stop", "\n\n", Value::Text("\n\n".into())),
             ("stop_token_ids", "1, 2,3", list(&[1, 2, 3])),
+            ("stop_token_ids", "[1, 2]", list(&[1, 2])),
             ("stop_token_ids", "", list(&[])),
+            (
+                "logit_bias",
+                r#"{"1": 2, "3": -0.5}"#,
+                Value::Map(vec![
+                    (Value::Int(1), Value::Float(2.0)),
+                    (Value::Int(3), Value::Float(-0.5)),
+                ]),
+            ),
+            ("logit_bias", "{}", Value::Map(Vec::new())),
             (
                 "logit_bias",
                 "5:-100,7:1.5",
@@ -130,11 +177,17 @@ mod tests {
             ("max_tokens", "9223372036854775807K"),
             ("max_tokens", "12é"),
             ("temperature", "hot"),
-            ("ignore_eos", "1"),
-            ("ignore_eos", "True"),
+            ("ignore_eos", "2"),
+            ("ignore_eos", ""),
             ("stop_token_ids", "1,,2"),
             ("logit_bias", "5"),
             ("logit_bias", "abc:1"),
+            ("logit_bias", "5:1,5:-100"),
+            ("logit_bias", r#"{"5": 1, "5": 2}"#),
+            ("logit_bias", r#"{"5": [1]}"#),
+            ("logit_bias", r#"{"5": null}"#),
+            ("logit_bias", "{5: 1}"),
+            ("logit_bias", "{"),
         ] {
             assert_eq!(parse(name, text), None, "{name} {text}");
         }
