@@ -25,10 +25,9 @@ impl Reader<'_> {
             WindowRule::GgufOnly if self.fields.is_gguf() => {
                 Ok(vec![self.fields.count(keys::WINDOW, CONTEXT)?; len])
             }
-            WindowRule::GgufOnly => Ok(vec![None; len]),
             WindowRule::UpperLayers => self.upper_windows(len),
             WindowRule::Pattern { every } => self.pattern_windows(len, every),
-            WindowRule::Never => Ok(vec![None; len]),
+            WindowRule::GgufOnly | WindowRule::Never => Ok(vec![None; len]),
         }
     }
 
