@@ -13,9 +13,9 @@ use tokenmill_model::{
 };
 
 use super::check::{check_batch, check_copies};
+use super::internal;
 use super::load::Model;
 use super::memory::{Memory, SMALL_ROWS, Sizes, WorkerMemory};
-use super::internal;
 use crate::isa::Level;
 use crate::plan::{Arithmetic, Phase, Plan, Product, RowOp, WeightSource, plan};
 use crate::pool::{Poisoned, Pool, Worker};

@@ -25,11 +25,7 @@ pub fn inspect(path: &Path, options: &EngineOptions) -> Result<Info> {
     let checkpoint = Checkpoint::open(path)?;
     let program = tokenmill_model::build(&checkpoint)?;
     let mut info = Info::new(&checkpoint, &program)?;
-    info.add_plan(&Ledger::new(
-        &program,
-        checkpoint.weight_bytes(),
-        options,
-    )?);
+    info.add_plan(&Ledger::new(&program, checkpoint.weight_bytes(), options)?);
     Ok(info)
 }
 
