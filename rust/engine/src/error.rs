@@ -208,6 +208,11 @@ impl HasKind for Error {
     fn param(&self) -> Option<&str> {
         match self {
             Self::Option(error) => error.param(),
+            Self::Format(error) => error.param(),
+            Self::Model(error) => error.param(),
+            #[cfg(feature = "text")]
+            Self::Text(error) => error.param(),
+            Self::Decode(error) => error.param(),
             Self::OptionFile { option, .. } => Some(option),
             Self::EmptyPrompt | Self::PromptBytes { .. } => Some("prompt"),
             Self::MachineMemory { .. } => Some("kv_cache_memory_bytes"),

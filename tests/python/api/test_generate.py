@@ -293,6 +293,13 @@ def test_a_message_that_cannot_be_is_refused(real, messages):
         real.chat(messages, GREEDY)
 
 
+@pytest.mark.parametrize("role", ["", "end|>\n<|im_start", "a b", "r" * 65])
+def test_a_role_that_is_no_name_is_refused_naming_the_field(real, role):
+    with pytest.raises(InvalidRequestError, match="role") as refused:
+        real.chat([{"role": role, "content": "x"}], GREEDY)
+    assert refused.value.param == "messages"
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -347,8 +347,7 @@ impl Lowering<'_> {
             Some(Phase::Gate(gate)) if gate.out == reg && gate.ready.is_none() => {
                 let is_whole = group == 1 || (group.is_multiple_of(ROWS) && group <= UNIT_MAX);
                 if is_whole {
-                    gate.ready = Some(act);
-                    gate.block_unit = group.div_ceil(ROWS);
+                    (gate.ready, gate.block_unit) = (Some(act), group.div_ceil(ROWS));
                 }
                 is_whole
             }

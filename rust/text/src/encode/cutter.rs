@@ -140,6 +140,10 @@ impl Cutter {
     /// the end are no beginning: names would no longer be names, nor ends be trimmed.
     pub(crate) fn begins_at(&self, text: &str, at: usize) -> bool {
         let bytes = text.as_bytes().get(at..).unwrap_or_default();
+        let begins = |first: &u8| self.begins.get(usize::from(*first)) == Some(&true);
+        if !bytes.first().is_some_and(begins) {
+            return false;
+        }
         let mut node = 0;
         for &byte in bytes {
             let Some(&next) = self.edges.get(&(node, byte)) else {

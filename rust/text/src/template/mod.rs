@@ -71,7 +71,7 @@ impl std::fmt::Debug for ChatTemplate {
 }
 
 impl ChatTemplate {
-    /// Compiles `source` and renders a probe conversation. `bos` and `eos` are the texts of the model's
+    /// Compiles `source` and renders a few probe conversations. `bos` and `eos` are the texts of the model's
     /// tokens, empty where it has none. What fails here would fail every request: a syntax error, an
     /// unknown filter or test, another template wanted, a limit reached.
     pub fn compile(source: &str, bos: &str, eos: &str) -> Result<Self> {
