@@ -13,6 +13,7 @@ from tokenmill import (
     LLM,
     CompletionOutput,
     DrainingError,
+    InvalidRequestError,
     SamplingParams,
     UnsupportedError,
     _tokenmill,
@@ -309,6 +310,14 @@ def test_capabilities_list_every_option_with_its_state(fake):
     states = llm.capabilities()["options"]
     assert states["temperature"] == "supported"
     assert states["tensor_parallel_size"] not in ("supported", "")
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda ids: ids, lambda ids: [ids], lambda ids: [{"prompt_token_ids": ids}]]
+)
+def test_ids_without_end_are_refused(fake, wrap):
+    with pytest.raises(InvalidRequestError, match="prompt must hold at most 4194304"):
+        fake[0].generate(wrap(itertools.repeat(1)))
 
 
 class Quick:

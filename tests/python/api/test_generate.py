@@ -1,5 +1,6 @@
 """The Python door on the default model: what comes back is what was asked, whole or streamed."""
 
+import itertools
 import math
 
 import numpy as np
@@ -335,6 +336,7 @@ def test_a_salt_that_cannot_be_is_refused_by_name(real, salt, part):
         ([2**32], InvalidRequestError, "ids must hold"),
         ([49152], InvalidRequestError, "ids must be below the vocabulary's 49152, got 49152"),
         ([10**6], InvalidRequestError, "ids must be below the vocabulary's 49152"),
+        (itertools.repeat(1), InvalidRequestError, "ids must hold at most"),
         ([1.5], TypeError, "ids must hold ints"),
         ([True], TypeError, "ids must hold ints"),
     ],

@@ -3,9 +3,18 @@
 import numpy as np
 import pytest
 
+import tokenmill
 from fakes.engine import FakeEngine, FakeHandle
 from tokenmill import LLM, InvalidRequestError, SamplingParams, UnsupportedError
 from tokenmill.errors import TokenmillError, exit_code, failure
+
+
+def test_the_package_gives_every_name_of_its_list_and_no_other():
+    assert all(hasattr(tokenmill, name) for name in tokenmill.__all__)
+    assert set(tokenmill.__all__) <= set(dir(tokenmill))
+    assert tokenmill.errors.refusal("x", "y").param == "x"
+    with pytest.raises(AttributeError, match="no attribute 'LMM'"):
+        _ = tokenmill.LMM
 
 
 @pytest.mark.parametrize(
