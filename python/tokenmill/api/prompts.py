@@ -80,7 +80,7 @@ def read_conversations(messages: Any) -> tuple[list[list[dict[str, Any]]], bool]
     return [_turns(conversation) for conversation in messages], False
 
 
-def check_roles(messages: Iterable[Mapping[Any, Any]]) -> None:
+def _check_roles(messages: Iterable[Mapping[Any, Any]]) -> None:
     """Refuse a role that no template is asked for; a template may pass over one in silence."""
     for message in messages:
         role = message.get("role")
@@ -95,7 +95,7 @@ def check_roles(messages: Iterable[Mapping[Any, Any]]) -> None:
 
 def _turns(messages: Any) -> list[dict[str, Any]]:
     turns = [dict(message) for message in messages]
-    check_roles(turns)
+    _check_roles(turns)
     return turns
 
 
