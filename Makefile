@@ -31,7 +31,7 @@ endif
 
 .PHONY: help
 help: ## what this file can do
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-20s %s\n' "$$name" "$$text"; done
 
 # ---- environments -------------------------------------------------------------------------------------------------
 
@@ -94,21 +94,23 @@ model: | $(VENV)/.made
 
 # ---- checking -----------------------------------------------------------------------------------------------------
 
+PY_SOURCES := python tests/python tests/models benches/python
+
 .PHONY: fmt
 fmt: $(call stamp,lint) ## format Rust and Python
 	$(CARGO) fmt --all
-	$(VENV)/bin/ruff format --quiet python tests/python
-	$(VENV)/bin/ruff check --quiet --select I --fix python tests/python
+	$(VENV)/bin/ruff format --quiet $(PY_SOURCES)
+	$(VENV)/bin/ruff check --quiet --select I --fix $(PY_SOURCES)
 
 .PHONY: fmt-check
 fmt-check: $(call stamp,lint)
 	$(CARGO) fmt --all --check
-	$(VENV)/bin/ruff format --quiet --check python tests/python
+	$(VENV)/bin/ruff format --quiet --check $(PY_SOURCES)
 
 .PHONY: lint
 lint: $(call stamp,test) $(call stamp,lint) fmt-check build ## clippy, ruff, mypy, stubs against the module, tree rules, licences
 	$(CARGO) clippy --workspace --all-targets --locked --quiet -- -D warnings
-	$(VENV)/bin/ruff check --quiet python tests/python
+	$(VENV)/bin/ruff check --quiet $(PY_SOURCES)
 	$(VENV)/bin/mypy --no-error-summary
 	$(PY) -m mypy.stubtest --mypy-config-file pyproject.toml tokenmill._tokenmill
 	$(PY) -m pytest -q tests/python/tidy
@@ -170,6 +172,14 @@ $(PEERS)/.made: python/locks/bench.txt | $(VENV)/bin/uv
 .PHONY: compare
 compare: release model $(PEERS)/.made ## Tokenmill against llama.cpp on the default model, recorded in benches/results
 	$(PY) benches/python/compare_llama_cpp.py --peer $(PEERS)/bin/python --record
+
+.PHONY: compare-transformers
+compare-transformers: $(call stamp,test) release model ## Tokenmill against transformers on a mixed workload, recorded
+	$(PY) benches/python/compare_transformers.py --record
+
+.PHONY: bench-startup
+bench-startup: release model $(PEERS)/.made ## from a shell to the first token, beside llama.cpp, recorded
+	$(PY) benches/python/startup.py --peer $(PEERS)/bin/python --record
 
 .PHONY: ci
 ci: lint test wheel ## what .ci/run runs

@@ -7,7 +7,7 @@ with LLM() as llm:
 A name is imported when it is first used, so that the command starts at once.
 """
 
-from typing import TYPE_CHECKING
+from tokenmill.exports import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tokenmill._tokenmill import __version__

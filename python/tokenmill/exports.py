@@ -5,20 +5,23 @@ long imports. The list of names is the package's `__all__`; a type checker reads
 and never sees this.
 """
 
-import importlib
 import sys
-from typing import Any
 
+# A type checker takes this name for true, whoever defines it; `typing` would take half of the time
+# that the command needs to start.
+TYPE_CHECKING = False
 _MODULES = ("api", "errors", "models", "options")
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
+    import importlib
+
     package = sys.modules["tokenmill"]
     if name in _MODULES:
         return importlib.import_module(f"tokenmill.{name}")
     if name not in package.__all__:
         raise AttributeError(f"module 'tokenmill' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_home(name)), name)
+    value: object = getattr(importlib.import_module(_home(name)), name)
     setattr(package, name, value)
     return value
 

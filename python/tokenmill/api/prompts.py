@@ -15,6 +15,8 @@ from tokenmill.options import nearest
 
 _ROLES = ("system", "developer", "user", "assistant", "tool")
 _KEYS = ("prompt", "prompt_token_ids", "cache_salt")
+# As many as a text may have bytes.
+_IDS_MAX = 4 << 20
 _BINARY = (bytes, bytearray, memoryview)
 _UNSUPPORTED_KEYS = ("multi_modal_data", "prompt_embeds", "mm_processor_kwargs", "type")
 
@@ -44,7 +46,7 @@ def read_prompts(prompts: Any) -> tuple[Iterator[Prompt], int | None]:
     if first is _NOTHING:
         return iter([]), 0
     if is_integer(first):
-        return iter([read_prompt(list(items))]), 1
+        return iter([Prompt(_ids(items))]), 1
     count = len(prompts) if hasattr(prompts, "__len__") else None
     return (read_prompt(item) for item in items), count
 
@@ -59,7 +61,7 @@ def read_prompt(item: Any) -> Prompt:
         kind = type(item).__name__
         raise refusal("prompt", f"prompt must be text or a list of token ids, got {kind}")
     _, ids = _peek(item, "prompt")
-    return Prompt(list(ids))
+    return Prompt(_ids(ids))
 
 
 def is_conversation(item: Any) -> bool:
@@ -78,7 +80,7 @@ def read_conversations(messages: Any) -> tuple[list[list[dict[str, Any]]], bool]
     return [_turns(conversation) for conversation in messages], False
 
 
-def check_roles(messages: Iterable[Mapping[Any, Any]]) -> None:
+def _check_roles(messages: Iterable[Mapping[Any, Any]]) -> None:
     """Refuse a role that no template is asked for; a template may pass over one in silence."""
     for message in messages:
         role = message.get("role")
@@ -93,7 +95,7 @@ def check_roles(messages: Iterable[Mapping[Any, Any]]) -> None:
 
 def _turns(messages: Any) -> list[dict[str, Any]]:
     turns = [dict(message) for message in messages]
-    check_roles(turns)
+    _check_roles(turns)
     return turns
 
 
@@ -116,6 +118,14 @@ def _from_mapping(item: Mapping[Any, Any]) -> Prompt:
         raise refusal("cache_salt", f"cache_salt must be text, got {type(salt).__name__}")
     content = text if text is not None else read_prompt(ids).content
     return Prompt(content, salt)
+
+
+def _ids(items: Iterable[Any]) -> list[Any]:
+    """The ids as a list, up to a bound, because an iterator may have no end."""
+    ids = list(itertools.islice(items, _IDS_MAX + 1))
+    if len(ids) > _IDS_MAX:
+        raise refusal("prompt", f"prompt must hold at most {_IDS_MAX} token ids")
+    return ids
 
 
 _NOTHING = object()

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from tokenmill import _tokenmill
-from tokenmill.api.prompts import check_roles
 
 
 class Tokenizer:
@@ -32,7 +31,6 @@ class Tokenizer:
         self, messages: list[dict[str, Any]], add_generation_prompt: bool = False
     ) -> str:
         """The text that the model's template makes of a conversation."""
-        check_roles(messages)
         return self._engine.render(messages, add_generation_prompt).text
 
     def token_text(self, token_id: int) -> str:

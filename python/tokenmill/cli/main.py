@@ -56,6 +56,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(f"internal error: {type(error).__name__}: {error}", 1)
 
 
+def preload(arguments: Sequence[str]) -> None:
+    """Import what a command is made of; a name that is none is told later."""
+    if arguments and arguments[0] in COMMANDS:
+        importlib.import_module(f"tokenmill.cli.{COMMANDS[arguments[0]][0]}")
+
+
 def _write_what_can_be_written() -> None:
     """A character that a terminal or a file's encoding lacks shows as a question mark."""
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":

@@ -5,7 +5,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString};
 use tokenmill::option::Value;
-use tokenmill::{Kind, SamplingParams, TokenId};
+use tokenmill::{Kind, Limits, SamplingParams, TokenId};
 
 use crate::errors::raise;
 
@@ -134,11 +134,16 @@ fn is_integer(any: &Bound<'_, PyAny>) -> PyResult<bool> {
         && (any.is_instance_of::<PyInt>() || any.hasattr("__index__")?))
 }
 
-/// Token ids from any sequence of ints; `name` is what a caller calls it.
+/// Token ids from any sequence of ints, as many as a text may have bytes; `name` is what a caller calls it.
 pub(crate) fn to_tokens(name: &str, any: &Bound<'_, PyAny>) -> PyResult<Vec<TokenId>> {
+    let len_max = Limits::default().prompt_len_max_bytes;
     let mut tokens = Vec::new();
     for (index, item) in any.try_iter()?.enumerate() {
         let item = item?;
+        if index >= len_max {
+            let what = format!("must hold at most {len_max} token ids");
+            return Err(refuse(any.py(), name, &what));
+        }
         if !is_integer(&item)? {
             return Err(PyTypeError::new_err(format!(
                 "{name} must hold ints, got {} at index {index}",

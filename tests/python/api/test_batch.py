@@ -2,6 +2,8 @@
 
 import gc
 import itertools
+import resource
+import time
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from tokenmill import (
     LLM,
     CompletionOutput,
     DrainingError,
+    InvalidRequestError,
     SamplingParams,
     UnsupportedError,
     _tokenmill,
@@ -307,3 +310,67 @@ def test_capabilities_list_every_option_with_its_state(fake):
     states = llm.capabilities()["options"]
     assert states["temperature"] == "supported"
     assert states["tensor_parallel_size"] not in ("supported", "")
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda ids: ids, lambda ids: [ids], lambda ids: [{"prompt_token_ids": ids}]]
+)
+def test_ids_without_end_are_refused(fake, wrap):
+    with pytest.raises(InvalidRequestError, match="prompt must hold at most 4194304"):
+        fake[0].generate(wrap(itertools.repeat(1)))
+
+
+class Quick:
+    """An engine that answers with one token at once, and remembers nothing but a count."""
+
+    FINISH = {"reason": "length", "stop_reason": None, "error": None, "lifted": []}
+    FINISH |= {"cached_tokens": 0, "preemptions": 0}
+    EVENT = {"index": 0, "tokens": [1], "text": "a", "logprobs": [], "finish": FINISH}
+
+    def __init__(self):
+        self.running = 0
+        self.running_max = 0
+
+    def submit(self, prompt, *rest):
+        self.running += 1
+        self.running_max = max(self.running_max, self.running)
+        return QuickHandle(self, prompt)
+
+
+class QuickHandle:
+    seed = 0
+
+    def __init__(self, engine, prompt):
+        self.prompt_token_ids = [1]
+        self.request_id = prompt
+        self.effective = {"n": 1}
+        self._engine = engine
+        self._left = [Quick.EVENT]
+
+    def next(self, timeout=None):
+        if self._left:
+            return self._left.pop()
+        self._engine.running -= 1
+        return None
+
+
+def resident_bytes():
+    with open("/proc/self/statm", encoding="ascii") as file:
+        return int(file.read().split()[1]) * resource.getpagesize()
+
+
+@pytest.mark.slow
+def test_a_million_prompts_run_in_bounded_time_and_memory(fake, monkeypatch):
+    """Case 117. What stays is the outputs; what is in flight is the window."""
+    llm, _ = fake
+    count = 1_000_000
+    engine = Quick()
+    monkeypatch.setattr(llm, "_engine", engine)
+    before, started = resident_bytes(), time.monotonic()
+    outputs = llm.generate((str(i) for i in range(count)), use_tqdm=False)
+    assert time.monotonic() - started < 240
+    assert (resident_bytes() - before) / count < 2_000
+    assert engine.running_max == WINDOW
+    assert engine.running == 0
+    assert len(outputs) == count
+    assert all(output.request_id == str(i) for i, output in enumerate(outputs))

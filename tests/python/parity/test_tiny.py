@@ -12,7 +12,7 @@ import pytest
 
 from parity import rows
 from parity.conftest import EXACT
-from tokenmill import LLM
+from tokenmill import LLM, SamplingParams
 
 # Read without importing torch when tests are collected; a test holds it to the maker's list.
 CASES = {
@@ -137,6 +137,18 @@ def test_logits_and_greedy_tokens_equal_those_of_transformers(checkpoints, name,
                 made, decoded = rows.greedy(llm, prompt, GREEDY_LEN)
                 assert made == tokens, where
                 assert_close(decoded, expected[length - 1 :], where)
+
+
+def test_a_request_that_bans_every_token_ends_with_an_error_of_its_own(checkpoints):
+    # Case 39; the maker's vocabulary is smaller than the bound of `logit_bias`.
+    with LLM(checkpoints.folder("llama") / "model", max_num_seqs=4, threads=1) as llm:
+        every = dict.fromkeys(range(llm.info()["vocab_len"]), -100.0)
+        asked = SamplingParams(max_tokens=4, logit_bias=every, detokenize=False)
+        banned, other = llm.generate([[1, 2], [1, 2]], [asked, asked.replace(logit_bias=None)])
+    completion = banned.outputs[0]
+    assert (completion.finish_reason, completion.error_code) == ("error", "no_token_allowed")
+    assert completion.error_kind == "InvalidRequest"
+    assert other.outputs[0].finish_reason == "length"
 
 
 def test_a_logit_outside_the_bound_is_found(checkpoints):

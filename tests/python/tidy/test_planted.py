@@ -127,6 +127,8 @@ def test_what_is_within_the_limits_passes(tmp_path):
         ("rust/x/src/lib.rs", "//! x\nimpl X {}", "must be a list"),
         ("p/__init__.py", '"""x"""\nx = 1', "must be a list of imports"),
         ("p/__init__.py", '"""x"""\ndef f(): pass', "must be a list of imports"),
+        ("p/__init__.py", '"""x"""\nif A:\n    import b', "must be a list of imports"),
+        ("p/__init__.py", '"""x"""\nif TYPE_CHECKING:\n    b = 1', "must be a list of imports"),
     ],
 )
 def test_a_wrong_word_or_shape_is_found(name, content, part, tmp_path):
@@ -138,6 +140,7 @@ def test_right_words_and_shapes_pass(tmp_path):
         "rust/x/src/lib.rs": "//! x\nmod a;\npub use a::{B, C};\n"
         "#[cfg(test)]\nmod t {\n fn f() {}\n}\n",
         "p/__init__.py": '"""x"""\nfrom a import b\n__all__ = ["b"]\n',
+        "q/__init__.py": '"""x"""\nif TYPE_CHECKING:\n    import b\nelse:\n    import c\n',
         "a.rs": "//! x\n// TO" + 'DO(#7): later\nconst A: &str = "to' + 'do!()";\n',
         "a.sh": "#!/bin/sh\n# x\n",
     }

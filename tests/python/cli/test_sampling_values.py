@@ -1,0 +1,79 @@
+"""Sampling values through the command line: one line that names the field, exit 2. Cases 29 to 43.
+
+The same table as the Python door's, as far as a command line can write it.
+"""
+
+import pytest
+
+from fakes.engine import FakeEngine
+
+MANY = 2**63
+REFUSED = [
+    (29, "temperature", ["-0.1", "1e39", "nan", "inf", "hot", "true", "100.5", ""]),
+    (31, "top_p", ["0", "1.0001", "-1", "nan", "true"]),
+    (32, "top_k", ["-2", "1.5", str(MANY), "x"]),
+    (33, "min_p", ["1.1", "-0.1", "nan"]),
+    (34, "max_tokens", ["0", "-1", "1.5", str(MANY), "true"]),
+    (34, "min_tokens", ["-1", "1.5"]),
+    (36, "n", ["0", "17", "1000000000000", "-1", "1.5", "true"]),
+    (37, "stop", ["", "x" * 257]),
+    (39, "logit_bias", [",".join(f"{id}:1" for id in range(301)), "abc:1", "1:101", "1:-101"]),
+    (39, "logit_bias", ["1:nan", "-1:1", f"{2**32}:1", "1", "1:x", "1:1,1:2"]),
+    (40, "logprobs", ["-2", "1.5", "x", "false"]),
+    (41, "seed", [str(MANY), str(-MANY - 1), "1.5", "true"]),
+    (42, "presence_penalty", ["2.1", "-2.1", "inf", "nan"]),
+    (42, "frequency_penalty", ["2.1", "-2.1", "-inf"]),
+    (43, "repetition_penalty", ["0", "-1", "inf", "nan"]),
+    (46, "stop_token_ids", ["-1", str(2**32), "1.5", "x", "1,,2"]),
+    (110, "no_repeat_ngram_size", ["-1", "1.5", "1025"]),
+    (110, "logprobs_mode", ["raw", ""]),
+]
+TAKEN = [
+    (30, "temperature", "1e-30", 1e-30),
+    (32, "top_k", str(2**31), 2**31),
+    (41, "seed", str(-MANY), -MANY),
+    (41, "seed", str(MANY - 1), MANY - 1),
+    (34, "max_tokens", "none", None),
+    (37, "stop", "é" * 128, ["é" * 128]),
+    (39, "logit_bias", "1:100,2:-100", {1: 100.0, 2: -100.0}),
+]
+
+
+def cases(rows):
+    return [
+        pytest.param(name, value, id=f"{case}-{name}-{value[:16]}-{len(value)}")
+        for case, name, values in rows
+        for value in values
+    ]
+
+
+def flag(name, value):
+    return f"--{name.replace('_', '-')}={value}"
+
+
+@pytest.mark.parametrize("verb", ["generate", "chat"])
+@pytest.mark.parametrize(("name", "value"), cases(REFUSED))
+def test_a_value_outside_its_bound_is_one_line_that_names_it(name, value, verb, command, model):
+    arguments = ["x"] if verb == "generate" else ["-q", "x"]
+    ran = command(verb, *arguments, "-m", model, flag(name, value))
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith(f"tokenmill: {name} must be")
+    assert ran.err.count("\n") == 1
+    assert len(ran.err) < 400
+    assert FakeEngine.instances == []
+
+
+def test_seventeen_stop_strings_are_refused_together(command, model):
+    ran = command("generate", "x", "-m", model, *["--stop=a"] * 17)
+    assert ran.code == 2
+    assert "stop must be" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [pytest.param(*row[1:], id=f"{row[0]}-{row[1]}-{row[2][:16]}") for row in TAKEN],
+)
+def test_a_value_within_its_bound_reaches_the_engine(name, text, value, command, model):
+    assert command("generate", "x", "-m", model, flag(name, text)).code == 0
+    given = FakeEngine.instances[0].submitted[0][1][name]
+    assert given == (pytest.approx(value) if isinstance(value, float) else value)
