@@ -32,6 +32,21 @@ CASES = {
     "qwen3": True,
     "qwen3-bias": False,
     "qwen3-bf16": True,
+    "gemma2": True,
+    "gemma2-uncapped": False,
+    "gemma3": True,
+    "phi3": True,
+    "phi3-window": False,
+    "olmo2": True,
+    "smollm3": True,
+    "smollm3-marked": False,
+    "granite": True,
+    "gpt2": True,
+    "gpt2-inner": True,
+    "opt": False,
+    "opt-bare": False,
+    "gpt-neox": True,
+    "gpt-neox-serial": False,
 }
 FILES = [(name, "model") for name in CASES] + [
     (name, "model.gguf") for name, has_gguf in CASES.items() if has_gguf
