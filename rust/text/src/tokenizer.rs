@@ -6,15 +6,11 @@ use std::collections::HashMap;
 use tokenizers::Model;
 use tokenmill_core::Rendered;
 
-use crate::alphabet::{AlphabetTable, bytes_of};
-use crate::bpe::MergeModel;
 use crate::detokenizer::Beginning;
-use crate::encode::{
-    AddedToken, Cutter, Cutters, KNOWN_NAMES, NamedSplitter, Normalizer, Pipeline,
-};
-use crate::error::{Error, Result, quote};
+use crate::encode::{Cutter, Cutters, Pipeline};
+use crate::error::{Error, Result};
 use crate::table::TokenTable;
-use crate::vocabulary::{GgufVocabulary, TokenKind, split_merge};
+use crate::vocabulary::{GgufVocabulary, Reading, bad_merges, bad_tokens};
 
 /// How to encode a text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,25 +52,13 @@ impl Tokenizer {
         reason = "the caller has no use for the vocabulary afterwards"
     )]
     pub fn from_gguf(v: GgufVocabulary) -> Result<Self> {
-        if v.model != "gpt2" {
-            return Err(Error::Unsupported {
-                what: format!("tokenizer.ggml.model {:?}", quote(&v.model)),
-                expected: "gpt2 (byte-level BPE)".to_owned(),
-            });
-        }
-        let pre = v.pre.as_deref().unwrap_or_default();
-        let named = NamedSplitter::named(pre).ok_or_else(|| Error::Unsupported {
-            what: format!("tokenizer.ggml.pre {:?}", quote(pre)),
-            expected: KNOWN_NAMES.to_owned(),
-        })?;
+        let reading = Reading::of(&v)?;
         if v.add_eos == Some(true) {
             return Err(Error::adds_eos("tokenizer.ggml.add_eos_token"));
         }
         v.check()?;
-        let tokens = GgufTokens::sort(&v)?;
-        let model = tokens
-            .model
-            .build(|builder| builder.ignore_merges(named.takes_whole_words));
+        let tokens = reading.sort(&v)?;
+        let model = tokens.model.build(|builder| reading.options(builder));
         let mut eos = Vec::new();
         for id in [v.eos, v.eot, v.eom].into_iter().flatten() {
             if !eos.contains(&id) {
@@ -87,20 +71,21 @@ impl Tokenizer {
             .map(|token| (token.content.clone(), token.id))
             .collect();
         let control = tokens.added.clone();
+        let (adds_bos, beginning) = (reading.adds_bos(), reading.beginning());
         let cutters = Cutters::new(tokens.added, Vec::new(), control).map_err(bad_tokens)?;
         Ok(Self {
             pipeline: Pipeline {
                 cutters,
-                normalizer: Normalizer::default(),
-                splitter: named.splitter,
+                normalizer: reading.normalizer(),
                 model: model.map_err(bad_merges)?,
+                splitter: reading.splitter(),
             },
             table: tokens.table,
             added_ids,
             bos: v.bos,
             eos,
-            adds_bos: v.add_bos.unwrap_or(named.adds_bos),
-            beginning: Beginning::Whole,
+            adds_bos: v.add_bos.unwrap_or(adds_bos),
+            beginning,
             replaces_each_byte: false,
         })
     }
@@ -204,70 +189,5 @@ impl Tokenizer {
 
     pub(crate) fn replaces_each_byte(&self) -> bool {
         self.replaces_each_byte
-    }
-}
-
-/// The tokens of a GGUF vocabulary, sorted by what they are for.
-#[derive(Default)]
-struct GgufTokens {
-    added: Vec<AddedToken>,
-    table: TokenTable,
-    model: MergeModel,
-}
-
-impl GgufTokens {
-    fn sort(v: &GgufVocabulary) -> Result<Self> {
-        let alphabet = AlphabetTable::new();
-        let mut sorted = Self::default();
-        for (id, token) in (0u32..).zip(&v.tokens) {
-            let kind = v.kind(id)?;
-            let is_control = kind == TokenKind::Control;
-            // A token that is cut out whole is spelled as text, not in the byte alphabet.
-            let is_added = is_control || kind == TokenKind::UserDefined;
-            let spelled = if is_added {
-                None
-            } else {
-                bytes_of(token, &alphabet)
-            };
-            sorted.table.push(
-                token,
-                spelled.as_deref().unwrap_or(token.as_bytes()),
-                is_control,
-            );
-            if is_added && !token.is_empty() {
-                sorted.added.push(AddedToken::plain(id, token, is_control));
-            }
-            let is_new = if is_control {
-                sorted.model.add_control(token.clone())
-            } else {
-                sorted.model.add_token(token.clone(), id)
-            };
-            if !is_new {
-                let problem = format!("token {id}, {:?}, stands there twice", quote(token));
-                return Err(bad_tokens(problem));
-            }
-        }
-        for (rank, merge) in v.merges.iter().enumerate() {
-            let merged = split_merge(merge).ok_or_else(|| "it has no blank inside".to_owned());
-            let added = merged.and_then(|(a, b)| sorted.model.add_merge(a, b));
-            added.map_err(|problem| {
-                bad_merges(format!("merge {rank}, {:?}: {problem}", quote(merge)))
-            })?;
-        }
-        Ok(sorted)
-    }
-}
-
-fn bad_tokens(problem: String) -> Error {
-    Error::BadVocabulary {
-        key: "tokenizer.ggml.tokens",
-        problem,
-    }
-}
-
-fn bad_merges(problem: String) -> Error {
-    Error::BadVocabulary {
-        key: "tokenizer.ggml.merges",
-        problem,
     }
 }

@@ -91,6 +91,7 @@ fn from_gguf(metadata: &Metadata, voice: &mut Voice) -> Result<Option<String>> {
         pad: id("padding_token_id")?,
         add_bos: metadata.optional(&key("add_bos_token"), Metadata::bool)?,
         add_eos: metadata.optional(&key("add_eos_token"), Metadata::bool)?,
+        add_space_prefix: metadata.optional(&key("add_space_prefix"), Metadata::bool)?,
     };
     let tokenizer = Tokenizer::from_gguf(vocabulary)?;
     voice.eos.extend_from_slice(tokenizer.eos());

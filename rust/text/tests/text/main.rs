@@ -5,6 +5,7 @@ mod encoding;
 mod fence;
 mod hostile_template;
 mod hostile_tokenizer;
+mod sentence_piece;
 mod stream;
 mod template;
 mod tiny;

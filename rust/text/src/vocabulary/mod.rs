@@ -1,7 +1,16 @@
 //! The vocabulary as a GGUF file states it, and the checks of its lengths and ids. Nothing here encodes.
 
-use crate::error::{Error, Result};
-use crate::table::TABLE_LEN_MAX_BYTES;
+mod byte_level;
+mod sentence_piece;
+
+use tokenizers::models::bpe::BpeBuilder;
+
+use crate::bpe::MergeModel;
+use crate::detokenizer::Beginning;
+use crate::encode::{AddedToken, KNOWN_NAMES, NamedSplitter, NormalStep, Normalizer, Splitter};
+use crate::error::{Error, Result, quote};
+use crate::table::{TABLE_LEN_MAX_BYTES, TokenTable};
+use sentence_piece::BLANK;
 
 /// Most tokens of a vocabulary, as in the sampler's sums.
 pub(crate) const VOCAB_LEN_MAX: usize = 1 << 20;
@@ -15,7 +24,7 @@ pub(crate) const TOKEN_LEN_MAX_BYTES: usize = 64 << 10;
 /// The metadata `tokenizer.ggml.*` of a GGUF file, as read.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct GgufVocabulary {
-    /// `model`: `gpt2` is byte-level BPE.
+    /// `model`: `gpt2` is byte-level BPE, `llama` SentencePiece.
     pub model: String,
     /// `pre`: the name of the splitter.
     pub pre: Option<String>,
@@ -43,6 +52,102 @@ pub struct GgufVocabulary {
     pub add_bos: Option<bool>,
     /// `add_eos_token`.
     pub add_eos: Option<bool>,
+    /// `add_space_prefix`.
+    pub add_space_prefix: Option<bool>,
+}
+
+/// The tokens of a vocabulary, sorted by what they are for.
+#[derive(Default)]
+pub(crate) struct GgufTokens {
+    pub(crate) added: Vec<AddedToken>,
+    pub(crate) table: TokenTable,
+    pub(crate) model: MergeModel,
+}
+
+/// How a vocabulary is to be read.
+pub(crate) enum Reading {
+    /// In the byte alphabet, with a splitter that the file names.
+    ByteLevel(NamedSplitter),
+    /// Pieces with scores; whether a text gets a blank in front.
+    SentencePiece { adds_blank: bool },
+}
+
+impl Reading {
+    /// By `model` and `pre`.
+    pub(crate) fn of(v: &GgufVocabulary) -> Result<Self> {
+        match v.model.as_str() {
+            "gpt2" => {
+                let pre = v.pre.as_deref().unwrap_or_default();
+                let named = NamedSplitter::named(pre).ok_or_else(|| Error::Unsupported {
+                    what: format!("tokenizer.ggml.pre {:?}", quote(pre)),
+                    expected: KNOWN_NAMES.to_owned(),
+                })?;
+                Ok(Self::ByteLevel(named))
+            }
+            "llama" => Ok(Self::SentencePiece {
+                adds_blank: v.add_space_prefix.unwrap_or(true),
+            }),
+            other => Err(Error::Unsupported {
+                what: format!("tokenizer.ggml.model {:?}", quote(other)),
+                expected: "gpt2 (byte-level BPE) or llama (SentencePiece)".to_owned(),
+            }),
+        }
+    }
+
+    /// The tokens by purpose.
+    pub(crate) fn sort(&self, v: &GgufVocabulary) -> Result<GgufTokens> {
+        match self {
+            Self::ByteLevel(_) => GgufTokens::byte_level(v),
+            Self::SentencePiece { .. } => GgufTokens::sentence_piece(v),
+        }
+    }
+
+    /// What else the merges do.
+    pub(crate) fn options(&self, builder: BpeBuilder) -> BpeBuilder {
+        match self {
+            Self::ByteLevel(named) => builder.ignore_merges(named.takes_whole_words),
+            Self::SentencePiece { .. } => builder.byte_fallback(true),
+        }
+    }
+
+    /// What happens to a text first.
+    pub(crate) fn normalizer(&self) -> Normalizer {
+        let Self::SentencePiece { adds_blank } = self else {
+            return Normalizer::default();
+        };
+        let front = adds_blank.then(|| NormalStep::Prepend(BLANK.to_string()));
+        let blanks = NormalStep::Replace {
+            pattern: " ".to_owned(),
+            content: BLANK.to_string(),
+        };
+        Normalizer {
+            steps: front.into_iter().chain([blanks]).collect(),
+        }
+    }
+
+    /// What makes words.
+    pub(crate) fn splitter(self) -> Splitter {
+        match self {
+            Self::ByteLevel(named) => named.splitter,
+            Self::SentencePiece { .. } => Splitter { steps: Vec::new() },
+        }
+    }
+
+    /// Whether a text begins with the begin token where the file does not say.
+    pub(crate) fn adds_bos(&self) -> bool {
+        match self {
+            Self::ByteLevel(named) => named.adds_bos,
+            Self::SentencePiece { .. } => true,
+        }
+    }
+
+    /// What decoding drops at the beginning.
+    pub(crate) fn beginning(&self) -> Beginning {
+        match self {
+            Self::SentencePiece { adds_blank: true } => Beginning::WithoutBlank,
+            _ => Beginning::Whole,
+        }
+    }
 }
 
 /// What a token is for.
@@ -56,6 +161,20 @@ pub(crate) enum TokenKind {
     UserDefined,
     /// One byte, spelled `<0xNN>`.
     Byte,
+}
+
+pub(crate) fn bad_tokens(problem: String) -> Error {
+    Error::BadVocabulary {
+        key: "tokenizer.ggml.tokens",
+        problem,
+    }
+}
+
+pub(crate) fn bad_merges(problem: String) -> Error {
+    Error::BadVocabulary {
+        key: "tokenizer.ggml.merges",
+        problem,
+    }
 }
 
 fn bad(key: &'static str, problem: String) -> Error {
