@@ -28,16 +28,18 @@ pub(crate) struct NamedSplitter {
 }
 
 /// The names known, for messages.
-pub(crate) const KNOWN_NAMES: &str = "smollm, gpt-2, llama-bpe, qwen2 or tekken";
+pub(crate) const KNOWN_NAMES: &str = "smollm, refact, starcoder, command-r, gpt-2, phi-2, \
+    olmo, mpt, llama-bpe, dbrx, smaug-bpe, qwen2, stablelm2 or tekken";
 
 impl NamedSplitter {
     /// The splitter called `name` in `tokenizer.ggml.pre`. llama.cpp's aliases are known by their own names.
     pub(crate) fn named(name: &str) -> Option<Self> {
         let (pattern, individual_digits, takes_whole_words, adds_bos) = match name {
-            "smollm" => (GPT2_PATTERN, true, false, false),
-            "gpt-2" | "gpt2" => (GPT2_PATTERN, false, false, false),
+            "smollm" | "refact" | "starcoder" | "command-r" => (GPT2_PATTERN, true, false, false),
+            "gpt-2" | "gpt2" | "phi-2" | "olmo" | "mpt" => (GPT2_PATTERN, false, false, false),
             "llama-bpe" | "llama3" | "llama-v3" => (LLAMA3_PATTERN, false, true, true),
-            "qwen2" | "deepseek-r1-qwen" => (QWEN2_PATTERN, false, false, false),
+            "dbrx" | "smaug-bpe" => (LLAMA3_PATTERN, false, false, false),
+            "qwen2" | "deepseek-r1-qwen" | "stablelm2" => (QWEN2_PATTERN, false, false, false),
             "tekken" => (TEKKEN_PATTERN, false, true, false),
             _ => return None,
         };
