@@ -5,10 +5,14 @@ cache.
 """
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
+# A shell that starts us in the background lets its children ignore Ctrl-C, which some tests send.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 for name in ("TOKENMILL_OFFLINE", "TOKENMILL_CONFIG"):
