@@ -51,7 +51,7 @@ class AsyncLLM:
         """
         collector = await self._submit(prompt, sampling_params, priority, request_id)
         try:
-            async for event in self._events(collector):
+            while (event := await self._next(collector)) is not None:
                 collector.add(event)
                 yield collector.output()
         finally:
@@ -63,7 +63,7 @@ class AsyncLLM:
         """Complete one prompt or conversation: what is new, each time there is something."""
         collector = await self._submit(prompt, sampling_params, priority, None)
         try:
-            async for event in self._events(collector):
+            while (event := await self._next(collector)) is not None:
                 yield collector.add(event)
         finally:
             collector.handle.cancel()
@@ -117,21 +117,18 @@ class AsyncLLM:
             submitting.add_done_callback(_cancel_submitted)
             raise
 
-    async def _events(self, collector: Collector) -> AsyncIterator[Event]:
+    async def _next(self, collector: Collector) -> Event | None:
         loop = asyncio.get_running_loop()
         listener = self._listeners.get(loop)
         if listener is None:
             listener = self._listeners[loop] = _Listener(loop)
-        while (event := await listener.next(collector.handle)) is not None:
-            yield event
-        collector.finish()
+        return await listener.next(collector.handle)
 
 
 class _Listener:
     """One loop's waiting requests, by key."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = weakref.ref(loop)
         self._bell = _tokenmill.Bell()
         self._keys = itertools.count()
         self._waiting: dict[int, asyncio.Future[None]] = {}

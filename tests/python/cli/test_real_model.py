@@ -24,9 +24,8 @@ def environment(repository, default_model, tmp_path):
 VERBS = {"generate": ["generate", "Count:", *ENDLESS], "chat": ["chat", "-q", "Count.", *ENDLESS]}
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_a_reader_that_goes_away_in_the_middle_is_no_error(verb, environment):
-    """Case 115."""
+def speaking(verb, environment):
+    """A command that has begun its answer into a pipe."""
     child = subprocess.Popen(
         [sys.executable, "-m", "tokenmill", *VERBS[verb]],
         stdin=subprocess.DEVNULL,
@@ -35,6 +34,13 @@ def test_a_reader_that_goes_away_in_the_middle_is_no_error(verb, environment):
         env=environment,
     )
     assert child.stdout.read(20)
+    return child
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_reader_that_goes_away_in_the_middle_is_no_error(verb, environment):
+    """Case 115."""
+    child = speaking(verb, environment)
     child.stdout.close()
     errors = child.stderr.read()
     assert (child.wait(60), errors) == (0, b"")
@@ -53,14 +59,7 @@ def test_ctrl_c_on_a_terminal_ends_a_command_with_130(verb, environment):
 @pytest.mark.parametrize("verb", VERBS)
 def test_an_interrupt_without_a_terminal_ends_a_command_with_130(verb, environment):
     """Case 116."""
-    child = subprocess.Popen(
-        [sys.executable, "-m", "tokenmill", *VERBS[verb]],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=environment,
-    )
-    assert child.stdout.read(20)
+    child = speaking(verb, environment)
     child.send_signal(signal.SIGINT)
     _, errors = child.communicate(timeout=60)
     assert (child.returncode, errors) == (130, b"")

@@ -95,6 +95,7 @@ pub static KNOWN: [Architecture; 13] = [
         model_types: &["gemma2"],
         gguf_names: &["gemma2"],
         has_soft_caps: true,
+        attention_scale: AttentionScale::Scalar { wide_layers: 46 },
         window: WindowRule::Pattern { every: 2 },
         ..GEMMA
     },
@@ -104,6 +105,7 @@ pub static KNOWN: [Architecture; 13] = [
         model_types: &["gemma3_text"],
         gguf_names: &["gemma3"],
         head_norms: HeadNorms::PerHead,
+        attention_scale: AttentionScale::Scalar { wide_layers: 62 },
         window: WindowRule::Pattern { every: 6 },
         rotation: RotationRule::LocalBase,
         theta_default: 1_000_000.0,
@@ -254,7 +256,6 @@ const GEMMA: Architecture = Architecture {
     norms: NormPlacement::Around,
     norm_offset: 1.0,
     embed_scale: EmbedScale::RootOfWidth,
-    attention_scale: AttentionScale::Scalar,
     head_dim_default: Some(256),
     activation: Activation::GeluTanh,
     hf_tensors: &HF_GEMMA,

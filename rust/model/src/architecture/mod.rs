@@ -125,9 +125,12 @@ pub enum EmbedScale {
 pub enum AttentionScale {
     /// 1 over the root of a head's elements.
     HeadDim,
-    /// 1 over the root of `query_pre_attn_scalar`; GGUF files leave it out, there it is `HeadDim`, or hidden /
-    /// heads where that differs by the size of the model.
-    Scalar,
+    /// 1 over the root of `query_pre_attn_scalar`. GGUF files leave it out: there it is `HeadDim`, but in the size
+    /// of so many layers hidden / heads, as in llama.cpp.
+    Scalar {
+        /// Layers of the 27B model.
+        wide_layers: usize,
+    },
 }
 
 /// Which layers rotate q and k, and by which table.

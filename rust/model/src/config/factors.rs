@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use super::Reader;
+use super::{LayerConfig, Reader};
 use crate::architecture::{AttentionScale, EmbedScale};
 use crate::error::Result;
 use crate::fields::Key;
@@ -31,7 +31,7 @@ pub struct Factors {
 }
 
 impl Reader<'_> {
-    pub(super) fn factors(&self, hidden: usize, head_dim: usize) -> Result<Factors> {
+    pub(super) fn factors(&self, hidden: usize, layers: &[LayerConfig]) -> Result<Factors> {
         let architecture = self.architecture;
         let mut factors = Factors {
             embed: match architecture.embed_scale {
@@ -39,7 +39,7 @@ impl Reader<'_> {
                 EmbedScale::RootOfWidth => (hidden as f64).sqrt() as f32,
             },
             residual: 1.0,
-            attention: 1.0 / (self.scalar(head_dim)?).sqrt(),
+            attention: 1.0 / (self.scalar(hidden, layers)?).sqrt(),
             logits: 1.0,
             attention_cap: None,
             logits_cap: None,
@@ -62,9 +62,16 @@ impl Reader<'_> {
     }
 
     /// Whose root divides the scores.
-    fn scalar(&self, head_dim: usize) -> Result<f32> {
-        if self.architecture.attention_scale == AttentionScale::HeadDim || self.fields.is_gguf() {
+    fn scalar(&self, hidden: usize, layers: &[LayerConfig]) -> Result<f32> {
+        let (heads, head_dim) = layers
+            .first()
+            .map_or((1, 1), |layer| (layer.heads, layer.head_dim));
+        let AttentionScale::Scalar { wide_layers } = self.architecture.attention_scale else {
             return Ok(head_dim as f32);
+        };
+        if self.fields.is_gguf() {
+            let is_wide = layers.len() == wide_layers;
+            return Ok(if is_wide { hidden / heads } else { head_dim } as f32);
         }
         let key = Key::new("query_pre_attn_scalar", "");
         let stated = self.fields.number(key, FACTOR)?;

@@ -180,6 +180,7 @@ impl Reader<'_> {
             None if fields.is_gguf() => return Err(fields.missing(keys::NORM_EPS)),
             eps => eps.unwrap_or(self.architecture.norm_eps_default),
         };
+        let factors = self.factors(hidden, &layers)?;
         Ok(ModelConfig {
             architecture: self.architecture,
             is_gguf: fields.is_gguf(),
@@ -193,7 +194,7 @@ impl Reader<'_> {
             norm_eps: norm_eps as f32,
             activation: self.activation()?,
             ropes: read_ropes(fields, self.architecture, context_len)?,
-            factors: self.factors(hidden, head_dim)?,
+            factors,
             is_tied: self.is_tied()?,
             has_qkv_bias: self.has_bias(self.architecture.qkv_bias, self.names().qkv.first())?,
             has_out_bias: self.has_bias(self.architecture.out_bias, self.names().out.first())?,

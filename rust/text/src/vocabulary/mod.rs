@@ -64,6 +64,34 @@ pub(crate) struct GgufTokens {
     pub(crate) model: MergeModel,
 }
 
+impl GgufTokens {
+    /// Adds the next token, which stands for `bytes`; `is_made`: merges may make it too.
+    fn push(
+        &mut self,
+        token: (u32, &str),
+        kind: TokenKind,
+        bytes: &[u8],
+        is_made: bool,
+    ) -> Result<()> {
+        let (id, token) = token;
+        let is_control = kind == TokenKind::Control;
+        self.table.push(token, bytes, is_control);
+        if kind.is_cut_out() && !token.is_empty() {
+            self.added.push(AddedToken::plain(id, token, is_control));
+        }
+        let is_new = if is_made {
+            self.model.add_token(token.to_owned(), id)
+        } else {
+            self.model.add_control(token.to_owned())
+        };
+        if is_new {
+            return Ok(());
+        }
+        let problem = format!("token {id}, {:?}, stands there twice", quote(token));
+        Err(bad_tokens(problem))
+    }
+}
+
 /// How a vocabulary is to be read.
 pub(crate) enum Reading {
     /// In the byte alphabet, with a splitter that the file names.
@@ -174,6 +202,13 @@ pub(crate) fn bad_merges(problem: String) -> Error {
     Error::BadVocabulary {
         key: "tokenizer.ggml.merges",
         problem,
+    }
+}
+
+impl TokenKind {
+    /// Whether it is found in a text before anything is split or merged.
+    fn is_cut_out(self) -> bool {
+        matches!(self, Self::Control | Self::UserDefined)
     }
 }
 

@@ -5,7 +5,6 @@
 use std::collections::HashMap;
 
 use super::{GgufTokens, GgufVocabulary, TokenKind, bad_tokens};
-use crate::encode::AddedToken;
 use crate::error::{Error, Result, quote};
 
 /// What stands for a blank in a piece.
@@ -29,7 +28,6 @@ impl GgufTokens {
         let mut pieces: HashMap<&str, u32> = HashMap::with_capacity(v.tokens.len());
         for (id, token) in (0u32..).zip(&v.tokens) {
             let kind = v.kind(id)?;
-            let is_control = kind == TokenKind::Control;
             let bytes = match kind {
                 TokenKind::Byte => vec![byte_of(token).ok_or_else(|| {
                     bad_tokens(format!("token {id}, {:?}, is no byte", quote(token)))
@@ -37,20 +35,7 @@ impl GgufTokens {
                 TokenKind::Normal => token.replace(BLANK, " ").into_bytes(),
                 TokenKind::Control | TokenKind::UserDefined => token.as_bytes().to_vec(),
             };
-            sorted.table.push(token, &bytes, is_control);
-            let is_added = is_control || kind == TokenKind::UserDefined;
-            if is_added && !token.is_empty() {
-                sorted.added.push(AddedToken::plain(id, token, is_control));
-            }
-            let is_new = if is_added {
-                sorted.model.add_control(token.clone())
-            } else {
-                sorted.model.add_token(token.clone(), id)
-            };
-            if !is_new {
-                let problem = format!("token {id}, {:?}, stands there twice", quote(token));
-                return Err(bad_tokens(problem));
-            }
+            sorted.push((id, token), kind, &bytes, !kind.is_cut_out())?;
             if kind == TokenKind::Normal {
                 pieces.insert(token, id);
             }
