@@ -37,10 +37,7 @@ fn reference() -> Subject {
 /// The cpu backend at a level, in float32 throughout.
 fn cpu(level: Level) -> Subject {
     let name = format!("cpu {}", level.name());
-    Subject {
-        refuses: &["experts"],
-        ..Subject::exact(&name, move || Box::new(CpuBackend::with_level(level)))
-    }
+    Subject::exact(&name, move || Box::new(CpuBackend::with_level(level)))
 }
 
 /// The subject's groups, those it refuses included.

@@ -131,21 +131,19 @@ impl Naive<'_> {
 
     fn qkv(&mut self, op: &Qkv) {
         let head_dim = self.program.shape.kv[op.layer].head_dim;
-        let mut parts =
+        let [mut q, mut k, mut v] =
             [&op.q, &op.k, &op.v].map(|affine| self.product(affine, self.get(op.input)));
-        if let Some(clip) = op.clip {
-            let clip = f64::from(clip);
-            parts
-                .iter_mut()
-                .flatten()
-                .flatten()
-                .for_each(|x| *x = x.clamp(-clip, clip));
-        }
-        let [mut q, mut k, v] = parts;
         for (rows, norm) in [(&mut q, &op.q_norm), (&mut k, &op.k_norm)] {
             if let Some(norm) = norm {
                 self.head_norm(norm, head_dim, rows);
             }
+        }
+        if let Some(clip) = op.clip {
+            let clip = f64::from(clip);
+            let parts = [&mut q, &mut k, &mut v].into_iter().flatten().flatten();
+            parts.for_each(|x| *x = x.clamp(-clip, clip));
+        }
+        for rows in [&mut q, &mut k] {
             if let Some(rope) = op.rope {
                 self.rotate(rope, head_dim, rows);
             }

@@ -210,6 +210,14 @@ pub fn layouts(subject: &Subject) -> Outcome {
                 },
             ),
             (
+                "clip behind norms",
+                Sketch {
+                    clip: Some(0.8),
+                    qk_norm: QkNorm::Whole,
+                    ..plain()
+                },
+            ),
+            (
                 "clip and own head",
                 Sketch {
                     clip: Some(0.8),

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,15 @@ GRANITE = {
     "attention_multiplier": 0.2,
     "logits_scaling": 2.0,
 }
+MIXTRAL = {"num_local_experts": 5, "num_experts_per_tok": 2, "intermediate_size": 64}
+QWEN3_MOE = {
+    "num_experts": 7,
+    "num_experts_per_tok": 3,
+    "moe_intermediate_size": 32,
+    "norm_topk_prob": True,
+    "head_dim": 32,
+}
+OLMOE = {"num_experts": 6, "num_experts_per_tok": 2, "intermediate_size": 64}
 NEOX = {"rope_parameters": {"rope_theta": 10000.0, "partial_rotary_factor": 0.5}}
 
 
@@ -141,6 +151,24 @@ CASES = (
     Case("gpt2-inner", "GPT2", {"n_inner": 96, "tie_word_embeddings": False}, "gpt2"),
     Case("opt", "OPT", {"ffn_dim": 128}),
     Case("opt-bare", "OPT", {"ffn_dim": 128, "enable_bias": False}),
+    Case("mixtral", "Mixtral", MIXTRAL, "llama"),
+    Case("mixtral-q8_0", "Mixtral", MIXTRAL, "llama", gguf.GGMLQuantizationType.Q8_0),
+    Case("mixtral-window", "Mixtral", MIXTRAL | {"sliding_window": 8}),
+    Case("qwen3-moe", "Qwen3Moe", QWEN3_MOE, "qwen3moe"),
+    Case(
+        "qwen3-moe-dense",
+        "Qwen3Moe",
+        QWEN3_MOE
+        | {
+            "norm_topk_prob": False,
+            "mlp_only_layers": [1],
+            "use_sliding_window": True,
+            "sliding_window": 8,
+            "attention_bias": True,
+        },
+    ),
+    Case("olmoe", "Olmoe", OLMOE, "olmoe"),
+    Case("olmoe-clip", "Olmoe", OLMOE | {"clip_qkv": 0.4, "norm_topk_prob": True}),
     Case("gpt-neox", "GPTNeoX", NEOX, "gptneox"),
     Case(
         "gpt-neox-serial",
@@ -179,6 +207,10 @@ SPECIAL_GGUF_NAMES = {
     ),
     "phi3": (("self_attn.qkv_proj", "attn_qkv"), ("mlp.gate_up_proj", "ffn_up")),
 }
+EXPERT_GGUF_NAMES = (
+    ("mlp.gate.", "ffn_gate_inp."),
+    ("mlp.experts.down_proj", "ffn_down_exps.weight"),
+)
 SPECIAL_GGUF_NAMES["gpt2"] = (
     ("transformer.wte", "token_embd"),
     ("transformer.wpe", "position_embd"),
@@ -224,9 +256,11 @@ def make_model(case: Case, seed: int) -> transformers.PreTrainedModel:
                 parameter.normal_(0.0, 0.5)
             elif "norm" in name or ".ln_" in name:
                 parameter.uniform_(0.5, 1.5)
+            elif is_router(name):
+                parameter.normal_(0.0, 0.5)
             if case.dtype != torch.float32:
                 parameter.copy_(parameter.to(case.dtype).float())
-            if is_quantised(case) and parameter.dim() == 2:
+            if is_quantised(case) and parameter.dim() >= 2 and not is_router(name):
                 parameter.copy_(torch.from_numpy(through_blocks(parameter.numpy(), case.gguf_type)))
     return model
 
@@ -234,6 +268,11 @@ def make_model(case: Case, seed: int) -> transformers.PreTrainedModel:
 def is_quantised(case: Case) -> bool:
     """Whether the GGUF file holds blocks; the safetensors file then holds what the blocks say."""
     return case.gguf_type in (gguf.GGMLQuantizationType.Q4_1, gguf.GGMLQuantizationType.Q8_0)
+
+
+def is_router(name: str) -> bool:
+    """Routers stay floats in GGUF files."""
+    return "mlp.gate." in name
 
 
 def through_blocks(weight: np.ndarray, kind: gguf.GGMLQuantizationType) -> np.ndarray:
@@ -289,10 +328,9 @@ def write_gguf(arch: str, case: Case, model: transformers.PreTrainedModel, path:
     if rope["rope_type"] == "llama3":
         writer.add_tensor("rope_freqs.weight", rope_factors(rope, head_dim))
     add_special_keys(writer, arch, config)
-    for name, parameter in model.state_dict().items():
+    for name, weight in tensors(model):
         if config.tie_word_embeddings and name == "lm_head.weight":
             continue
-        weight = parameter.float().numpy()
         if arch.startswith("gemma") and "norm" in name:
             weight = weight + 1.0
         if arch == "gpt2" and ".c_" in name and weight.ndim == 2:
@@ -304,15 +342,29 @@ def write_gguf(arch: str, case: Case, model: transformers.PreTrainedModel, path:
             weight = pair_rows(weight, config.num_attention_heads)
         if arch in PAIRED and "k_proj" in name:
             weight = pair_rows(weight, config.num_key_value_heads)
-        for ours, theirs in (*SPECIAL_GGUF_NAMES.get(arch, ()), *GGUF_NAMES):
+        is_plain = weight.ndim < 2 or is_router(name)
+        for ours, theirs in (*SPECIAL_GGUF_NAMES.get(arch, ()), *EXPERT_GGUF_NAMES, *GGUF_NAMES):
             name = name.replace(ours, theirs)
-        kind = case.gguf_type if weight.ndim == 2 else gguf.GGMLQuantizationType.F32
+        kind = gguf.GGMLQuantizationType.F32 if is_plain else case.gguf_type
         data = gguf.quants.quantize(np.ascontiguousarray(weight), kind)
         writer.add_tensor(name, data, raw_dtype=kind)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+
+
+def tensors(model: transformers.PreTrainedModel) -> Iterator[tuple[str, np.ndarray]]:
+    """Names and values; the stacked gates and ups of experts apart, as GGUF files have them."""
+    for name, parameter in model.state_dict().items():
+        weight = parameter.float().numpy()
+        if name.endswith("mlp.experts.gate_up_proj"):
+            gate, up = np.split(weight, 2, axis=1)
+            layer = name.removesuffix("mlp.experts.gate_up_proj")
+            yield f"{layer}ffn_gate_exps.weight", gate
+            yield f"{layer}ffn_up_exps.weight", up
+        else:
+            yield name, weight
 
 
 def add_special_keys(writer: gguf.GGUFWriter, arch: str, config: Any) -> None:
@@ -324,6 +376,12 @@ def add_special_keys(writer: gguf.GGUFWriter, arch: str, config: Any) -> None:
         writer.add_parallel_residual(config.use_parallel_residual)
     else:
         writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    experts = getattr(config, "num_experts", None) or getattr(config, "num_local_experts", None)
+    if experts is not None:
+        writer.add_expert_count(experts)
+        writer.add_expert_used_count(config.num_experts_per_tok)
+    if arch == "qwen3moe":
+        writer.add_expert_feed_forward_length(config.moe_intermediate_size)
     if arch.startswith("gemma"):
         writer.add_sliding_window(config.sliding_window)
     if arch == "gemma2":

@@ -55,7 +55,7 @@ const VOCAB: usize = 96;
 const CONTEXT: usize = 1_024;
 
 /// Shapes of the weights of one layer of two heads, in order of id.
-const SHAPES: [&[usize]; 10] = [
+const SHAPES: [&[usize]; 14] = [
     &[VOCAB, HIDDEN],
     &[HIDDEN],
     &[HIDDEN, HIDDEN],
@@ -66,6 +66,10 @@ const SHAPES: [&[usize]; 10] = [
     &[128, HIDDEN],
     &[HIDDEN, 128],
     &[VOCAB],
+    &[2, HIDDEN],
+    &[128, HIDDEN],
+    &[128, HIDDEN],
+    &[HIDDEN, 128],
 ];
 
 fn affine(weight: u32) -> Affine {
@@ -85,6 +89,17 @@ fn norm() -> Op {
         input: Reg(0),
         out: Reg(1),
     })
+}
+
+fn mlp([gate, up, down]: [u32; 3]) -> Mlp {
+    Mlp {
+        gate: Some(affine(gate)),
+        up: affine(up),
+        down: affine(down),
+        activation: Activation::Silu,
+        input: Reg(1),
+        out: Reg(4),
+    }
 }
 
 fn ops() -> Vec<Op> {
@@ -133,11 +148,14 @@ fn ops() -> Vec<Op> {
         }),
         add(Reg(4)),
         norm(),
-        Op::Mlp(Mlp {
-            gate: Some(affine(6)),
-            up: affine(7),
-            down: affine(8),
-            activation: Activation::Silu,
+        Op::Mlp(mlp([6, 7, 8])),
+        add(Reg(4)),
+        norm(),
+        Op::Moe(Moe {
+            router: WeightId(10),
+            experts: vec![mlp([6, 7, 8]), mlp([11, 12, 13])],
+            active: 1,
+            is_renormalised: false,
             input: Reg(1),
             out: Reg(4),
         }),

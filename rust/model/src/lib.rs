@@ -19,7 +19,7 @@ pub use architecture::{Architecture, KNOWN, known_names};
 pub use backend::{Activations, Backend, Caps, ComputeDtype, KvFormat, MemoryPlan, Ticket};
 pub use batch::{BlockCopy, NO_SLOT, Span, StepBatch};
 pub use build::build;
-pub use config::{LayerConfig, ModelConfig};
+pub use config::{ExpertConfig, LayerConfig, ModelConfig};
 pub use error::{Error, Result};
 pub use program::{
     Activation, Add, Affine, Attention, Embed, HeadNorm, KvShape, Linear, Logits, Mlp, ModelShape,

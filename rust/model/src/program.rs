@@ -68,7 +68,8 @@ pub struct WeightSpec {
 }
 
 /// Rows `start .. start + len` of the file's tensor, repeated every `stride` rows for `len * repeat` rows in
-/// all (`repeat` 1: one run).
+/// all (`repeat` 1: one run). Of a tensor of three dimensions, such as a stack of experts, the rows are counted
+/// through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RowSlice {
     /// First row.
@@ -79,6 +80,8 @@ pub struct RowSlice {
     pub stride: usize,
     /// Runs.
     pub repeat: usize,
+    /// Rows that the tensor must have.
+    pub total: usize,
 }
 
 /// The order of rows in the file.
@@ -205,7 +208,7 @@ pub struct Qkv {
     pub k: Affine,
     /// Value projection.
     pub v: Affine,
-    /// Clamp of the three products (OLMo), where one is.
+    /// Clamp of the three products, behind their norms and before the rotation (OLMoE), where one is.
     pub clip: Option<f32>,
     /// Norm of q.
     pub q_norm: Option<HeadNorm>,

@@ -118,6 +118,13 @@ impl<'a> Weights<'a> {
         let spec = self.spec(id);
         let info = self.info(id)?;
         let mut file = Vec::new();
+        if let Some((first, len)) = run_of(spec) {
+            // One expert of a stack must not read the whole stack.
+            let row = row_bytes(spec, info.encoding);
+            self.checkpoint
+                .read_range(&spec.name, (first * row) as u64, len * row, &mut file)?;
+            return checked(spec, info.encoding, file);
+        }
         self.checkpoint.read(&spec.name, &mut file)?;
         let bytes = if spec.is_transposed {
             gather_columns(spec, info.encoding.block_bytes(), &file)
@@ -126,16 +133,7 @@ impl<'a> Weights<'a> {
         } else {
             gather_rows(spec, info.encoding, &file)
         };
-        if !blocks::all_finite(info.encoding, &bytes) {
-            return Err(Error::NotFiniteWeight {
-                name: spec.name.clone(),
-            });
-        }
-        Ok(Tensor {
-            encoding: info.encoding,
-            shape: spec.shape.clone(),
-            bytes,
-        })
+        checked(spec, info.encoding, bytes)
     }
 
     fn info(&self, id: WeightId) -> Result<&'a TensorInfo> {
@@ -145,6 +143,27 @@ impl<'a> Weights<'a> {
             problems: format!("missing {name}"),
         })
     }
+}
+
+/// The rows of a weight that lie in its tensor as one run, in order: first and number.
+fn run_of(spec: &WeightSpec) -> Option<(usize, usize)> {
+    let slice = spec.rows?;
+    let is_run = slice.repeat == 1 && spec.order == RowOrder::Plain && !spec.is_transposed;
+    is_run.then_some((slice.start, slice.len))
+}
+
+/// A tensor whose values are finite.
+fn checked(spec: &WeightSpec, encoding: Encoding, bytes: Vec<u8>) -> Result<Tensor> {
+    if !blocks::all_finite(encoding, &bytes) {
+        return Err(Error::NotFiniteWeight {
+            name: spec.name.clone(),
+        });
+    }
+    Ok(Tensor {
+        encoding,
+        shape: spec.shape.clone(),
+        bytes,
+    })
 }
 
 fn is_harmless(name: &str) -> bool {
@@ -179,12 +198,11 @@ fn problem(spec: &WeightSpec, info: &TensorInfo) -> Result<Option<String>> {
     )))
 }
 
-/// The shape that the file should have, of which a row slice needs only a part.
+/// The shape that the file should have.
 fn file_shape(spec: &WeightSpec) -> Vec<usize> {
     let mut shape = spec.shape.clone();
     if let (Some(slice), Some(rows)) = (spec.rows, shape.first_mut()) {
-        let last = slice.stride.saturating_mul(slice.repeat.saturating_sub(1));
-        *rows = slice.start.saturating_add(last).saturating_add(slice.len);
+        *rows = slice.total;
     }
     if spec.is_transposed {
         shape.reverse();
@@ -194,27 +212,12 @@ fn file_shape(spec: &WeightSpec) -> Vec<usize> {
 
 fn is_shape_right(spec: &WeightSpec, found: &[usize]) -> bool {
     let needed = file_shape(spec);
-    if spec.rows.is_none() {
-        return needed == found;
-    }
-    if spec.is_transposed {
-        return match (&*needed, found) {
-            ([inputs, outputs], [found_inputs, found_outputs]) => {
-                inputs == found_inputs && outputs <= found_outputs
-            }
-            _ => false,
-        };
-    }
-    // Experts may be stacked in one tensor of three dimensions: its rows are counted through.
-    match (&*needed, found) {
-        ([len], [found]) => len <= found,
-        ([rows, inputs], [outer @ .., found_inputs]) => {
-            let found_rows = outer
-                .iter()
-                .try_fold(1_usize, |product, &dim| product.checked_mul(dim));
-            inputs == found_inputs && found_rows.is_some_and(|found| *rows <= found)
+    match (spec.rows, &*needed, found) {
+        // A stack of matrices, each as long as what we take of it.
+        (Some(slice), &[rows, inputs], &[stacked, each, width]) => {
+            each == slice.len && width == inputs && stacked.checked_mul(each) == Some(rows)
         }
-        _ => false,
+        _ => needed == found,
     }
 }
 
@@ -233,9 +236,14 @@ fn file_row(spec: &WeightSpec, row: usize) -> usize {
     }
 }
 
-fn gather_rows(spec: &WeightSpec, encoding: Encoding, file: &[u8]) -> Vec<u8> {
+/// Bytes of a row, in a tensor that is not transposed.
+fn row_bytes(spec: &WeightSpec, encoding: Encoding) -> usize {
     let inputs = spec.shape.get(1).copied().unwrap_or(1);
-    let row_bytes = encoding.row_bytes(inputs).expect("checked by `problem`");
+    encoding.row_bytes(inputs).expect("checked by `problem`")
+}
+
+fn gather_rows(spec: &WeightSpec, encoding: Encoding, file: &[u8]) -> Vec<u8> {
+    let row_bytes = row_bytes(spec, encoding);
     let mut bytes = Vec::with_capacity(spec.shape[0] * row_bytes);
     for row in 0..spec.shape[0] {
         let start = file_row(spec, row) * row_bytes;

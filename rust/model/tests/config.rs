@@ -46,6 +46,7 @@ fn both_kinds_of_file_give_the_same_sizes() {
         kv_heads: 2,
         head_dim: 2,
         inner: 12,
+        experts: None,
         window: None,
         rope: Some(0),
     };
@@ -287,9 +288,9 @@ fn what_we_do_not_do_is_refused_by_name() {
     }
     let cases = [
         (
-            "llama.expert_count",
-            gguf::Value::U32(8),
-            "llama.expert_count",
+            "llama.expert_shared_count",
+            gguf::Value::U32(1),
+            "llama.expert_shared_count above 0 in llama",
         ),
         (
             "llama.rope.dimension_count",
@@ -408,7 +409,7 @@ fn factors_of_gguf_that_we_do_not_apply_are_refused_by_name() {
 
 #[test]
 fn an_unknown_architecture_is_refused_by_name_with_the_list() {
-    let known = "known are llama, mistral, qwen2, qwen3, gemma2";
+    let known = "known are llama, mistral, mixtral, qwen2, qwen3";
     for name in ["MambaForCausalLM", "LlamaForSequenceClassification"] {
         let result = read(with("architectures", Some(json!([name]))));
         assert_refused(result, Kind::Unsupported, name);

@@ -165,6 +165,7 @@ fn a_slice_takes_its_rows_of_a_fused_tensor() {
             len,
             stride,
             repeat,
+            total: 6,
         }),
         ..spec(&[len * repeat, 1])
     };
@@ -176,8 +177,11 @@ fn a_slice_takes_its_rows_of_a_fused_tensor() {
         read(&slice(1, 1, 3, 2), [6, 1]).expect("fits"),
         [100.0, 400.0]
     );
-    let error = read(&slice(1, 1, 3, 3), [6, 1]).expect_err("too few rows");
-    assert!(error.contains("w is [6, 1], expected [8, 1]"), "{error}");
+    for rows in [5, 7] {
+        let error = read(&slice(1, 1, 3, 2), [rows, 1]).expect_err("another number of rows");
+        let words = format!("w is [{rows}, 1], expected [6, 1]");
+        assert!(error.contains(&words), "{error}");
+    }
 }
 
 #[test]
@@ -188,12 +192,23 @@ fn slices_count_rows_through_stacked_experts() {
             len: 2,
             stride: 2,
             repeat: 1,
+            total: 6,
         }),
         ..spec(&[2, 1])
     };
-    let bytes = (0..6).flat_map(|row| (row as f32).to_le_bytes()).collect();
-    let tensor = ("w".to_owned(), Encoding::F32, vec![3, 2, 1], bytes);
-    assert_eq!(read_from(&expert, tensor).expect("fits"), [4.0, 5.0]);
+    let bytes: Vec<u8> = (0..6).flat_map(|row| (row as f32).to_le_bytes()).collect();
+    let stack = |shape: &[usize]| {
+        let bytes = bytes[..4 * shape.iter().product::<usize>()].to_vec();
+        read_from(
+            &expert,
+            ("w".to_owned(), Encoding::F32, shape.to_vec(), bytes),
+        )
+    };
+    assert_eq!(stack(&[3, 2, 1]).expect("fits"), [4.0, 5.0]);
+    for shape in [[2, 3, 1], [2, 2, 1], [3, 1, 2], [6, 1, 1]] {
+        let error = stack(&shape).expect_err("another stack");
+        assert!(error.contains("expected [6, 1]"), "{error}");
+    }
 }
 
 #[test]
@@ -210,6 +225,7 @@ fn a_transposed_tensor_is_turned_and_then_sliced() {
             len: 2,
             stride: 2,
             repeat: 1,
+            total: 3,
         }),
         shape: vec![2, 2],
         ..turned

@@ -2,8 +2,8 @@
 //! `backend` has checked it.
 
 use tokenmill_model::{
-    Affine, Attention, Embed, HeadNorm, Logits, NO_SLOT, Norm, NormKind, Op, Program, Qkv, Reg,
-    Result, StepBatch,
+    Attention, Embed, HeadNorm, Logits, NO_SLOT, Norm, NormKind, Op, Program, Qkv, Reg, Result,
+    StepBatch,
 };
 
 use crate::attention::{View, attend};
@@ -117,11 +117,19 @@ impl Interpreter<'_> {
 
     fn qkv(&mut self, op: &Qkv) -> Result<()> {
         let head_dim = self.program.shape.kv[op.layer].head_dim;
-        let mut query = self.project(op, &op.q)?;
-        let mut key = self.project(op, &op.k)?;
-        let value = self.project(op, &op.v)?;
+        let input = self.reg(op.input);
+        let mut query = self.parameters.apply(&op.q, input)?;
+        let mut key = self.parameters.apply(&op.k, input)?;
+        let mut value = self.parameters.apply(&op.v, input)?;
         self.head_norm(op.q_norm.as_ref(), head_dim, &mut query)?;
         self.head_norm(op.k_norm.as_ref(), head_dim, &mut key)?;
+        if let Some(clip) = op.clip {
+            for matrix in [&mut query, &mut key, &mut value] {
+                for element in &mut matrix.data {
+                    *element = element.clamp(-clip, clip);
+                }
+            }
+        }
         if let Some(rope) = op.rope {
             for row in 0..self.batch.rows() {
                 let angles = Angles::at(&self.program.ropes[rope], self.batch.positions[row]);
@@ -139,16 +147,6 @@ impl Interpreter<'_> {
         }
         self.set(op.out, query);
         Ok(())
-    }
-
-    fn project(&self, op: &Qkv, affine: &Affine) -> Result<Matrix> {
-        let mut out = self.parameters.apply(affine, self.reg(op.input))?;
-        if let Some(clip) = op.clip {
-            for element in &mut out.data {
-                *element = element.clamp(-clip, clip);
-            }
-        }
-        Ok(out)
     }
 
     fn head_norm(

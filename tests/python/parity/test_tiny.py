@@ -45,6 +45,13 @@ CASES = {
     "gpt2-inner": True,
     "opt": False,
     "opt-bare": False,
+    "mixtral": True,
+    "mixtral-q8_0": True,
+    "mixtral-window": False,
+    "qwen3-moe": True,
+    "qwen3-moe-dense": False,
+    "olmoe": True,
+    "olmoe-clip": False,
     "gpt-neox": True,
     "gpt-neox-serial": False,
 }

@@ -105,7 +105,7 @@ impl Model {
 
 /// The vectors of a phase, and what is added to each.
 fn vectors_of(phase: &Phase) -> Vec<(WeightId, f32)> {
-    let plain = |weights: &[Option<WeightId>]| {
+    let plain = |weights: &[Option<WeightId>]| -> Vec<(WeightId, f32)> {
         weights
             .iter()
             .flatten()
@@ -126,15 +126,19 @@ fn vectors_of(phase: &Phase) -> Vec<(WeightId, f32)> {
             .collect(),
         Phase::Project(project) => vectors_of_heads(&project.heads),
         Phase::Finish(finish) => vectors_of_heads(&finish.heads),
-        Phase::Products(products) => plain(
+        Phase::Products(products) | Phase::ExpertDowns(products) => plain(
             &products
                 .iter()
                 .map(|product| product.bias)
                 .collect::<Vec<_>>(),
         ),
         Phase::Gate(gate) => plain(&[gate.bias, gate.up_bias]),
+        Phase::ExpertGates(gates) => gates
+            .iter()
+            .flat_map(|gate| plain(&[gate.bias, gate.up_bias]))
+            .collect(),
         Phase::Head(head) => plain(&[head.bias]),
-        Phase::Attend(_) => Vec::new(),
+        Phase::Attend(_) | Phase::Route(_) => Vec::new(),
     }
 }
 

@@ -7,6 +7,7 @@ use tokenmill_model::{KvShape, MemoryPlan, Result, Rope};
 
 use super::items::Items;
 use super::load::Model;
+use super::routes::Routes;
 use crate::attend::{Scratch, rows_per_item};
 use crate::lanes::LANES;
 use crate::linear::{ActBuffer, ActForm, ActView};
@@ -54,6 +55,7 @@ pub(crate) struct Memory {
     /// Per row of logits: whether a value is not finite.
     pub(crate) is_broken: Vec<AtomicBool>,
     pub(crate) items: Items,
+    pub(crate) routes: Routes,
     /// The memory behind `acts`.
     act_buffers: Vec<ActBuffer>,
 }
@@ -82,12 +84,13 @@ impl Memory {
         let act_uses = plan
             .acts
             .iter()
-            .map(|matrix| model.matrix(*matrix))
+            .map(|act| model.matrix(act.matrix))
             .map(|matrix| (matrix.act_form(), matrix.k()));
         let act_uses: Vec<(ActForm, usize)> = act_uses.collect();
         let act_buffers = act_uses
             .iter()
-            .map(|act| ActBuffer::new(rows, [*act]))
+            .zip(&plan.acts)
+            .map(|(act, spec)| ActBuffer::new(rows.saturating_mul(spec.copies), [*act]))
             .collect::<Result<Vec<_>>>()?;
         let acts = act_buffers
             .iter()
@@ -102,7 +105,7 @@ impl Memory {
             regs: plan
                 .regs
                 .iter()
-                .map(|width| Buffer::new(rows, *width))
+                .map(|reg| Buffer::new(rows.saturating_mul(reg.copies), reg.width))
                 .collect::<Result<_>>()?,
             acts,
             act_buffers,
@@ -115,6 +118,7 @@ impl Memory {
                 .map(|_| AtomicBool::new(false))
                 .collect(),
             items: Items::new(&plan.classes, sizes)?,
+            routes: Routes::new(plan, rows),
         })
     }
 
@@ -140,7 +144,7 @@ impl Memory {
         let workers: usize = self.workers.iter().map(WorkerMemory::bytes).sum();
         (
             self.cache.bytes(),
-            buffers + acts + workers + self.items.bytes(),
+            buffers + acts + workers + self.items.bytes() + self.routes.bytes(),
         )
     }
 }
@@ -157,7 +161,7 @@ impl WorkerMemory {
             chunk: Buffer::new(1, chunk_len)?,
             chunk_len,
             scratch: Scratch::new(layers)?,
-            row: Buffer::new(1, plan.regs.iter().copied().max().unwrap_or(0))?,
+            row: Buffer::new(1, plan.regs.iter().map(|reg| reg.width).max().unwrap_or(0))?,
         })
     }
 

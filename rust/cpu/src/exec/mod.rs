@@ -6,6 +6,7 @@ mod items;
 mod load;
 mod memory;
 mod phases;
+mod routes;
 mod rows;
 #[cfg(test)]
 mod tests;

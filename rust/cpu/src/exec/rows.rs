@@ -45,7 +45,7 @@ impl Step<'_> {
                 let (gate, up, width) = (
                     regs[*gate].row(row),
                     regs[*up].row(row),
-                    self.plan.regs[*out],
+                    self.plan.regs[*out].width,
                 );
                 // SAFETY: see above.
                 unsafe {
@@ -59,6 +59,8 @@ impl Step<'_> {
                     );
                 };
             }
+            RowOp::Pick { from, to, active } => self.pick(row, *from, *to, *active),
+            RowOp::Combine { from, out, active } => self.combine(row, *from, *out, *active),
             RowOp::Prepare { from, act } => self.prepare(*from, row, *act, row),
             RowOp::PrepareHead { from, act } => {
                 if let Ok(index) = self.batch.logits_rows.binary_search(&(row as u32)) {
@@ -133,7 +135,7 @@ impl Step<'_> {
         let from_row = self.memory.regs[from].row(row).cast_const();
         // SAFETY: see above.
         unsafe {
-            let values = std::slice::from_raw_parts(from_row, self.plan.regs[from]);
+            let values = std::slice::from_raw_parts(from_row, self.plan.regs[from].width);
             prepare_row(self.level, &view, to, values);
         }
     }
@@ -143,6 +145,6 @@ impl Step<'_> {
     }
 
     fn width(&self, Reg(reg): Reg) -> usize {
-        self.plan.regs[usize::from(reg)]
+        self.plan.regs[usize::from(reg)].width
     }
 }

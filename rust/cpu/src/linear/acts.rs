@@ -212,6 +212,23 @@ pub(crate) unsafe fn prepare_part(
     }
 }
 
+/// Copies a prepared row to another view of the same form and width.
+///
+/// # Safety
+/// Both buffers are alive; `row` of `from` was prepared and is not written meanwhile; no other thread touches
+/// row `place` of `to`.
+pub(crate) unsafe fn copy_row(from: &ActView, row: usize, to: &ActView, place: usize) {
+    assert_eq!((from.form, from.k), (to.form, to.k));
+    assert!(row < from.rows_max && place < to.rows_max);
+    // SAFETY: rows of one form and width have the same strides, and both rows exist, by the asserts.
+    unsafe {
+        let source = from.data.add(row * from.stride);
+        std::ptr::copy_nonoverlapping(source, to.data.add(place * to.stride), from.stride);
+        let source = from.meta.add(row * from.metas);
+        std::ptr::copy_nonoverlapping(source, to.meta.add(place * to.metas), from.metas);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{ActBuffer, ActForm, RowsIn, prepare_rows};

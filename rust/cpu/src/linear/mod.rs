@@ -14,6 +14,6 @@ mod tests;
 mod tile;
 
 pub(crate) use acts::{
-    ActBuffer, ActForm, ActView, RowsIn, prepare_part, prepare_row, prepare_rows,
+    ActBuffer, ActForm, ActView, RowsIn, copy_row, prepare_part, prepare_row, prepare_rows,
 };
 pub(crate) use matmul::{OutView, STREAM_AHEAD_BYTES, matmul};

@@ -11,15 +11,15 @@ use tokenmill_model::{
 
 use super::matrices::{ActKey, Arithmetic, MatrixTable, WeightSource};
 use super::{
-    ActId, Attend, AttendClass, Finish, Gate, Head, HeadRun, Heads, MatrixId, Part, Phase, Plan,
-    Product, Project, RowOp,
+    ActId, ActSpec, Attend, AttendClass, Finish, Gate, Head, HeadRun, Heads, MatrixId, Part, Phase,
+    Plan, Product, Project, RegSpec, RowOp,
 };
 use crate::attend::Rule;
 use crate::exec::{internal, unsupported};
 use crate::pack::ROWS;
 
 /// Most outputs of the gated product that need be made ready together: all rows of them must fit a chunk.
-const UNIT_MAX: usize = 64;
+pub(super) const UNIT_MAX: usize = 64;
 
 /// Plans a program over its weights.
 pub(crate) fn plan(
@@ -30,10 +30,18 @@ pub(crate) fn plan(
     let mut lowering = Lowering {
         program,
         matrices: MatrixTable::new(program, source, arithmetic),
-        regs: program.regs.clone(),
+        regs: program
+            .regs
+            .iter()
+            .map(|width| RegSpec {
+                width: *width,
+                copies: 1,
+            })
+            .collect(),
         scratch_regs: HashMap::new(),
         acts: Vec::new(),
         act_ids: HashMap::new(),
+        picked_acts: HashMap::new(),
         is_ready: Vec::new(),
         classes: Vec::new(),
         rows: Vec::new(),
@@ -55,19 +63,21 @@ pub(crate) fn plan(
     })
 }
 
-struct Lowering<'a> {
-    program: &'a Program,
-    matrices: MatrixTable<'a>,
-    regs: Vec<usize>,
-    /// Registers that the plan added, by purpose and width.
-    scratch_regs: HashMap<(&'static str, usize), usize>,
-    acts: Vec<MatrixId>,
+pub(super) struct Lowering<'a> {
+    pub(super) program: &'a Program,
+    pub(super) matrices: MatrixTable<'a>,
+    regs: Vec<RegSpec>,
+    /// Registers that the plan added, by purpose.
+    scratch_regs: HashMap<(&'static str, usize, usize), usize>,
+    acts: Vec<ActSpec>,
     act_ids: HashMap<(usize, ActKey, bool), ActId>,
+    /// Activations with a row per pick, by purpose.
+    pub(super) picked_acts: HashMap<(&'static str, ActKey, usize), ActId>,
     /// Per activation buffer: whether it holds its register's present content.
     is_ready: Vec<bool>,
     classes: Vec<AttendClass>,
     /// Row operations that no phase holds yet.
-    rows: Vec<RowOp>,
+    pub(super) rows: Vec<RowOp>,
     phases: Vec<Phase>,
 }
 
@@ -83,7 +93,7 @@ impl Lowering<'_> {
             Op::Attention(attention) => self.attention(attention),
             Op::Linear(linear) => self.linear(linear),
             Op::Mlp(mlp) => self.mlp(mlp),
-            Op::Moe(_) => Err(unsupported("a mixture of experts")),
+            Op::Moe(moe) => self.moe(moe),
             Op::Add(add) => {
                 self.rows.push(RowOp::Add(add.clone()));
                 self.wrote(index(add.to));
@@ -173,7 +183,7 @@ impl Lowering<'_> {
         let mut regs = [0; 3];
         let mut products = Vec::with_capacity(3);
         for (i, (purpose, affine)) in parts.into_iter().enumerate() {
-            regs[i] = self.scratch_reg(purpose, self.matrices.outputs(affine.weight));
+            regs[i] = self.scratch_reg(purpose, self.matrices.outputs(affine.weight), 1);
             products.push(self.product(affine, qkv.input, regs[i])?);
         }
         self.push(Phase::Products(products));
@@ -230,7 +240,7 @@ impl Lowering<'_> {
 
     fn mlp(&mut self, mlp: &Mlp) -> Result<()> {
         let inner = self.matrices.outputs(mlp.up.weight);
-        let inner_reg = self.scratch_reg("inner", inner);
+        let inner_reg = self.scratch_reg("inner", inner, 1);
         let parts: Vec<WeightId> = mlp
             .gate
             .iter()
@@ -265,8 +275,8 @@ impl Lowering<'_> {
 
     /// Gate and up in encodings that no single matrix holds.
     fn gate_in_two(&mut self, mlp: &Mlp, inner_reg: usize, inner: usize) -> Result<()> {
-        let gate_reg = self.scratch_reg("gate", inner);
-        let up_reg = self.scratch_reg("up", inner);
+        let gate_reg = self.scratch_reg("gate", inner, 1);
+        let up_reg = self.scratch_reg("up", inner, 1);
         let gate = mlp
             .gate
             .ok_or_else(|| internal("one matrix does not stack with itself"))?;
@@ -310,7 +320,7 @@ impl Lowering<'_> {
         Ok(())
     }
 
-    fn product(&mut self, affine: Affine, input: Reg, reg: usize) -> Result<Product> {
+    pub(super) fn product(&mut self, affine: Affine, input: Reg, reg: usize) -> Result<Product> {
         let matrix = self.matrices.matrix(&[affine.weight], false)?;
         let act = self.ready(input, matrix);
         Ok(Product {
@@ -322,7 +332,7 @@ impl Lowering<'_> {
     }
 
     /// The activations of a register for a matrix, made ready if they are not.
-    fn ready(&mut self, input: Reg, matrix: MatrixId) -> ActId {
+    pub(super) fn ready(&mut self, input: Reg, matrix: MatrixId) -> ActId {
         let act = self.act(input, matrix, false);
         let is_ready = std::mem::replace(&mut self.is_ready[act.0], true);
         if !is_ready && !self.made_by_last(index(input), act, matrix) {
@@ -357,24 +367,36 @@ impl Lowering<'_> {
 
     fn act(&mut self, input: Reg, matrix: MatrixId, is_head: bool) -> ActId {
         let key = (index(input), self.matrices.act_key(matrix), is_head);
-        *self.act_ids.entry(key).or_insert_with(|| {
-            self.acts.push(matrix);
-            self.is_ready.push(false);
-            ActId(self.acts.len() - 1)
-        })
+        if let Some(act) = self.act_ids.get(&key) {
+            return *act;
+        }
+        let act = self.new_act(matrix, 1);
+        self.act_ids.insert(key, act);
+        act
     }
 
-    fn scratch_reg(&mut self, purpose: &'static str, width: usize) -> usize {
+    pub(super) fn new_act(&mut self, matrix: MatrixId, copies: usize) -> ActId {
+        self.acts.push(ActSpec { matrix, copies });
+        self.is_ready.push(false);
+        ActId(self.acts.len() - 1)
+    }
+
+    pub(super) fn scratch_reg(
+        &mut self,
+        purpose: &'static str,
+        width: usize,
+        copies: usize,
+    ) -> usize {
         *self
             .scratch_regs
-            .entry((purpose, width))
+            .entry((purpose, width, copies))
             .or_insert_with(|| {
-                self.regs.push(width);
+                self.regs.push(RegSpec { width, copies });
                 self.regs.len() - 1
             })
     }
 
-    fn wrote(&mut self, reg: usize) {
+    pub(super) fn wrote(&mut self, reg: usize) {
         for ((of, _, _), act) in &self.act_ids {
             if *of == reg {
                 self.is_ready[act.0] = false;
@@ -382,7 +404,7 @@ impl Lowering<'_> {
         }
     }
 
-    fn push(&mut self, phase: Phase) {
+    pub(super) fn push(&mut self, phase: Phase) {
         self.flush();
         self.phases.push(phase);
     }
@@ -395,6 +417,6 @@ impl Lowering<'_> {
     }
 }
 
-fn index(Reg(reg): Reg) -> usize {
+pub(super) fn index(Reg(reg): Reg) -> usize {
     usize::from(reg)
 }

@@ -6,9 +6,11 @@
 //! and the gated product make their outputs ready for the next product themselves, where groups allow it.
 //! Products, attention and everything else that is split over outputs is a phase of its own.
 
+mod experts;
 mod lower;
 mod matrices;
 
+pub(crate) use experts::Routing;
 pub(crate) use lower::plan;
 pub(crate) use matrices::{Arithmetic, MatrixSpec, WeightSource};
 
@@ -27,16 +29,34 @@ pub(crate) struct ActId(pub(crate) usize);
 /// What the backend runs.
 #[derive(Debug)]
 pub(crate) struct Plan {
-    /// Width of each register: the program's, then those that the plan added.
-    pub(crate) regs: Vec<usize>,
+    /// The program's registers, then those that the plan added.
+    pub(crate) regs: Vec<RegSpec>,
     /// Packed matrices.
     pub(crate) matrices: Vec<MatrixSpec>,
-    /// The matrix and the input width of each activation buffer.
-    pub(crate) acts: Vec<MatrixId>,
+    /// Activation buffers.
+    pub(crate) acts: Vec<ActSpec>,
     /// Attention operations that differ in their items.
     pub(crate) classes: Vec<AttendClass>,
     /// In order.
     pub(crate) phases: Vec<Phase>,
+}
+
+/// A register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RegSpec {
+    /// Values of a row.
+    pub(crate) width: usize,
+    /// Rows for each row of the step: 1, or the experts that a row goes through.
+    pub(crate) copies: usize,
+}
+
+/// An activation buffer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ActSpec {
+    /// A matrix that it is for, which decides form and width.
+    pub(crate) matrix: MatrixId,
+    /// As in `RegSpec`.
+    pub(crate) copies: usize,
 }
 
 /// What decides the items of an attention operation.
@@ -63,6 +83,12 @@ pub(crate) enum Phase {
     Attend(Attend),
     /// Gate and up with their activation.
     Gate(Gate),
+    /// The choice of experts for every row.
+    Route(Routing),
+    /// Gate and up of each expert, on its picks.
+    ExpertGates(Vec<Gate>),
+    /// Down of each expert, on its picks.
+    ExpertDowns(Vec<Product>),
     /// The output head.
     Head(Head),
 }
@@ -84,6 +110,18 @@ pub(crate) enum RowOp {
         up: usize,
         activation: Activation,
         out: usize,
+    },
+    /// Copies activations to the row's picks.
+    Pick {
+        from: ActId,
+        to: ActId,
+        active: usize,
+    },
+    /// `out = sum of weight * from` over the row's picks.
+    Combine {
+        from: usize,
+        out: usize,
+        active: usize,
     },
     /// Makes activations ready for products.
     Prepare { from: usize, act: ActId },

@@ -1,12 +1,12 @@
 //! The table itself: each row is the plain decoder with its departures.
 
 use super::names::{
-    GGUF, GGUF_FUSED, GGUF_PHI3, HF_GEMMA, HF_GPT_NEOX, HF_GPT2, HF_LLAMA, HF_OLMO2, HF_OPT,
-    HF_PHI3,
+    GGUF, GGUF_FUSED, GGUF_PHI3, HF_GEMMA, HF_GPT_NEOX, HF_GPT2, HF_LLAMA, HF_MIXTRAL, HF_OLMO2,
+    HF_OPT, HF_PHI3,
 };
 use super::{
-    Architecture, AttentionScale, Bias, EmbedScale, HeadNorms, NormPlacement, RotationRule,
-    WindowRule,
+    Architecture, AttentionScale, Bias, EmbedScale, ExpertRule, HeadNorms, NormPlacement,
+    RotationRule, WindowRule,
 };
 use crate::program::{Activation, NormKind};
 
@@ -38,6 +38,8 @@ const PLAIN: Architecture = Architecture {
     window: WindowRule::Never,
     activation: Activation::Silu,
     inner_factor: None,
+    experts: None,
+    has_qkv_clip: false,
     aliases: &[],
     required_flags: &[],
     hf_tensors: &HF_LLAMA,
@@ -45,7 +47,7 @@ const PLAIN: Architecture = Architecture {
 };
 
 /// Every architecture that `build` knows.
-pub static KNOWN: [Architecture; 13] = [
+pub static KNOWN: [Architecture; 16] = [
     Architecture {
         name: "llama",
         classes: &["LlamaForCausalLM", "LLaMAForCausalLM"],
@@ -69,6 +71,23 @@ pub static KNOWN: [Architecture; 13] = [
         ..PLAIN
     },
     Architecture {
+        name: "mixtral",
+        classes: &["MixtralForCausalLM"],
+        model_types: &["mixtral"],
+        gguf_names: &["llama"],
+        is_gguf_paired: true,
+        theta_default: 1_000_000.0,
+        norm_eps_default: 1e-5,
+        window: WindowRule::Uniform { default: None },
+        experts: Some(ExpertRule {
+            renormalised_flag: None,
+            is_renormalised_in_gguf: true,
+            has_own_width: false,
+        }),
+        hf_tensors: &HF_MIXTRAL,
+        ..PLAIN
+    },
+    Architecture {
         name: "qwen2",
         classes: &["Qwen2ForCausalLM"],
         model_types: &["qwen2"],
@@ -87,6 +106,39 @@ pub static KNOWN: [Architecture; 13] = [
         head_norms: HeadNorms::PerHead,
         head_dim_default: Some(128),
         window: WindowRule::UpperLayers,
+        ..PLAIN
+    },
+    Architecture {
+        name: "qwen3moe",
+        classes: &["Qwen3MoeForCausalLM"],
+        model_types: &["qwen3_moe"],
+        gguf_names: &["qwen3moe"],
+        qkv_bias: Bias::Flag("attention_bias"),
+        out_bias: Bias::Flag("attention_bias"),
+        head_norms: HeadNorms::PerHead,
+        window: WindowRule::IfUsed,
+        experts: Some(ExpertRule {
+            renormalised_flag: Some("norm_topk_prob"),
+            is_renormalised_in_gguf: true,
+            has_own_width: true,
+        }),
+        ..PLAIN
+    },
+    Architecture {
+        name: "olmoe",
+        classes: &["OlmoeForCausalLM"],
+        model_types: &["olmoe"],
+        gguf_names: &["olmoe"],
+        qkv_bias: Bias::Flag("attention_bias"),
+        out_bias: Bias::Flag("attention_bias"),
+        head_norms: HeadNorms::Whole,
+        norm_eps_default: 1e-5,
+        has_qkv_clip: true,
+        experts: Some(ExpertRule {
+            renormalised_flag: Some("norm_topk_prob"),
+            is_renormalised_in_gguf: false,
+            has_own_width: false,
+        }),
         ..PLAIN
     },
     Architecture {

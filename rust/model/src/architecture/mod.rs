@@ -9,7 +9,7 @@ use crate::fields::Key;
 use crate::program::{Activation, NormKind};
 
 pub use known::KNOWN;
-pub use names::{Projections, TensorNames};
+pub use names::{ExpertNames, Projections, TensorNames};
 
 /// One architecture.
 #[derive(Debug, PartialEq)]
@@ -62,6 +62,10 @@ pub struct Architecture {
     pub activation: Activation,
     /// Width of the MLP over that of the stream, where the file does not say.
     pub inner_factor: Option<usize>,
+    /// Its mixtures of experts.
+    pub experts: Option<ExpertRule>,
+    /// Whether q, k and v may be clamped.
+    pub has_qkv_clip: bool,
     /// Names of keys that it has in place of the usual ones: (usual, its own).
     pub aliases: &'static [(&'static str, &'static str)],
     /// Flags that must have a value, as they do where they are absent: others are not computed.
@@ -74,6 +78,17 @@ pub struct Architecture {
     pub head_dim_default: Option<usize>,
     /// Which layers look through a window.
     pub window: WindowRule,
+}
+
+/// Mixtures of experts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExpertRule {
+    /// The flag of config.json that says whether the weights of a row's experts sum to 1; `None`: they do.
+    pub renormalised_flag: Option<&'static str>,
+    /// The same in GGUF files, which have no flag.
+    pub is_renormalised_in_gguf: bool,
+    /// Whether experts have a width of their own, beside that of the MLPs of other layers.
+    pub has_own_width: bool,
 }
 
 /// Whether a bias exists.
@@ -158,6 +173,8 @@ pub enum WindowRule {
     GgufOnly,
     /// Those of `layer_types`, or from `max_window_layers` on; only if `use_sliding_window`.
     UpperLayers,
+    /// All, if `use_sliding_window`.
+    IfUsed,
     /// Those of `layer_types`; where that is absent all but every n-th.
     Pattern {
         /// n, where neither `sliding_window_pattern` nor the file says.
@@ -208,6 +225,14 @@ pub mod keys {
     pub const HEAD_DIM: Key = Key::new("head_dim", "attention.key_length");
     /// Width of the MLP.
     pub const INNER: Key = Key::new("intermediate_size", "feed_forward_length");
+    /// Experts of a mixture.
+    pub const EXPERTS: Key = Key::new("num_experts", "expert_count");
+    /// The other name of it.
+    pub const EXPERTS_LOCAL: Key = Key::new("num_local_experts", "expert_count");
+    /// Experts that a row goes through.
+    pub const EXPERTS_ACTIVE: Key = Key::new("num_experts_per_tok", "expert_used_count");
+    /// Width of an expert.
+    pub const EXPERT_INNER: Key = Key::new("moe_intermediate_size", "expert_feed_forward_length");
     /// Longest context.
     pub const CONTEXT: Key = Key::new("max_position_embeddings", "context_length");
     /// Epsilon of the norms.

@@ -36,6 +36,10 @@ pub struct TensorNames {
     pub down: Projections,
     /// Norm of what the MLP adds.
     pub post_mlp_norm: &'static str,
+    /// Router of a mixture.
+    pub router: &'static str,
+    /// Gate, up and down projections of its experts.
+    pub experts: ExpertNames,
 }
 
 /// Several projections of one input.
@@ -51,6 +55,15 @@ pub enum Projections {
     FusedByHead(&'static str),
     /// A single tensor that holds `[inputs, outputs]`.
     Transposed(&'static str),
+}
+
+/// The three projections of the experts of a mixture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExpertNames {
+    /// Three tensors for every expert, whose number stands for `{}`.
+    Apart([&'static str; 3]),
+    /// Three tensors for all experts, `[experts, outputs, inputs]`.
+    Stacked([&'static str; 3]),
 }
 
 impl Projections {
@@ -95,6 +108,23 @@ const HF: TensorNames = TensorNames {
     gate_up: Projections::Apart(&["mlp.gate_proj", "mlp.up_proj"]),
     down: Projections::Apart(&["mlp.down_proj"]),
     post_mlp_norm: "",
+    router: "mlp.gate",
+    experts: ExpertNames::Apart([
+        "mlp.experts.{}.gate_proj",
+        "mlp.experts.{}.up_proj",
+        "mlp.experts.{}.down_proj",
+    ]),
+};
+
+/// Mixtral.
+pub static HF_MIXTRAL: TensorNames = TensorNames {
+    router: "block_sparse_moe.gate",
+    experts: ExpertNames::Apart([
+        "block_sparse_moe.experts.{}.w1",
+        "block_sparse_moe.experts.{}.w3",
+        "block_sparse_moe.experts.{}.w2",
+    ]),
+    ..HF
 };
 
 /// Gemma 2 and 3.
@@ -183,6 +213,8 @@ const GGUF_PLAIN: TensorNames = TensorNames {
     gate_up: Projections::Apart(&["ffn_gate", "ffn_up"]),
     down: Projections::Apart(&["ffn_down"]),
     post_mlp_norm: "post_ffw_norm",
+    router: "ffn_gate_inp",
+    experts: ExpertNames::Stacked(["ffn_gate_exps", "ffn_up_exps", "ffn_down_exps"]),
 };
 
 /// Phi-3 in GGUF files.

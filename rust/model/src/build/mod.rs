@@ -2,6 +2,7 @@
 //! add, norm, MLP, add; norm, head) with the departures that the table lists. It reads no weight data
 //! except the rotary factors of a GGUF file, which belong to the rotary table.
 
+mod experts;
 mod tensors;
 
 use std::collections::HashMap;
@@ -151,7 +152,10 @@ impl<'a> Writer<'a> {
         for (index, layer) in config.layers.iter().enumerate() {
             let prefix = format!("{base}{}", names.layer.replace("{}", &index.to_string()));
             self.write_attention(&prefix, index, layer);
-            self.write_mlp(&prefix, layer);
+            match layer.experts {
+                Some(mixture) => self.write_experts(&prefix, mixture),
+                None => self.write_mlp(&prefix, layer),
+            }
         }
         self.norm(&format!("{base}{}", names.final_norm), residual, normed);
         let head = if config.is_tied {
@@ -237,7 +241,7 @@ impl<'a> Writer<'a> {
             q,
             k,
             v,
-            clip: None,
+            clip: config.clip_qkv,
             q_norm: self.head_norm(&format!("{prefix}{}", names.q_norm), q_width, layer),
             k_norm: self.head_norm(&format!("{prefix}{}", names.k_norm), kv_width, layer),
             rope: layer.rope,

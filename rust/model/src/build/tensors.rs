@@ -22,6 +22,7 @@ impl Writer<'_> {
         matrices: [Matrix; N],
     ) -> [Affine; N] {
         let (mut start, mut index) = (0, 0);
+        let total = matrices.iter().map(|matrix| matrix.shape[0]).sum();
         matrices.map(|matrix| {
             let len = matrix.shape[0];
             let (at, run) = match names {
@@ -33,6 +34,7 @@ impl Writer<'_> {
                 len: run,
                 stride: if run == len { len } else { N * run },
                 repeat: len / run.max(1),
+                total,
             };
             let name = match names {
                 Projections::Apart(names) => names[index],
@@ -52,7 +54,7 @@ impl Writer<'_> {
     }
 
     /// Rows of a tensor that holds more, or holds them as columns.
-    fn part_of(
+    pub(super) fn part_of(
         &mut self,
         name: &str,
         matrix: &Matrix,

@@ -20,8 +20,11 @@ impl Reader<'_> {
         };
         let kv_heads = fields.counts(keys::KV_HEADS, len, HEADS)?;
         let kv_heads = kv_heads.unwrap_or_else(|| heads.clone());
+        let experts = self.experts(len)?;
         let inner = match fields.counts(keys::INNER, len, WIDTH)? {
             Some(inner) => inner,
+            // Where all layers are mixtures, nobody needs it.
+            None if experts.iter().all(Option::is_some) => vec![1; len],
             None => match self.architecture.inner_factor.filter(|_| !fields.is_gguf()) {
                 Some(factor) => vec![factor * hidden; len],
                 None => return Err(fields.missing(keys::INNER)),
@@ -36,6 +39,7 @@ impl Reader<'_> {
                 kv_heads: kv_heads[index],
                 head_dim,
                 inner: inner[index],
+                experts: experts[index],
                 window: windows[index],
                 rope: ropes[index],
             })

@@ -4,6 +4,7 @@
 //! not do are refused by name; `auto_map` (code beside the weights) is never followed: a known
 //! architecture runs natively, an unknown one is refused.
 
+mod experts;
 mod factors;
 mod layers;
 pub(crate) mod rope;
@@ -18,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::fields::{Fields, Key, Value, quote};
 use crate::program::Activation;
 
+pub use experts::ExpertConfig;
 pub use factors::Factors;
 use rope::read_ropes;
 pub use rope::{Llama3Scaling, RopeConfig, RopeScaling, YarnScaling};
@@ -58,6 +60,8 @@ pub struct ModelConfig {
     pub factors: Factors,
     /// Whether the head is the embedding.
     pub is_tied: bool,
+    /// Clamp of q, k and v.
+    pub clip_qkv: Option<f32>,
     /// Whether q, k and v have biases.
     pub has_qkv_bias: bool,
     /// Whether attention's output projection has a bias.
@@ -75,8 +79,10 @@ pub struct LayerConfig {
     pub kv_heads: usize,
     /// Elements per head, even.
     pub head_dim: usize,
-    /// Width of the MLP.
+    /// Width of the MLP, where it has one.
     pub inner: usize,
+    /// Its mixture of experts, in place of the MLP.
+    pub experts: Option<ExpertConfig>,
     /// Tokens that the layer sees; `None`: all.
     pub window: Option<usize>,
     /// Index of its rotation; `None`: it has none.
@@ -109,12 +115,16 @@ fn identify(config: &Config) -> Result<(&'static Architecture, Fields<'_>)> {
                 Some(gguf::Value::String(name)) => name,
                 _ => "(none)",
             };
-            let found = KNOWN.iter().find(|row| row.gguf_names.contains(&name));
+            let fields = Fields::gguf(metadata, name);
+            // Mixtral's files call themselves llama.
+            let has_experts = fields.count(keys::EXPERTS, 0..=65_536)?.unwrap_or(0) > 0;
+            let mut named = KNOWN.iter().filter(|row| row.gguf_names.contains(&name));
+            let first = named.clone().next();
+            let found = named
+                .find(|row| row.experts.is_some() == has_experts)
+                .or(first);
             let found = found.ok_or_else(|| unknown(name))?;
-            Ok((
-                found,
-                Fields::gguf(metadata, name).with_aliases(found.aliases),
-            ))
+            Ok((found, fields.with_aliases(found.aliases)))
         }
         Config::Json { config, .. } => {
             let fields = Fields::json(config);
@@ -196,6 +206,7 @@ impl Reader<'_> {
             ropes: read_ropes(fields, self.architecture, context_len)?,
             factors,
             is_tied: self.is_tied()?,
+            clip_qkv: self.clip_qkv()?,
             has_qkv_bias: self.has_bias(self.architecture.qkv_bias, self.names().qkv.first())?,
             has_out_bias: self.has_bias(self.architecture.out_bias, self.names().out.first())?,
             has_mlp_bias: self
@@ -258,18 +269,32 @@ impl Reader<'_> {
                 )));
             }
         }
+        self.refuse_other_experts()?;
         if fields.is_gguf() {
-            let experts = Key::new("", "expert_count");
-            if fields.count(experts, 0..=65_536)?.unwrap_or(0) > 0 {
-                let what = format!("{} above 0 in {architecture}", fields.name(experts));
-                return Err(unsupported(what));
-            }
             let causal = Key::new("", "attention.causal");
             if fields.flag(causal)? == Some(false) {
                 return Err(unsupported(format!("{} = false", fields.name(causal))));
             }
         }
         Ok(())
+    }
+
+    fn clip_qkv(&self) -> Result<Option<f32>> {
+        let key = Key::new("clip_qkv", "attention.clamp_kqv");
+        let clip = self.fields.number(key, 0.0..=f64::from(f32::MAX))?;
+        match clip.map(|clip| clip as f32) {
+            // A file says 0 for none.
+            None | Some(0.0) => Ok(None),
+            clip if self.architecture.has_qkv_clip => Ok(clip),
+            Some(clip) => {
+                let what = format!(
+                    "{} = {clip} in {}",
+                    self.fields.name(key),
+                    self.architecture.name
+                );
+                Err(unsupported(what))
+            }
+        }
     }
 
     /// The embedding's rows, which the configuration may repeat but not contradict.

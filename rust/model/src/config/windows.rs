@@ -25,6 +25,7 @@ impl Reader<'_> {
             WindowRule::GgufOnly if self.fields.is_gguf() => {
                 Ok(vec![self.fields.count(keys::WINDOW, CONTEXT)?; len])
             }
+            WindowRule::IfUsed => Ok(vec![self.used_window()?; len]),
             WindowRule::UpperLayers => self.upper_windows(len),
             WindowRule::Pattern { every } => self.pattern_windows(len, every),
             WindowRule::GgufOnly | WindowRule::Never => Ok(vec![None; len]),
@@ -84,19 +85,27 @@ impl Reader<'_> {
         self.fields.has_null(keys::WINDOW)
     }
 
-    fn upper_windows(&self, len: usize) -> Result<Vec<Option<usize>>> {
+    /// The window of layers that have one, if the configuration uses windows. GGUF files cannot say.
+    fn used_window(&self) -> Result<Option<usize>> {
         let fields = &self.fields;
         if fields.is_gguf() {
             return match fields.value(keys::WINDOW) {
-                None => Ok(vec![None; len]),
+                None => Ok(None),
                 Some(_) => Err(unsupported(fields.name(keys::WINDOW))),
             };
         }
         if fields.flag(Key::new("use_sliding_window", ""))? != Some(true) {
-            return Ok(vec![None; len]);
+            return Ok(None);
         }
         let default = (!self.has_null_window()).then_some(WINDOW_DEFAULT);
-        let window = fields.count(keys::WINDOW, CONTEXT)?.or(default);
+        Ok(fields.count(keys::WINDOW, CONTEXT)?.or(default))
+    }
+
+    fn upper_windows(&self, len: usize) -> Result<Vec<Option<usize>>> {
+        let fields = &self.fields;
+        let Some(window) = self.used_window()? else {
+            return Ok(vec![None; len]);
+        };
         let first = fields.count(Key::new("max_window_layers", ""), 0..=4096)?;
         let first = first.unwrap_or(WINDOW_LAYERS_DEFAULT);
         let is_local = match self.layer_types(len)? {
@@ -105,7 +114,7 @@ impl Reader<'_> {
         };
         Ok(is_local
             .into_iter()
-            .map(|is_local| window.filter(|_| is_local))
+            .map(|is_local| is_local.then_some(window))
             .collect())
     }
 

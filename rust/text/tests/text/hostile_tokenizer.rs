@@ -454,7 +454,9 @@ fn case_55_long_texts_take_bounded_time_or_are_refused() {
         let text = unit.repeat(len / unit.len());
         match encode_in_time(tok, &text) {
             Ok(ids) => assert_eq!(decode(tok, &ids, false), text),
-            Err(error) => assert_eq!(error, Error::TextNotSplit, "{unit:?}"),
+            // Which of the two bounds is met first depends on what else the machine does.
+            Err(Error::TextNotSplit | Error::SplitTooSlow { .. }) => {}
+            Err(error) => panic!("{unit:?}: {error}"),
         }
     }
     let too_long = "a".repeat((8 << 20) + 1);

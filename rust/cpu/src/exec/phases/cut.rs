@@ -10,7 +10,7 @@ use crate::pack::ROWS;
 use crate::plan::{Gate, Head, Product, Project};
 
 /// Units per worker that a phase should have.
-const UNITS_PER_WORKER: usize = 8;
+pub(super) const UNITS_PER_WORKER: usize = 8;
 /// Blocks of the largest unit of the head: 1,024 outputs.
 const HEAD_BLOCKS_MAX: usize = 64;
 /// Blocks per unit are a multiple of this where there are many rows: kernels use tiles of 2 and 4.

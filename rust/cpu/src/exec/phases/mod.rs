@@ -2,5 +2,6 @@
 
 mod attend;
 mod cut;
+mod experts;
 mod products;
 mod project;

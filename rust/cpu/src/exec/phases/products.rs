@@ -85,6 +85,11 @@ impl Step<'_> {
     /// Gate and up, then `act(gate) * up` into the register.
     pub(crate) fn gate(&self, gate: &Gate, unit: usize) {
         let (rows, units) = self.gate_cut(gate).ranges(unit);
+        self.gate_part(gate, rows, units);
+    }
+
+    /// The same on some rows and blocks of outputs.
+    pub(super) fn gate_part(&self, gate: &Gate, rows: Range<usize>, units: Range<usize>) {
         let per_unit = if gate.is_gated { 2 } else { 1 };
         let blocks = units.start * per_unit..units.end * per_unit;
         let width = blocks.len() * ROWS;

@@ -61,8 +61,6 @@ impl Step<'_> {
                 let len = count * heads.dim;
                 // SAFETY: the register holds all heads of this row, which is this unit's.
                 unsafe {
-                    // The clamp stands between the product and a norm, also where the norm needs all heads.
-                    self.clip(heads, x, len);
                     let whole = norm_of(heads, part).filter(|norm| norm.is_whole);
                     let factor = whole
                         .map(|norm| inverse_rms(sum_of_squares(self.level, x, len), len, norm.eps));
@@ -104,7 +102,7 @@ impl Step<'_> {
         }
     }
 
-    /// Clamp, norm, rotation and the way to the register or the cache. `factor`: the inverse root mean square
+    /// Norm, clamp, rotation and the way to the register or the cache. `factor`: the inverse root mean square
     /// of all heads, for a whole norm.
     ///
     /// # Safety
@@ -120,8 +118,8 @@ impl Step<'_> {
         // SAFETY: passed on; tables and weights are as long as the plan says; the slot is this row's alone
         // (checked), and this worker alone has this head of it.
         unsafe {
-            self.clip(heads, x, dim);
             self.norm_head(heads, (part, head), x, factor);
+            self.clip(heads, x, dim);
             if let (Some(rope), true) = (heads.rope, part != Part::Value) {
                 let (cos, sin) = self.memory.angles(self.model, row, rope);
                 rotate(

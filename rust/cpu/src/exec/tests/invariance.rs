@@ -67,13 +67,16 @@ fn rows_depend_on_their_prefix_alone_in_every_format_at_every_level() {
         Encoding::Q4_0,
         Encoding::Q4_1,
     ] {
-        let (program, source) = Recipe {
-            encoding,
-            other_encoding: encoding,
-            ..Recipe::llama()
-        }
-        .build();
-        for level in Level::available() {
+        for (level, experts) in
+            Level::available().flat_map(|level| [(level, None), (level, Some((5, 2, true)))])
+        {
+            let (program, source) = Recipe {
+                encoding,
+                other_encoding: encoding,
+                experts,
+                ..Recipe::llama()
+            }
+            .build();
             let kv_format = if level > Level::Avx2 {
                 KvFormat::Bf16
             } else {
@@ -88,7 +91,7 @@ fn rows_depend_on_their_prefix_alone_in_every_format_at_every_level() {
                 ..Schedule::exact()
             };
             check(
-                &format!("{encoding} at {level}"),
+                &format!("{encoding} at {level}, experts {experts:?}"),
                 &program,
                 &source,
                 &base,

@@ -94,8 +94,11 @@ impl State<'_> {
             Op::Linear(linear) => {
                 *self.reg(linear.out) = self.affine(linear.affine, &self.read(linear.input));
             }
-            Op::Mlp(mlp) => self.mlp(mlp),
-            Op::Moe(_) => panic!("no experts here"),
+            Op::Mlp(mlp) => {
+                let input = self.read(mlp.input);
+                *self.reg(mlp.out) = self.mlp(mlp, &input);
+            }
+            Op::Moe(moe) => self.moe(moe),
             Op::Add(add) => {
                 let from = self.read(add.from);
                 for (to, from) in self.reg(add.to).iter_mut().zip(from) {
@@ -152,16 +155,16 @@ impl State<'_> {
         let [q, k, v] = parts.map(|(affine, norm, is_rotated)| {
             let mut rows = self.affine(affine, &input);
             for (position, row) in rows.iter_mut().enumerate() {
-                if let Some(clip) = qkv.clip {
-                    for x in row.iter_mut() {
-                        *x = x.clamp(-f64::from(clip), f64::from(clip));
-                    }
-                }
                 if let Some(norm) = norm {
                     let weight = self.source.values(norm.weight);
                     let len = if norm.is_whole { row.len() } else { head_dim };
                     row.chunks_mut(len)
                         .for_each(|x| rms(x, &weight, norm.weight_offset, norm.eps));
+                }
+                if let Some(clip) = qkv.clip {
+                    for x in row.iter_mut() {
+                        *x = x.clamp(-f64::from(clip), f64::from(clip));
+                    }
                 }
                 if let (Some(rope), true) = (qkv.rope, is_rotated) {
                     row.chunks_mut(head_dim)
@@ -214,18 +217,47 @@ impl State<'_> {
         *self.reg(attention.out) = out;
     }
 
-    fn mlp(&mut self, mlp: &Mlp) {
-        let input = self.read(mlp.input);
-        let up = self.affine(mlp.up, &input);
+    /// All experts on all rows, and then the chosen ones.
+    fn moe(&mut self, moe: &Moe) {
+        let input = self.read(moe.input);
+        let router = Affine {
+            weight: moe.router,
+            bias: None,
+        };
+        let logits = self.affine(router, &input);
+        let results: Vec<Rows> = moe
+            .experts
+            .iter()
+            .map(|expert| self.mlp(expert, &input))
+            .collect();
+        for (row, logits) in logits.iter().enumerate() {
+            let mut order: Vec<usize> = (0..logits.len()).collect();
+            order.sort_by(|a, b| logits[*b].total_cmp(&logits[*a]));
+            let chosen = &order[..moe.active];
+            let counted = if moe.is_renormalised { chosen } else { &order };
+            let sum: f64 = counted.iter().map(|expert| logits[*expert].exp()).sum();
+            let out = &mut self.reg(moe.out)[row];
+            out.fill(0.0);
+            for expert in chosen {
+                let weight = logits[*expert].exp() / sum;
+                for (out, x) in out.iter_mut().zip(&results[*expert][row]) {
+                    *out += weight * x;
+                }
+            }
+        }
+    }
+
+    fn mlp(&self, mlp: &Mlp, input: &Rows) -> Rows {
+        let up = self.affine(mlp.up, input);
         let mut inner = mlp
             .gate
-            .map_or_else(|| up.clone(), |gate| self.affine(gate, &input));
+            .map_or_else(|| up.clone(), |gate| self.affine(gate, input));
         for (row, up) in inner.iter_mut().zip(&up) {
             for (x, up) in row.iter_mut().zip(up) {
                 *x = activation(mlp.activation, *x) * if mlp.gate.is_some() { *up } else { 1.0 };
             }
         }
-        *self.reg(mlp.out) = self.affine(mlp.down, &inner);
+        self.affine(mlp.down, &inner)
     }
 }
 

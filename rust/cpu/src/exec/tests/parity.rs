@@ -82,6 +82,26 @@ fn long_contexts_cross_splits_without_loss() {
 }
 
 #[test]
+fn experts_with_more_rows_than_a_unit_holds_lose_nothing() {
+    for experts in [(2, 1, true), (3, 3, false)] {
+        let (program, source) = Recipe {
+            experts: Some(experts),
+            layers: 1,
+            ..Recipe::llama()
+        }
+        .build();
+        for threads in [1, 3] {
+            let schedule = Schedule {
+                threads,
+                ..Schedule::exact()
+            };
+            let error = error(&program, &source, &schedule, 500);
+            assert!(error < 1e-5, "{experts:?}, {threads} threads: {error:e}");
+        }
+    }
+}
+
+#[test]
 fn the_inexact_modes_stay_near() {
     let cases = [
         (

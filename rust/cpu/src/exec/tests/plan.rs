@@ -27,6 +27,9 @@ fn letters(plan: &Plan) -> String {
         Phase::Finish(_) => 'f',
         Phase::Attend(_) => 'a',
         Phase::Gate(_) => 'g',
+        Phase::Route(_) => 't',
+        Phase::ExpertGates(_) => 'G',
+        Phase::ExpertDowns(_) => 'P',
         Phase::Head(_) => 'h',
     };
     plan.phases.iter().map(letter).collect()
@@ -103,21 +106,41 @@ fn what_this_backend_does_not_do_is_refused_by_name() {
     let error = plan(&program, &source, ARITHMETIC).unwrap_err();
     assert!(matches!(error, Error::Unsupported { .. }), "{error}");
 
-    let Some(Op::Mlp(mlp)) = program.ops.iter().find(|op| matches!(op, Op::Mlp(_))) else {
-        panic!("a llama has an MLP");
-    };
-    let moe = tokenmill_model::Moe {
-        router: mlp.up.weight,
-        experts: vec![mlp.clone()],
-        active: 1,
-        is_renormalised: false,
-        input: mlp.input,
-        out: mlp.out,
-    };
-    program.ops = vec![Op::Moe(moe)];
+    let (mut program, source) = Recipe {
+        experts: Some((2, 1, true)),
+        encoding: Encoding::Q8_0,
+        other_encoding: Encoding::Q4_1,
+        ..Recipe::llama()
+    }
+    .build();
     let error = plan(&program, &source, ARITHMETIC).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "a mixture of experts is not supported by cpu"
+        "an expert whose gate and up are encoded differently is not supported by cpu"
     );
+    // The second expert's matrices become those of another encoding.
+    let Some(Op::Moe(moe)) = program.ops.iter_mut().find(|op| matches!(op, Op::Moe(_))) else {
+        panic!("there are experts");
+    };
+    (moe.experts[0].gate, moe.experts[1].up) = (None, moe.experts[1].gate.unwrap());
+    moe.experts[1].gate = None;
+    let error = plan(&program, &source, ARITHMETIC).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "experts of one layer in several encodings is not supported by cpu"
+    );
+}
+
+#[test]
+fn a_mixture_is_five_phases_for_any_number_of_experts() {
+    for experts in [2, 11] {
+        let plan = planned(&Recipe {
+            experts: Some((experts, 2, true)),
+            layers: 1,
+            ..Recipe::llama()
+        });
+        assert_eq!(letters(&plan), "rqaprptrGPrh");
+        // The norms' outputs: for q-k-v, and once for the router and all experts.
+        assert_eq!(prepares(&plan), 2);
+    }
 }

@@ -28,6 +28,8 @@ pub(super) struct Recipe {
     pub(super) soft_cap: Option<f32>,
     pub(super) activation: Activation,
     pub(super) is_gated: bool,
+    /// Experts, active ones, and whether the weights of these sum to 1.
+    pub(super) experts: Option<(usize, usize, bool)>,
     pub(super) positions: Option<usize>,
     pub(super) embed_scale: f32,
     pub(super) residual_scale: f32,
@@ -61,6 +63,7 @@ impl Recipe {
             soft_cap: None,
             activation: Activation::Silu,
             is_gated: true,
+            experts: None,
             positions: None,
             embed_scale: 1.0,
             residual_scale: 1.0,
@@ -212,6 +215,43 @@ impl Recipe {
                 Self {
                     encoding: Encoding::Q8_0,
                     other_encoding: Encoding::Q4_1,
+                    ..llama()
+                },
+            ),
+            (
+                "mixtral",
+                Self {
+                    experts: Some((4, 2, true)),
+                    ..llama()
+                },
+            ),
+            (
+                "many narrow experts, olmoe",
+                Self {
+                    experts: Some((11, 3, false)),
+                    inner: 24,
+                    hidden: 37,
+                    clip: Some(0.9),
+                    head_norm: Some(true),
+                    ..llama()
+                },
+            ),
+            (
+                "experts with biases and without gates",
+                Self {
+                    experts: Some((3, 3, true)),
+                    has_biases: true,
+                    is_gated: false,
+                    activation: Activation::Relu,
+                    ..llama()
+                },
+            ),
+            (
+                "experts of integers",
+                Self {
+                    experts: Some((5, 2, true)),
+                    encoding: Encoding::Q8_0,
+                    other_encoding: Encoding::Q8_0,
                     ..llama()
                 },
             ),
@@ -456,7 +496,34 @@ impl Builder<'_> {
             ops.push(add(O));
             ops.push(self.norm(X, N));
         }
-        ops.push(Op::Mlp(Mlp {
+        ops.push(self.feed());
+        if r.has_post_norms {
+            ops.push(self.norm(M, M));
+        }
+        if r.is_parallel {
+            ops.push(add(O));
+        }
+        ops.push(add(M));
+    }
+
+    fn feed(&mut self) -> Op {
+        let r = self.recipe;
+        let Some((experts, active, is_renormalised)) = r.experts else {
+            return Op::Mlp(self.mlp());
+        };
+        Op::Moe(Moe {
+            router: self.weight(&[experts, r.hidden], Encoding::F32),
+            experts: (0..experts).map(|_| self.mlp()).collect(),
+            active,
+            is_renormalised,
+            input: N,
+            out: M,
+        })
+    }
+
+    fn mlp(&mut self) -> Mlp {
+        let r = self.recipe.clone();
+        Mlp {
             gate: r
                 .is_gated
                 .then(|| self.affine(r.inner, r.hidden, r.encoding)),
@@ -473,14 +540,7 @@ impl Builder<'_> {
             activation: r.activation,
             input: N,
             out: M,
-        }));
-        if r.has_post_norms {
-            ops.push(self.norm(M, M));
         }
-        if r.is_parallel {
-            ops.push(add(O));
-        }
-        ops.push(add(M));
     }
 
     fn program(&mut self) -> Program {
