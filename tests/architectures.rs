@@ -93,7 +93,8 @@ fn expected(case: &Path) -> Vec<Expected> {
 fn check_file(make: Make, file: &Path, rows: &[Expected]) -> Result<f32, String> {
     let name = file.display();
     let checkpoint = Checkpoint::open(file).map_err(|error| format!("{name}: {error}"))?;
-    let program = build(&checkpoint).map_err(|error| format!("{name}: {error}"))?;
+    let mut program = build(&checkpoint).map_err(|error| format!("{name}: {error}"))?;
+    program.serve_context(program.shape.context_len);
     let weights =
         Weights::new(&program, &checkpoint).map_err(|error| format!("{name}: {error}"))?;
     let table = blocks(0, 5);

@@ -60,6 +60,7 @@ impl<'a> Pen<'a> {
                 ropes: vec![Rope {
                     inv_freq: inv_freq.collect(),
                     attention_factor: 1.0,
+                    long: None,
                 }],
                 ops: Vec::new(),
             },

@@ -56,6 +56,22 @@ YARN_ROPE = {
     "factor": 4.0,
     "original_max_position_embeddings": 64,
 }
+
+
+def long_rope(original: int, share: float = 1.0) -> dict[str, Any]:
+    """Options of a model whose context of 256 is `256 / original` times the first one."""
+    pairs = int(8 * share)
+    known = {"original_max_position_embeddings": original}
+    rope = {
+        "rope_type": "longrope",
+        "rope_theta": 10000.0,
+        "short_factor": [1.0 + 0.1 * pair for pair in range(pairs)],
+        "long_factor": [1.5 + 0.7 * pair for pair in range(pairs)],
+        "partial_rotary_factor": share,
+    }
+    return {"rope_parameters": rope | known} | known
+
+
 GEMMA = {"head_dim": 24, "query_pre_attn_scalar": 24}
 GRANITE = {
     "embedding_multiplier": 3.0,
@@ -134,6 +150,9 @@ CASES = (
     Case("gemma3", "Gemma3", GEMMA | {"sliding_window": 8, "num_hidden_layers": 7}, "gemma3"),
     Case("phi3", "Phi3", {}, "phi3"),
     Case("phi3-window", "Phi3", {"sliding_window": 8, "num_key_value_heads": 4}),
+    Case("phi3-longrope", "Phi3", long_rope(16), "phi3"),
+    Case("phi3-shortrope", "Phi3", long_rope(256), "phi3"),
+    Case("phi3-longrope-part", "Phi3", long_rope(16, share=0.75)),
     Case("olmo2", "Olmo2", {}, "olmo2"),
     Case("smollm3", "SmolLM3", {"num_hidden_layers": 5}, "smollm3"),
     Case(
@@ -262,7 +281,25 @@ def make_model(case: Case, seed: int) -> transformers.PreTrainedModel:
                 parameter.copy_(parameter.to(case.dtype).float())
             if is_quantised(case) and parameter.dim() >= 2 and not is_router(name):
                 parameter.copy_(torch.from_numpy(through_blocks(parameter.numpy(), case.gguf_type)))
+    settle_rope(model)
     return model
+
+
+def settle_rope(model: transformers.PreTrainedModel) -> None:
+    """One list of LongRoPE factors for every length, chosen by the context, as engines serve it."""
+    rope = getattr(model.config, "rope_parameters", None) or {}
+    if rope.get("rope_type") != "longrope":
+        return
+    original, context = (
+        rope["original_max_position_embeddings"],
+        model.config.max_position_embeddings,
+    )
+    if context > original:
+        rotary = model.model.rotary_emb
+        compute = transformers.modeling_rope_utils.ROPE_INIT_FUNCTIONS["longrope"]
+        long, _ = compute(model.config, None, seq_len=context)
+        rotary.original_inv_freq.copy_(long)
+        rotary.inv_freq.copy_(long)
 
 
 def is_quantised(case: Case) -> bool:
@@ -327,6 +364,8 @@ def write_gguf(arch: str, case: Case, model: transformers.PreTrainedModel, path:
         writer.add_rope_scaling_orig_ctx_len(rope["original_max_position_embeddings"])
     if rope["rope_type"] == "llama3":
         writer.add_tensor("rope_freqs.weight", rope_factors(rope, head_dim))
+    if rope["rope_type"] == "longrope":
+        add_long_rope(writer, rope, config.max_position_embeddings)
     add_special_keys(writer, arch, config)
     for name, weight in tensors(model):
         if config.tie_word_embeddings and name == "lm_head.weight":
@@ -352,6 +391,17 @@ def write_gguf(arch: str, case: Case, model: transformers.PreTrainedModel, path:
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+
+
+def add_long_rope(writer: gguf.GGUFWriter, rope: dict[str, Any], context: int) -> None:
+    """Both lists of factors as tensors, and the growth of attention as a number."""
+    original = rope["original_max_position_embeddings"]
+    growth = math.log(context / original) / math.log(original)
+    writer.add_rope_scaling_orig_ctx_len(original)
+    writer.add_rope_scaling_attn_factors(math.sqrt(1.0 + growth))
+    for kind in ("short", "long"):
+        factors = np.array(rope[f"{kind}_factor"], dtype=np.float32)
+        writer.add_tensor(f"rope_factors_{kind}.weight", factors)
 
 
 def tensors(model: transformers.PreTrainedModel) -> Iterator[tuple[str, np.ndarray]]:

@@ -197,6 +197,7 @@ fn program() -> Program {
         ropes: vec![Rope {
             inv_freq: vec![0.3; 16],
             attention_factor: 1.0,
+            long: None,
         }],
         ops: ops(),
     }

@@ -215,19 +215,50 @@ impl<'a> Fields<'a> {
 
     /// A finite number within bounds.
     pub fn number(&self, key: Key, bounds: RangeInclusive<f64>) -> Result<Option<f64>> {
-        let Some(value) = self.value(key) else {
-            return Ok(None);
-        };
+        self.value(key)
+            .map(|value| self.check_number(key, &value, &bounds))
+            .transpose()
+    }
+
+    fn check_number(
+        &self,
+        key: Key,
+        value: &Value<'_>,
+        bounds: &RangeInclusive<f64>,
+    ) -> Result<f64> {
         let number = match value {
-            Value::Int(integer) => integer as f64,
-            Value::Float(number) => number,
+            Value::Int(integer) => *integer as f64,
+            Value::Float(number) => *number,
             _ => f64::NAN,
         };
         if bounds.contains(&number) {
-            return Ok(Some(number));
+            return Ok(number);
         }
         let expected = format!("a number from {:e} to {:e}", bounds.start(), bounds.end());
         Err(self.error(key, &expected, &value.to_string()))
+    }
+
+    /// `len` finite numbers within bounds.
+    pub fn numbers(
+        &self,
+        key: Key,
+        len: usize,
+        bounds: RangeInclusive<f64>,
+    ) -> Result<Option<Vec<f64>>> {
+        let Some(value) = self.value(key) else {
+            return Ok(None);
+        };
+        let Value::List(list) = value else {
+            return Err(self.error(key, &format!("a list of {len} numbers"), &value.to_string()));
+        };
+        if list.len() != len {
+            let got = format!("a list of {}", list.len());
+            return Err(self.error(key, &format!("a list of {len} numbers"), &got));
+        }
+        list.iter()
+            .map(|item| self.check_number(key, item, &bounds))
+            .collect::<Result<Vec<_>>>()
+            .map(Some)
     }
 
     /// A boolean.

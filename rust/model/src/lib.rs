@@ -22,8 +22,9 @@ pub use build::build;
 pub use config::{ExpertConfig, LayerConfig, ModelConfig};
 pub use error::{Error, Result};
 pub use program::{
-    Activation, Add, Affine, Attention, Embed, HeadNorm, KvShape, Linear, Logits, Mlp, ModelShape,
-    Moe, Norm, NormKind, Op, Program, Qkv, Reg, Rope, RowOrder, RowSlice, WeightId, WeightSpec,
+    Activation, Add, Affine, Attention, Embed, HeadNorm, KvShape, Linear, Logits, LongRope, Mlp,
+    ModelShape, Moe, Norm, NormKind, Op, Program, Qkv, Reg, Rope, RowOrder, RowSlice, WeightId,
+    WeightSpec,
 };
 pub use timing::{OpTimes, TimedPart};
 pub use weights::{Tensor, Weights};

@@ -103,8 +103,34 @@ pub enum RowOrder {
 pub struct Rope {
     /// One frequency per pair, radians per token, after any scaling.
     pub inv_freq: Vec<f32>,
-    /// 1 except for scalings that say otherwise (yarn).
+    /// 1 except for scalings that say otherwise (yarn, longrope).
     pub attention_factor: f32,
+    /// What `inv_freq` becomes when a longer context is served.
+    pub long: Option<LongRope>,
+}
+
+/// The other frequencies of a LongRoPE.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LongRope {
+    /// As in `Rope`.
+    pub inv_freq: Vec<f32>,
+    /// They hold for contexts longer than this.
+    pub original_context: usize,
+}
+
+impl Program {
+    /// Settles what depends on the longest context that will be served. A choice by the length of each sequence
+    /// would rotate the keys of one cache in two ways, and a sequence's tokens would depend on where its cache
+    /// was filled.
+    pub fn serve_context(&mut self, context_len: usize) {
+        for rope in &mut self.ropes {
+            if let Some(long) = rope.long.take()
+                && context_len > long.original_context
+            {
+                rope.inv_freq = long.inv_freq;
+            }
+        }
+    }
 }
 
 /// One operation.

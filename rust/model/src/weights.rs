@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use tokenmill_formats::{Checkpoint, Encoding, TensorInfo, blocks};
 
-use crate::architecture::ROPE_FACTORS;
+use crate::architecture::{LONG_ROPE_FACTORS, ROPE_FACTORS};
 use crate::config::unsupported;
 use crate::error::{Error, Result};
 use crate::program::{Program, RowOrder, WeightId, WeightSpec};
@@ -24,8 +24,10 @@ const BUFFER_SUFFIXES: [&str; 5] = [
 ];
 /// Tensors that a program may leave alone: the frequency factors are already in its rotary table, and the
 /// head of a tied model repeats the embedding.
-const OPTIONAL_NAMES: [&str; 4] = [
+const OPTIONAL_NAMES: [&str; 6] = [
     ROPE_FACTORS,
+    LONG_ROPE_FACTORS[0],
+    LONG_ROPE_FACTORS[1],
     "lm_head.weight",
     "output.weight",
     "embed_out.weight",

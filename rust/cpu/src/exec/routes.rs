@@ -108,8 +108,9 @@ impl Routes {
     /// Orders the picks of the first `rows` rows by expert.
     pub(crate) fn sort(&self, routing: &Routing, rows: usize) {
         let (next, picks) = (&self.next[..routing.experts], rows * routing.active);
-        next.iter()
-            .for_each(|next| next.store(0, Ordering::Relaxed));
+        for next in next {
+            next.store(0, Ordering::Relaxed);
+        }
         let expert_of = |pick: usize| self.experts[pick].load(Ordering::Relaxed) as usize;
         let bump = |next: &AtomicU32| {
             let value = next.load(Ordering::Relaxed);

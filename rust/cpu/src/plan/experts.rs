@@ -7,7 +7,8 @@
 
 use tokenmill_model::{Affine, Mlp, Moe, Result};
 
-use super::lower::{Lowering, UNIT_MAX, index};
+use super::lower::{Lowering, index};
+use super::ready::UNIT_MAX;
 use super::{ActId, Gate, MatrixId, Phase, Product, RowOp};
 use crate::exec::{internal, unsupported};
 use crate::pack::ROWS;
@@ -30,22 +31,8 @@ impl Lowering<'_> {
         let Some(first) = moe.experts.first() else {
             return Err(internal("a mixture of no experts"));
         };
-        let (experts, active) = (moe.experts.len(), moe.active);
-        let logits = self.scratch_reg("router", experts, 1);
-        let router = Affine {
-            weight: moe.router,
-            bias: None,
-        };
-        let router = self.product(router, moe.input, logits)?;
-        self.push(Phase::Products(vec![router]));
-        self.wrote(logits);
-        self.push(Phase::Route(Routing {
-            logits,
-            experts,
-            active,
-            is_renormalised: moe.is_renormalised,
-        }));
-
+        self.route(moe)?;
+        let active = moe.active;
         let inner = self.matrices.outputs(first.up.weight);
         let gates = moe
             .experts
@@ -95,6 +82,26 @@ impl Lowering<'_> {
             active,
         });
         self.wrote(index(moe.out));
+        Ok(())
+    }
+
+    /// The router's product and the choice.
+    fn route(&mut self, moe: &Moe) -> Result<()> {
+        let (experts, active) = (moe.experts.len(), moe.active);
+        let logits = self.scratch_reg("router", experts, 1);
+        let router = Affine {
+            weight: moe.router,
+            bias: None,
+        };
+        let router = self.product(router, moe.input, logits)?;
+        self.push(Phase::Products(vec![router]));
+        self.wrote(logits);
+        self.push(Phase::Route(Routing {
+            logits,
+            experts,
+            active,
+            is_renormalised: moe.is_renormalised,
+        }));
         Ok(())
     }
 

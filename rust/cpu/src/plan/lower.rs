@@ -11,15 +11,12 @@ use tokenmill_model::{
 
 use super::matrices::{ActKey, Arithmetic, MatrixTable, WeightSource};
 use super::{
-    ActId, ActSpec, Attend, AttendClass, Finish, Gate, Head, HeadRun, Heads, MatrixId, Part, Phase,
-    Plan, Product, Project, RegSpec, RowOp,
+    ActId, ActSpec, Attend, AttendClass, Finish, Gate, Head, HeadRun, Heads, Part, Phase, Plan,
+    Product, Project, RegSpec, RowOp,
 };
 use crate::attend::Rule;
 use crate::exec::{internal, unsupported};
 use crate::pack::ROWS;
-
-/// Most outputs of the gated product that need be made ready together: all rows of them must fit a chunk.
-pub(super) const UNIT_MAX: usize = 64;
 
 /// Plans a program over its weights.
 pub(crate) fn plan(
@@ -66,19 +63,19 @@ pub(crate) fn plan(
 pub(super) struct Lowering<'a> {
     pub(super) program: &'a Program,
     pub(super) matrices: MatrixTable<'a>,
-    regs: Vec<RegSpec>,
+    pub(super) regs: Vec<RegSpec>,
     /// Registers that the plan added, by purpose.
-    scratch_regs: HashMap<(&'static str, usize, usize), usize>,
-    acts: Vec<ActSpec>,
-    act_ids: HashMap<(usize, ActKey, bool), ActId>,
+    pub(super) scratch_regs: HashMap<(&'static str, usize, usize), usize>,
+    pub(super) acts: Vec<ActSpec>,
+    pub(super) act_ids: HashMap<(usize, ActKey, bool), ActId>,
     /// Activations with a row per pick, by purpose.
     pub(super) picked_acts: HashMap<(&'static str, ActKey, usize), ActId>,
     /// Per activation buffer: whether it holds its register's present content.
-    is_ready: Vec<bool>,
-    classes: Vec<AttendClass>,
+    pub(super) is_ready: Vec<bool>,
+    pub(super) classes: Vec<AttendClass>,
     /// Row operations that no phase holds yet.
     pub(super) rows: Vec<RowOp>,
-    phases: Vec<Phase>,
+    pub(super) phases: Vec<Phase>,
 }
 
 impl Lowering<'_> {
@@ -329,79 +326,6 @@ impl Lowering<'_> {
             reg,
             bias: affine.bias,
         })
-    }
-
-    /// The activations of a register for a matrix, made ready if they are not.
-    pub(super) fn ready(&mut self, input: Reg, matrix: MatrixId) -> ActId {
-        let act = self.act(input, matrix, false);
-        let is_ready = std::mem::replace(&mut self.is_ready[act.0], true);
-        if !is_ready && !self.made_by_last(index(input), act, matrix) {
-            self.rows.push(RowOp::Prepare {
-                from: index(input),
-                act,
-            });
-        }
-        act
-    }
-
-    /// Lets the phase that has just written `reg` make it ready for `matrix` as well, if it can.
-    fn made_by_last(&mut self, reg: usize, act: ActId, matrix: MatrixId) -> bool {
-        let group = self.matrices.act_group(matrix);
-        match self.phases.last_mut().filter(|_| self.rows.is_empty()) {
-            Some(Phase::Attend(attend)) if attend.out == reg && attend.ready.is_none() => {
-                let rule = self.classes[attend.class].rule;
-                let is_whole = (rule.group * rule.head_dim).is_multiple_of(group);
-                attend.ready = is_whole.then_some(act);
-                is_whole
-            }
-            Some(Phase::Gate(gate)) if gate.out == reg && gate.ready.is_none() => {
-                let is_whole = group == 1 || (group.is_multiple_of(ROWS) && group <= UNIT_MAX);
-                if is_whole {
-                    (gate.ready, gate.block_unit) = (Some(act), group.div_ceil(ROWS));
-                }
-                is_whole
-            }
-            _ => false,
-        }
-    }
-
-    fn act(&mut self, input: Reg, matrix: MatrixId, is_head: bool) -> ActId {
-        let key = (index(input), self.matrices.act_key(matrix), is_head);
-        if let Some(act) = self.act_ids.get(&key) {
-            return *act;
-        }
-        let act = self.new_act(matrix, 1);
-        self.act_ids.insert(key, act);
-        act
-    }
-
-    pub(super) fn new_act(&mut self, matrix: MatrixId, copies: usize) -> ActId {
-        self.acts.push(ActSpec { matrix, copies });
-        self.is_ready.push(false);
-        ActId(self.acts.len() - 1)
-    }
-
-    pub(super) fn scratch_reg(
-        &mut self,
-        purpose: &'static str,
-        width: usize,
-        copies: usize,
-    ) -> usize {
-        *self
-            .scratch_regs
-            .entry((purpose, width, copies))
-            .or_insert_with(|| {
-                self.regs.push(RegSpec { width, copies });
-                self.regs.len() - 1
-            })
-    }
-
-    pub(super) fn wrote(&mut self, reg: usize) {
-        for ((of, _, _), act) in &self.act_ids {
-            if *of == reg {
-                self.is_ready[act.0] = false;
-            }
-        }
     }
 
     pub(super) fn push(&mut self, phase: Phase) {

@@ -9,6 +9,7 @@
 mod experts;
 mod lower;
 mod matrices;
+mod ready;
 
 pub(crate) use experts::Routing;
 pub(crate) use lower::plan;

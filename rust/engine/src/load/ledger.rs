@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use tokenmill_core::option::{ActivationsChoice, DtypeChoice, EngineOptions, KvCacheDtypeChoice};
-use tokenmill_model::{Activations, ComputeDtype, KvFormat, KvShape, MemoryPlan, Program};
+use tokenmill_model::{Activations, ComputeDtype, KvFormat, KvShape, MemoryPlan, Mlp, Op, Program};
 
 use crate::error::{Error, Result};
 use crate::load::host_memory::{kv_auto_bytes, total_bytes};
@@ -152,7 +152,7 @@ fn kv_token_bytes(program: &Program, format: KvFormat) -> u64 {
 
 fn lines(program: &Program, plan: &MemoryPlan, weight_bytes: u64, kv_bytes: u64) -> Vec<Line> {
     let line = |what, bytes| Line { what, bytes };
-    let width = program.regs.iter().sum::<usize>() as u64;
+    let width = (program.regs.iter().sum::<usize>() + scratch_width(program)) as u64;
     vec![
         line(WEIGHTS, weight_bytes),
         line("kv cache", kv_bytes),
@@ -162,6 +162,25 @@ fn lines(program: &Program, plan: &MemoryPlan, weight_bytes: u64, kv_bytes: u64)
             program.shape.vocab_len as u64 * plan.logits_rows_max as u64 * 4,
         ),
     ]
+}
+
+/// Values per row beside the registers: the widest MLP's inner ones, or for a mixture the inputs, inner values
+/// and outputs of all experts that a row goes through.
+fn scratch_width(program: &Program) -> usize {
+    let width = |op: &Op| match op {
+        Op::Mlp(mlp) => inner(program, mlp),
+        Op::Moe(moe) => {
+            let inner = moe.experts.first().map_or(0, |mlp| inner(program, mlp));
+            moe.active * (inner + 2 * program.shape.hidden)
+        }
+        _ => 0,
+    };
+    program.ops.iter().map(width).max().unwrap_or(0)
+}
+
+fn inner(program: &Program, mlp: &Mlp) -> usize {
+    let up = &program.weights[mlp.up.weight.0 as usize];
+    up.shape.first().copied().unwrap_or(0)
 }
 
 fn dtype(options: &EngineOptions) -> ComputeDtype {

@@ -43,9 +43,12 @@ use crate::step::planted::Faults;
 /// `path` is a GGUF file, a safetensors file or a folder.
 pub fn load(path: &Path, options: &EngineOptions) -> Result<(Host, Info)> {
     let checkpoint = Checkpoint::open(path)?;
-    let program = tokenmill_model::build(&checkpoint)?;
-    let weights = Weights::new(&program, &checkpoint)?;
+    let mut program = tokenmill_model::build(&checkpoint)?;
+    // Wrong tensors are told before sizes that do not fit.
+    Weights::new(&program, &checkpoint)?;
     let mut ledger = Ledger::new(&program, checkpoint.weight_bytes(), options)?;
+    program.serve_context(ledger.plan.context_len);
+    let weights = Weights::new(&program, &checkpoint)?;
     let mut backend = backend(options)?;
     check_block_size(&ledger, &backend.caps())?;
     let (packed, voice) = std::thread::scope(|scope| {

@@ -207,6 +207,9 @@ pub fn known_names() -> String {
 /// Factors of the rotary frequencies in a GGUF file, f32, one per pair.
 pub const ROPE_FACTORS: &str = "rope_freqs.weight";
 
+/// Factors of a LongRoPE in a GGUF file, f32, one per pair: for contexts up to the original one, and longer.
+pub const LONG_ROPE_FACTORS: [&str; 2] = ["rope_factors_short.weight", "rope_factors_long.weight"];
+
 /// Keys of sizes, in both kinds of file.
 pub mod keys {
     use super::Key;

@@ -11,7 +11,7 @@ use tokenmill_formats::{Checkpoint, blocks};
 
 use tensors::Matrix;
 
-use crate::architecture::{HeadNorms, NormPlacement, ROPE_FACTORS};
+use crate::architecture::{HeadNorms, LONG_ROPE_FACTORS, NormPlacement, ROPE_FACTORS};
 use crate::config::rope::{divide, rope};
 use crate::config::{LayerConfig, ModelConfig};
 use crate::error::{Error, Result};
@@ -48,21 +48,53 @@ impl ModelConfig {
     }
 }
 
-/// Divides the frequencies of every table by `rope_freqs.weight`, where the file has it.
+/// Divides the frequencies by the factors that a GGUF file holds as tensors, where it has them.
 fn apply_rope_factors(program: &mut Program, checkpoint: &Checkpoint) -> Result<()> {
-    let Some(info) = checkpoint.tensor(ROPE_FACTORS) else {
-        return Ok(());
+    if let Some(factors) = rope_factors(program, checkpoint, ROPE_FACTORS)? {
+        for rope in &mut program.ropes {
+            divide(&mut rope.inv_freq, &factors);
+        }
+    }
+    let [short, long] =
+        LONG_ROPE_FACTORS.map(|name| rope_factors(program, checkpoint, name).transpose());
+    let (short, long) = match (short, long) {
+        (None, None) => return Ok(()),
+        (Some(short), Some(long)) => (short?, long?),
+        _ => {
+            return Err(Error::Tensors {
+                architecture: program.architecture.to_owned(),
+                problems: format!("only one of {}", LONG_ROPE_FACTORS.join(" and ")),
+            });
+        }
+    };
+    for rope in &mut program.ropes {
+        divide(&mut rope.inv_freq, &short);
+        if let Some(other) = &mut rope.long {
+            divide(&mut other.inv_freq, &long);
+        }
+    }
+    Ok(())
+}
+
+/// A tensor of positive factors, one per pair.
+fn rope_factors(
+    program: &Program,
+    checkpoint: &Checkpoint,
+    name: &str,
+) -> Result<Option<Vec<f32>>> {
+    let Some(info) = checkpoint.tensor(name) else {
+        return Ok(None);
     };
     let pairs = program.ropes.first().map_or(0, |rope| rope.inv_freq.len());
     let problem = |expected: String| Error::Tensors {
         architecture: program.architecture.to_owned(),
-        problems: format!("{ROPE_FACTORS} is {:?}, expected {expected}", info.shape),
+        problems: format!("{name} is {:?}, expected {expected}", info.shape),
     };
     if info.shape != [pairs] {
         return Err(problem(format!("[{pairs}]")));
     }
     let (mut bytes, mut factors) = (Vec::new(), vec![0.0; pairs]);
-    checkpoint.read(ROPE_FACTORS, &mut bytes)?;
+    checkpoint.read(name, &mut bytes)?;
     blocks::dequantize(info.encoding, &bytes, &mut factors)?;
     if factors
         .iter()
@@ -70,10 +102,7 @@ fn apply_rope_factors(program: &mut Program, checkpoint: &Checkpoint) -> Result<
     {
         return Err(problem("positive numbers".to_owned()));
     }
-    for rope in &mut program.ropes {
-        divide(rope, &factors);
-    }
-    Ok(())
+    Ok(Some(factors))
 }
 
 struct Writer<'a> {

@@ -105,13 +105,11 @@ impl Reader<'_> {
                 Value::Int(layer) => usize::try_from(layer).ok(),
                 _ => None,
             };
-            match place.and_then(|layer| is_dense.get_mut(layer)) {
-                Some(is_dense) => *is_dense = true,
-                None => {
-                    let expected = format!("layers from 0 to {}", len - 1);
-                    return Err(self.fields.error(key, &expected, &layer.to_string()));
-                }
-            }
+            let Some(is_dense) = place.and_then(|layer| is_dense.get_mut(layer)) else {
+                let expected = format!("layers from 0 to {}", len - 1);
+                return Err(self.fields.error(key, &expected, &layer.to_string()));
+            };
+            *is_dense = true;
         }
         Ok(is_dense)
     }

@@ -8,21 +8,24 @@ mod experts;
 mod factors;
 mod layers;
 pub(crate) mod rope;
+mod rotation;
 mod windows;
 
 use std::ops::RangeInclusive;
 
 use tokenmill_formats::{Checkpoint, Config, gguf};
 
-use crate::architecture::{Architecture, Bias, KNOWN, TensorNames, keys, known_names};
+use crate::architecture::{
+    Architecture, Bias, KNOWN, LONG_ROPE_FACTORS, TensorNames, keys, known_names,
+};
 use crate::error::{Error, Result};
 use crate::fields::{Fields, Key, Value, quote};
 use crate::program::Activation;
 
 pub use experts::ExpertConfig;
 pub use factors::Factors;
-use rope::read_ropes;
-pub use rope::{Llama3Scaling, RopeConfig, RopeScaling, YarnScaling};
+pub use rope::{Llama3Scaling, LongScaling, RopeConfig, RopeScaling, YarnScaling};
+use rotation::{Place, read_ropes};
 
 const WIDTH: RangeInclusive<usize> = 1..=(1 << 24);
 const VOCAB: RangeInclusive<usize> = 1..=(1 << 24);
@@ -191,6 +194,11 @@ impl Reader<'_> {
             eps => eps.unwrap_or(self.architecture.norm_eps_default),
         };
         let factors = self.factors(hidden, &layers)?;
+        let place = Place {
+            context_len,
+            pairs: rotated / 2,
+            has_gguf_factors: fields.is_gguf() && self.has_tensor(LONG_ROPE_FACTORS[0]),
+        };
         Ok(ModelConfig {
             architecture: self.architecture,
             is_gguf: fields.is_gguf(),
@@ -203,7 +211,7 @@ impl Reader<'_> {
             layers,
             norm_eps: norm_eps as f32,
             activation: self.activation()?,
-            ropes: read_ropes(fields, self.architecture, context_len)?,
+            ropes: read_ropes(fields, self.architecture, place)?,
             factors,
             is_tied: self.is_tied()?,
             clip_qkv: self.clip_qkv()?,

@@ -1,22 +1,10 @@
-//! Rotary frequencies: plain, linear, llama3, yarn, and divided by the factors of a GGUF file; and how
-//! configurations spell them. Every frequency is computed in f64 from the f32 exponent that the reference
+//! Rotary frequencies: plain, linear, llama3, yarn, longrope, and divided by the factors of a GGUF file. How
+//! configurations spell them is `rotation`'s. Every frequency is computed in f64 from the f32 exponent that the reference
 //! implementations use and rounded once, so that angles agree with theirs to an f32 ulp.
 
 use std::f64::consts::TAU;
-use std::ops::RangeInclusive;
 
-use crate::architecture::{Architecture, RotationRule, keys};
-use crate::config::unsupported;
-use crate::error::Result;
-use crate::fields::{Fields, Key, quote};
-use crate::program::Rope;
-
-const THETA: RangeInclusive<f64> = 1.0001..=1e12;
-const THETA_DEFAULT: f64 = 10_000.0;
-const FACTOR: RangeInclusive<f64> = 1.0..=1e6;
-const FREQ_FACTOR: RangeInclusive<f64> = 1e-3..=1e6;
-const ORIGINAL_CONTEXT: RangeInclusive<f64> = 1.0..=1e9;
-const GGUF_FACTOR: Key = Key::new("", "rope.scaling.factor");
+use crate::program::{LongRope, Rope};
 
 /// The rotation as a configuration states it.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,6 +29,8 @@ pub enum RopeScaling {
     Llama3(Llama3Scaling),
     /// YaRN: a ramp between kept and divided, and a larger attention.
     Yarn(YarnScaling),
+    /// LongRoPE: each pair divided by a factor of its own, of one list or the other.
+    Long(LongScaling),
 }
 
 /// Parameters of `llama3`.
@@ -73,205 +63,17 @@ pub struct YarnScaling {
     pub is_truncated: bool,
 }
 
-/// Reads the rotations of a configuration; `context_len` stands in for an original context that it leaves out.
-pub(crate) fn read_ropes(
-    fields: &Fields<'_>,
-    architecture: &Architecture,
-    context_len: usize,
-) -> Result<Vec<RopeConfig>> {
-    let default = architecture.theta_default;
-    let has_local = architecture.rotation == RotationRule::LocalBase;
-    if architecture.first_position.is_some() {
-        return Ok(Vec::new());
-    }
-    if fields.is_gguf() {
-        let mut ropes = vec![read_gguf(fields, default, context_len)?];
-        if has_local {
-            ropes.push(read_local(fields)?);
-        }
-        return Ok(ropes);
-    }
-    let scaling = match fields.object("rope_scaling")? {
-        Some(object) => Some(object),
-        None => fields.object("rope_parameters")?,
-    };
-    if !has_local {
-        return Ok(vec![read_rope(fields, scaling, default, context_len)?]);
-    }
-    // One set per kind of layer, or, in older files, one set and a second base.
-    let [global, local] = ["full_attention", "sliding_attention"]
-        .map(|kind| scaling.map_or(Ok(None), |object| object.object(kind)));
-    let global = global?.or_else(|| scaling.filter(|object| !object.has_objects()));
-    Ok(vec![
-        read_rope(fields, global, default, context_len)?,
-        match local? {
-            Some(local) => read_rope(&local, Some(local), THETA_DEFAULT, context_len)?,
-            None => read_local(fields)?,
-        },
-    ])
-}
-
-/// The plain rotation of layers with a window.
-fn read_local(fields: &Fields<'_>) -> Result<RopeConfig> {
-    let theta = fields.number(keys::THETA_LOCAL, THETA)?;
-    Ok(RopeConfig {
-        theta: theta.unwrap_or(THETA_DEFAULT),
-        scaling: RopeScaling::None,
-    })
-}
-
-fn read_rope(
-    fields: &Fields<'_>,
-    scaling: Option<Fields<'_>>,
-    theta_default: f64,
-    context_len: usize,
-) -> Result<RopeConfig> {
-    let theta = fields.number(keys::THETA, THETA)?;
-    let Some(object) = scaling else {
-        return Ok(RopeConfig {
-            theta: theta.unwrap_or(theta_default),
-            scaling: RopeScaling::None,
-        });
-    };
-    let theta = object.number(keys::THETA, THETA)?.or(theta);
-    let mut kind = object.text(Key::new("rope_type", ""))?;
-    if kind.is_none() {
-        kind = object.text(Key::new("type", ""))?;
-    }
-    let scaling = match kind {
-        None if object.has_objects() => {
-            return Err(unsupported("rope parameters per layer type".to_owned()));
-        }
-        None | Some("default") => RopeScaling::None,
-        Some("linear") => RopeScaling::Linear {
-            factor: required(&object, "factor", FACTOR)?,
-        },
-        Some("llama3") => RopeScaling::Llama3(read_llama3(fields, &object, context_len)?),
-        Some("yarn") => RopeScaling::Yarn(read_yarn(fields, &object, context_len)?),
-        Some(other) => return Err(unsupported(format!("rope scaling {}", quote(other)))),
-    };
-    Ok(RopeConfig {
-        theta: theta.unwrap_or(theta_default),
-        scaling,
-    })
-}
-
-fn required(object: &Fields<'_>, name: &'static str, bounds: RangeInclusive<f64>) -> Result<f64> {
-    let key = Key::new(name, "");
-    object
-        .number(key, bounds)?
-        .ok_or_else(|| object.missing(key))
-}
-
-fn original_context(fields: &Fields<'_>, object: &Fields<'_>, context_len: usize) -> Result<f64> {
-    let key = Key::new("original_max_position_embeddings", "");
-    let inner = object.number(key, ORIGINAL_CONTEXT)?;
-    let outer = fields.number(key, ORIGINAL_CONTEXT)?;
-    Ok(inner.or(outer).unwrap_or(context_len as f64))
-}
-
-fn read_llama3(
-    fields: &Fields<'_>,
-    object: &Fields<'_>,
-    context_len: usize,
-) -> Result<Llama3Scaling> {
-    let low_freq_factor = required(object, "low_freq_factor", FREQ_FACTOR)?;
-    let high_freq_factor = required(object, "high_freq_factor", FREQ_FACTOR)?;
-    if high_freq_factor <= low_freq_factor {
-        let key = Key::new("high_freq_factor", "");
-        let expected = format!("above low_freq_factor {low_freq_factor}");
-        return Err(object.error(key, &expected, &high_freq_factor.to_string()));
-    }
-    Ok(Llama3Scaling {
-        factor: required(object, "factor", FACTOR)?,
-        low_freq_factor,
-        high_freq_factor,
-        original_context: original_context(fields, object, context_len)?,
-    })
-}
-
-fn read_yarn(fields: &Fields<'_>, object: &Fields<'_>, context_len: usize) -> Result<YarnScaling> {
-    let number = |name| object.number(Key::new(name, ""), FREQ_FACTOR);
-    let factor = required(object, "factor", FACTOR)?;
-    let attention_factor = match (
-        number("attention_factor")?,
-        number("mscale")?,
-        number("mscale_all_dim")?,
-    ) {
-        (Some(stated), _, _) => Some(stated),
-        (None, Some(mscale), Some(all)) => {
-            Some(yarn_attention(factor, mscale) / yarn_attention(factor, all))
-        }
-        _ => None,
-    };
-    Ok(YarnScaling {
-        factor,
-        original_context: original_context(fields, object, context_len)?,
-        beta_fast: number("beta_fast")?.unwrap_or(32.0),
-        beta_slow: number("beta_slow")?.unwrap_or(1.0),
-        attention_factor,
-        is_truncated: object.flag(Key::new("truncate", ""))?.unwrap_or(true),
-    })
-}
-
-/// Without a type, a factor is linear, as in llama.cpp.
-fn read_gguf(fields: &Fields<'_>, theta_default: f64, context_len: usize) -> Result<RopeConfig> {
-    let theta = fields.number(keys::THETA, THETA)?.unwrap_or(theta_default);
-    let kind = fields.text(Key::new("", "rope.scaling.type"))?;
-    refuse_gguf_factors(fields, kind == Some("yarn"))?;
-    let stated = gguf_factor(fields)?;
-    let factor = || stated.ok_or_else(|| fields.missing(GGUF_FACTOR));
-    let scaling = match kind {
-        None => stated.map_or(RopeScaling::None, |factor| RopeScaling::Linear { factor }),
-        Some("none") => RopeScaling::None,
-        Some("linear") => RopeScaling::Linear { factor: factor()? },
-        Some("yarn") => {
-            let number = |name, bounds| fields.number(Key::new("", name), bounds);
-            RopeScaling::Yarn(YarnScaling {
-                factor: factor()?,
-                original_context: number("rope.scaling.original_context_length", ORIGINAL_CONTEXT)?
-                    .unwrap_or(context_len as f64),
-                beta_fast: number("rope.scaling.yarn_beta_fast", FREQ_FACTOR)?.unwrap_or(32.0),
-                beta_slow: number("rope.scaling.yarn_beta_slow", FREQ_FACTOR)?.unwrap_or(1.0),
-                attention_factor: None,
-                is_truncated: true,
-            })
-        }
-        Some(other) => return Err(unsupported(format!("rope scaling {}", quote(other)))),
-    };
-    Ok(RopeConfig { theta, scaling })
-}
-
-/// The factor under its present key, else under the one of old files; 0 says "none".
-fn gguf_factor(fields: &Fields<'_>) -> Result<Option<f64>> {
-    for key in [GGUF_FACTOR, Key::new("", "rope.scale_linear")] {
-        match fields.number(key, 0.0..=*FACTOR.end())? {
-            None => {}
-            Some(0.0) => return Ok(None),
-            Some(_) => return fields.number(key, FACTOR),
-        }
-    }
-    Ok(None)
-}
-
-/// Multipliers of attention and of the ramp that our tables do not have: only their neutral values.
-fn refuse_gguf_factors(fields: &Fields<'_>, is_yarn: bool) -> Result<()> {
-    let ramp = if is_yarn { 1.0 } else { 0.0 };
-    let neutral: [(&str, &[f64]); 4] = [
-        ("rope.scaling.attn_factor", &[1.0]),
-        ("rope.scaling.yarn_attn_factor", &[1.0]),
-        // A negative number says "by the type".
-        ("rope.scaling.yarn_ext_factor", &[ramp, -1.0]),
-        ("rope.scaling.yarn_log_multiplier", &[0.0]),
-    ];
-    for (name, neutral) in neutral {
-        let key = Key::new("", name);
-        let value = fields.number(key, -1e6..=1e6)?;
-        if let Some(value) = value.filter(|value| !neutral.contains(value)) {
-            return Err(unsupported(format!("{} = {value}", fields.name(key))));
-        }
-    }
-    Ok(())
+/// Parameters of `longrope`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LongScaling {
+    /// Factors where the context served is no longer than the original one, one per pair.
+    pub short: Vec<f32>,
+    /// Factors where it is longer.
+    pub long: Vec<f32>,
+    /// Context the model was first trained with, in tokens.
+    pub original_context: usize,
+    /// Multiplier of sine and cosine.
+    pub attention_factor: f64,
 }
 
 /// The table of a rotation over `dim` elements (even) with base `theta`.
@@ -279,8 +81,19 @@ pub fn rope(dim: usize, theta: f64, scaling: &RopeScaling) -> Rope {
     let plain: Vec<f64> = (0..dim / 2)
         .map(|pair| inv_freq(dim, theta, pair))
         .collect();
+    let (mut long, divided) = (None, |factors: &[f32]| -> Vec<f64> {
+        let divide = |(freq, factor): (&f64, &f32)| freq / f64::from(*factor);
+        plain.iter().zip(factors).map(divide).collect()
+    });
     let (scaled, attention_factor) = match scaling {
-        RopeScaling::None => (plain, 1.0),
+        RopeScaling::None => (plain.clone(), 1.0),
+        RopeScaling::Long(scaling) => {
+            long = Some(LongRope {
+                inv_freq: narrow(&divided(&scaling.long)),
+                original_context: scaling.original_context,
+            });
+            (divided(&scaling.short), scaling.attention_factor)
+        }
         RopeScaling::Linear { factor } => (plain.iter().map(|freq| freq / factor).collect(), 1.0),
         RopeScaling::Llama3(scaling) => (
             plain.iter().map(|&freq| llama3(freq, scaling)).collect(),
@@ -294,14 +107,28 @@ pub fn rope(dim: usize, theta: f64, scaling: &RopeScaling) -> Rope {
         ),
     };
     Rope {
-        inv_freq: scaled.iter().map(|&freq| freq as f32).collect(),
+        inv_freq: narrow(&scaled),
         attention_factor: attention_factor as f32,
+        long,
     }
 }
 
-/// Divides each frequency by its factor (`rope_freqs.weight` of a GGUF file), pair by pair.
-pub fn divide(rope: &mut Rope, factors: &[f32]) {
-    for (freq, factor) in rope.inv_freq.iter_mut().zip(factors) {
+fn narrow(frequencies: &[f64]) -> Vec<f32> {
+    frequencies.iter().map(|&freq| freq as f32).collect()
+}
+
+/// LongRoPE's growth of attention, for a context `factor` times the original one.
+pub fn long_attention(factor: f64, original_context: f64) -> f64 {
+    if factor <= 1.0 {
+        1.0
+    } else {
+        (1.0 + factor.ln() / original_context.ln()).sqrt()
+    }
+}
+
+/// Divides each frequency by its factor, pair by pair.
+pub fn divide(inv_freq: &mut [f32], factors: &[f32]) {
+    for (freq, factor) in inv_freq.iter_mut().zip(factors) {
         *freq /= factor;
     }
 }
@@ -485,7 +312,7 @@ mod tests {
     #[test]
     fn factors_of_a_file_divide_pair_by_pair() {
         let mut table = rope(4, 1e4, &RopeScaling::None);
-        divide(&mut table, &[2.0, 8.0]);
+        divide(&mut table.inv_freq, &[2.0, 8.0]);
         assert_eq!(table.inv_freq, [0.5, 0.01 / 8.0]);
     }
 }

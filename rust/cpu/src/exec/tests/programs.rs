@@ -578,6 +578,7 @@ impl Builder<'_> {
                 .map(|i| 1.0 / 100f32.powf(i as f32 / pairs as f32))
                 .collect(),
             attention_factor,
+            long: None,
         };
         Program {
             architecture: "tiny",
