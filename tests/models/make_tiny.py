@@ -35,7 +35,7 @@ SIZES = {
     "num_hidden_layers": 3,
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
-    "max_position_embeddings": 256,
+    "max_position_embeddings": 512,
     "initializer_range": 0.15,
     "bos_token_id": None,
     "eos_token_id": None,
@@ -59,7 +59,7 @@ YARN_ROPE = {
 
 
 def long_rope(original: int, share: float = 1.0) -> dict[str, Any]:
-    """Options of a model whose context of 256 is `256 / original` times the first one."""
+    """Options of a model whose context of 512 is `512 / original` times the first one."""
     pairs = int(8 * share)
     known = {"original_max_position_embeddings": original}
     rope = {
@@ -124,6 +124,7 @@ CASES = (
     Case("llama-q8_0", "Llama", {}, "llama", gguf.GGMLQuantizationType.Q8_0),
     Case("llama-f16", "Llama", {}, "llama", gguf.GGMLQuantizationType.F16, torch.float16),
     Case("mistral-window", "Mistral", {"sliding_window": 8}),
+    Case("mistral-wide", "Mistral", {"sliding_window": 270}),
     Case("mistral", "Mistral", {"sliding_window": None}, "llama"),
     Case("qwen2", "Qwen2", {}, "qwen2"),
     Case(
@@ -148,10 +149,11 @@ CASES = (
         },
     ),
     Case("gemma3", "Gemma3", GEMMA | {"sliding_window": 8, "num_hidden_layers": 7}, "gemma3"),
+    Case("gemma3-wide", "Gemma3", GEMMA | {"sliding_window": 270}, "gemma3"),
     Case("phi3", "Phi3", {}, "phi3"),
     Case("phi3-window", "Phi3", {"sliding_window": 8, "num_key_value_heads": 4}),
     Case("phi3-longrope", "Phi3", long_rope(16), "phi3"),
-    Case("phi3-shortrope", "Phi3", long_rope(256), "phi3"),
+    Case("phi3-shortrope", "Phi3", long_rope(512), "phi3"),
     Case("phi3-longrope-part", "Phi3", long_rope(16, share=0.75)),
     Case("olmo2", "Olmo2", {}, "olmo2"),
     Case("smollm3", "SmolLM3", {"num_hidden_layers": 5}, "smollm3"),

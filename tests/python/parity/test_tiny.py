@@ -26,6 +26,7 @@ CASES = {
     "llama-q8_0": True,
     "llama-f16": True,
     "mistral-window": False,
+    "mistral-wide": False,
     "mistral": True,
     "qwen2": True,
     "qwen2-window": False,
@@ -35,6 +36,7 @@ CASES = {
     "gemma2": True,
     "gemma2-uncapped": False,
     "gemma3": True,
+    "gemma3-wide": True,
     "phi3": True,
     "phi3-window": False,
     "phi3-longrope": True,
@@ -65,6 +67,13 @@ FILES = [(name, "model") for name in CASES] + [
 SHARE_MAX = 1e-4
 GREEDY_LEN = 24
 PROMPT_LENS = (1, 7, 24, 90)
+# Attention sums over runs of 256 tokens: a wide window begins in the first run and ends in the second.
+LEN_WIDE = 390
+
+
+def prompt_lens(name):
+    """Lengths of the prompts of one case."""
+    return (*PROMPT_LENS, LEN_WIDE) if name.endswith("wide") else PROMPT_LENS
 
 
 @pytest.fixture(scope="module")
@@ -153,10 +162,10 @@ def test_logits_and_greedy_tokens_equal_those_of_transformers(checkpoints, name,
             "kv_cache_memory_bytes": 4 << 20,
         }
         with LLM(path, backend=backend, max_logprobs=-1, **options, **EXACT) as llm:
-            for length in PROMPT_LENS:
+            for length in prompt_lens(name):
                 where = (name, file, backend, f"chunk {chunk}", f"prompt {length}")
                 prompt, tokens, expected = checkpoints.expected(name, length)
-                cuts = range(1, length + 1, 1 if length < 90 else 11)
+                cuts = range(1, length + 1, 1 if length < 90 else length // 8)
                 got = rows.logits(llm, [prompt[:cut] for cut in cuts])
                 assert_close(got, expected[[cut - 1 for cut in cuts]], where)
                 made, decoded = rows.greedy(llm, prompt, GREEDY_LEN)
