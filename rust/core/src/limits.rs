@@ -17,6 +17,18 @@ pub struct Limits {
     pub messages_max: usize,
     /// Most ids of `stop_token_ids`.
     pub stop_token_ids_len_max: usize,
+    /// Most ids of `allowed_token_ids`.
+    pub allowed_token_ids_len_max: usize,
+    /// Most ids of `suppress_tokens` and of `begin_suppress_tokens`.
+    pub suppress_tokens_len_max: usize,
+    /// Most ids of `logprob_token_ids`; each costs a pass over the row to find its rank.
+    pub logprob_token_ids_len_max: usize,
+    /// Most words of `bad_words`.
+    pub bad_words_count_max: usize,
+    /// Longest of them, in bytes.
+    pub bad_word_len_max_bytes: usize,
+    /// Longest pattern and most copies of `repetition_detection`: its cost per token is their product at most.
+    pub repetition_max: u32,
     /// Longest `cache_salt`, in bytes.
     pub cache_salt_len_max_bytes: usize,
     /// Most events waiting in one request's channel; in a full one the newest absorb what comes.
@@ -35,6 +47,12 @@ impl Default for Limits {
             logprobs_max: 20,
             messages_max: 1024,
             stop_token_ids_len_max: 1024,
+            allowed_token_ids_len_max: 32_768,
+            suppress_tokens_len_max: 1024,
+            logprob_token_ids_len_max: 128,
+            bad_words_count_max: 128,
+            bad_word_len_max_bytes: 256,
+            repetition_max: 1024,
             cache_salt_len_max_bytes: 256,
             stream_events_max: 256,
             prompt_len_max_bytes: 4 << 20,

@@ -6,7 +6,7 @@ use super::*;
 use crate::error::{Error, Result};
 use crate::kind::{HasKind, Kind};
 use crate::limits::Limits;
-use crate::params::{LogprobsMode, SamplingParams};
+use crate::params::{LogprobsMode, OutputKind, PipelineChoice, SamplingParams, Step};
 
 type Pair = (String, Value);
 
@@ -55,11 +55,33 @@ fn another(spec: &OptionSpec) -> Value {
                 .find(|name| text(name) != spec.default_value())
                 .expect("two names"),
         ),
-        OptionType::TokenIds => ints(&[3, 1]),
-        OptionType::StopStrings => Value::List(vec![text("a"), text("b")]),
+        // As many as the log-probs that `Logprobs` has here, since the two must agree.
+        OptionType::TokenIds(_) => ints(&[3, 1, 4, 0, 5, 9, 2]),
+        OptionType::StopStrings | OptionType::Words => Value::List(vec![text("a"), text("b")]),
+        OptionType::Repetition => repetition(&[
+            ("max_pattern_size", 4),
+            ("min_pattern_size", 2),
+            ("min_count", 3),
+        ]),
+        // Another order of everything, so that it contradicts no other option.
+        OptionType::Pipeline => {
+            let mut steps: Vec<Value> = Step::ALL.iter().map(|step| text(step.name())).collect();
+            let last = steps.len() - 1;
+            steps.swap(last, last - 1);
+            Value::List(steps)
+        }
         OptionType::BiasMap => Value::Map(vec![(int(1), float(-100.0)), (int(9), float(0.5))]),
         OptionType::Untyped => Value::Null,
     }
+}
+
+fn repetition(sizes: &[(&str, i64)]) -> Value {
+    let pair = |&(key, size): &(&str, i64)| (text(key), int(size));
+    Value::Map(sizes.iter().map(pair).collect())
+}
+
+fn steps(names: &[&str]) -> Value {
+    Value::List(names.iter().map(|name| text(name)).collect())
 }
 
 fn supported() -> impl Iterator<Item = &'static OptionSpec> {
@@ -218,8 +240,9 @@ fn a_value_of_another_type_is_refused() {
             OptionType::Logprobs => &[0, 1],
             OptionType::Float { max, .. } if max > 1.0 => &[1, 2, 3],
             OptionType::Float { .. } => &[1, 2],
-            OptionType::Text | OptionType::StopStrings => &[7],
-            OptionType::TokenIds => &[9],
+            OptionType::Text | OptionType::StopStrings | OptionType::Words => &[7],
+            OptionType::TokenIds(_) => &[9],
+            OptionType::Repetition | OptionType::Pipeline => &[],
             OptionType::BiasMap => &[10],
             OptionType::Choice(_) | OptionType::Untyped => &[],
         };
@@ -311,6 +334,67 @@ fn bad_sampling_fields_are_refused_by_name() {
             vec![int(21), int(-1), int(-2), float(1.0), Value::Bool(false)],
         ),
         (
+            "prompt_logprobs",
+            vec![int(21), int(-1), int(-2), float(1.0), Value::Bool(false)],
+        ),
+        (
+            "logprob_token_ids",
+            vec![ints(&[]), ints(&[1; 129]), ints(&[-1]), int(3)],
+        ),
+        (
+            "allowed_token_ids",
+            vec![ints(&[]), ints(&[1 << 32]), text("1"), ints(&[1; 32_769])],
+        ),
+        ("suppress_tokens", vec![ints(&[1; 1025]), ints(&[-1]), int(1)]),
+        (
+            "begin_suppress_tokens",
+            vec![ints(&[1; 1025]), Value::List(vec![float(1.0)])],
+        ),
+        (
+            "bad_words",
+            vec![
+                text(""),
+                text(" \n"),
+                stops(129, 1),
+                stops(1, 257),
+                Value::List(vec![text("a"), text("  ")]),
+                ints(&[1]),
+            ],
+        ),
+        (
+            "repetition_detection",
+            vec![
+                repetition(&[]),
+                repetition(&[("max_pattern_size", 3)]),
+                repetition(&[("min_count", 3)]),
+                repetition(&[("max_pattern_size", 0), ("min_count", 2)]),
+                repetition(&[("max_pattern_size", 1025), ("min_count", 2)]),
+                repetition(&[("max_pattern_size", 3), ("min_count", 1)]),
+                repetition(&[("max_pattern_size", 3), ("min_count", 1025)]),
+                repetition(&[("max_pattern_size", 3), ("min_count", 2), ("min_pattern_size", 4)]),
+                repetition(&[("max_pattern_size", 3), ("min_count", 2), ("min_pattern_size", -1)]),
+                repetition(&[("max_pattern_size", 3), ("min_count", 2), ("min_count", 2)]),
+                repetition(&[("max_pattern_size", 3), ("min_count", 2), ("size", 2)]),
+                Value::Map(vec![(text("max_pattern_size"), float(3.0)), (text("min_count"), int(2))]),
+            ],
+        ),
+        (
+            "pipeline",
+            vec![
+                text("HF"),
+                text(""),
+                text("top_k"),
+                Value::List(vec![text("topk")]),
+                Value::List(vec![int(1)]),
+                int(1),
+            ],
+        ),
+        ("penalty_last_n", vec![int(-2), int(1 << 31), float(64.0)]),
+        ("stream_interval", vec![int(0), int(-1), float(1.0), int(1 << 32)]),
+        ("deadline_ms", vec![int(0), int(-1), float(1.5), int(1 << 32)]),
+        ("min_length", vec![int(-1), float(1.0), int(1 << 32)]),
+        ("output_kind", vec![text("DELTA"), text("all"), int(1)]),
+        (
             "seed",
             vec![float(9.223372036854776e18), float(-9.3e18), text("1")],
         ),
@@ -342,7 +426,7 @@ fn bad_sampling_fields_are_refused_by_name() {
                 "{name} {value}: {error}"
             );
             assert_eq!(error.param(), Some(name));
-            assert!(error.to_string().len() < 400, "{error}");
+            assert!(error.to_string().len() < 500, "{error}");
         }
     }
 }
@@ -396,6 +480,15 @@ fn what_looks_odd_and_is_legal_runs() {
         None,
         "to the end"
     );
+    let sizes = repetition(&[("min_count", 2), ("max_pattern_size", 3)]);
+    let detection = sampling(&[pair("repetition_detection", sizes)])
+        .unwrap()
+        .repetition_detection
+        .unwrap();
+    assert_eq!(
+        (detection.min_pattern_size, detection.max_pattern_size),
+        (1, 3)
+    );
     let mode = sampling(&[pair("logprobs_mode", text("processed_logits"))])
         .unwrap()
         .logprobs_mode;
@@ -446,6 +539,62 @@ fn options_that_contradict_each_other_are_refused_with_both_names() {
             vec![pair("top_k", int(1)), pair("top_k", int(1))],
             "top_k",
             "top_k",
+        ),
+        (
+            vec![pair("logprob_token_ids", ints(&[1, 2])), pair("logprobs", int(3))],
+            "logprob_token_ids",
+            "logprobs",
+        ),
+        (
+            vec![
+                pair("prompt_logprobs", int(1)),
+                pair("skip_reading_prefix_cache", Value::Bool(false)),
+            ],
+            "skip_reading_prefix_cache",
+            "prompt_logprobs",
+        ),
+        (
+            vec![
+                pair("output_kind", text("final_only")),
+                pair("stream_interval", int(2)),
+            ],
+            "stream_interval",
+            "output_kind",
+        ),
+        (
+            vec![pair("pipeline", text("hf")), pair("presence_penalty", int(1))],
+            "pipeline",
+            "presence_penalty",
+        ),
+        (
+            vec![pair("pipeline", text("vllm")), pair("suppress_tokens", ints(&[1]))],
+            "pipeline",
+            "suppress_tokens",
+        ),
+        (
+            vec![pair("pipeline", text("sglang")), pair("no_repeat_ngram_size", int(2))],
+            "pipeline",
+            "no_repeat_ngram_size",
+        ),
+        (
+            vec![pair("pipeline", text("llamacpp")), pair("min_tokens", int(2))],
+            "pipeline",
+            "min_tokens",
+        ),
+        (
+            vec![pair("pipeline", steps(&["top_k", "temperature"])), pair("top_p", float(0.5))],
+            "pipeline",
+            "top_p",
+        ),
+        (
+            vec![pair("pipeline", steps(&["top_k", "top_k"]))],
+            "pipeline",
+            "top_k",
+        ),
+        (
+            vec![pair("pipeline", steps(&["top_k", "logit_bias"]))],
+            "pipeline",
+            "logit_bias",
         ),
     ];
     for (values, first, second) in cases {
@@ -505,8 +654,6 @@ fn a_spelled_out_neutral_value_of_an_absent_option_runs() {
     assert!(engine("gpu_memory_utilization", float(0.9)).is_ok());
     assert!(sampling(&[pair("typical_p", float(1.0))]).is_ok());
     assert!(sampling(&[pair("typical_p", float(0.9))]).is_err());
-    assert!(sampling(&[pair("pipeline", text("tokenmill"))]).is_ok());
-    assert!(sampling(&[pair("pipeline", text("hf"))]).is_err());
 }
 
 #[test]
@@ -574,5 +721,67 @@ fn parameters_built_by_hand_meet_the_same_bounds() {
         ),
     ] {
         assert_eq!(bad.validate(&limits).unwrap_err().param(), Some(name));
+    }
+}
+
+#[test]
+fn a_named_pipeline_fills_in_what_its_engine_would_and_nobody_said() {
+    let filled = |values: &[Pair]| {
+        let params = sampling(values).unwrap();
+        (params.temperature, params.top_k, params.top_p, params.min_p)
+    };
+    let named = |name: &str| pair("pipeline", text(name));
+    let nothing = (1.0, 0, 1.0, 0.0);
+    for name in ["tokenmill", "vllm", "sglang"] {
+        assert_eq!(filled(&[named(name)]), nothing);
+    }
+    assert_eq!(filled(&[named("hf")]), (1.0, 50, 1.0, 0.0));
+    assert_eq!(
+        filled(&[named("hf"), pair("temperature", int(0))]),
+        (0.0, 0, 1.0, 0.0)
+    );
+    assert_eq!(filled(&[pair("top_k", int(0)), named("hf")]), nothing);
+    assert_eq!(filled(&[named("llamacpp")]), (0.8, 40, 0.95, 0.05));
+    let own = [
+        named("llamacpp"),
+        pair("temperature", float(1.0)),
+        pair("top_k", int(0)),
+        pair("top_p", float(1.0)),
+        pair("min_p", float(0.0)),
+    ];
+    assert_eq!(filled(&own), nothing);
+    assert_eq!(
+        filled(&[named("llamacpp"), pair("top_k", Value::Null)]).1,
+        40,
+        "null leaves a field open"
+    );
+    let params = sampling(&[pair("pipeline", steps(&[]))]).unwrap();
+    assert_eq!(params.pipeline, PipelineChoice::Listed(vec![]));
+    assert_eq!(params.output_kind, OutputKind::Cumulative);
+}
+
+#[test]
+fn a_loop_is_found_when_its_last_copy_is_complete() {
+    let detection = |longest, shortest, count| crate::params::RepetitionDetection {
+        max_pattern_size: longest,
+        min_pattern_size: shortest,
+        min_count: count,
+    };
+    for (output, sizes, expected) in [
+        (&[1, 2, 1, 2][..], detection(2, 1, 2), true),
+        (&[9, 1, 2, 1, 2], detection(3, 1, 2), true),
+        (&[1, 2, 1, 2, 1], detection(2, 1, 2), true),
+        (&[2, 1, 2], detection(2, 1, 2), false),
+        (&[1, 2, 1, 3], detection(2, 1, 2), false),
+        (&[5, 5], detection(4, 1, 2), true),
+        (&[5, 5], detection(4, 2, 2), false),
+        (&[5, 5, 5, 5], detection(4, 2, 2), true),
+        (&[5, 5], detection(1, 1, 3), false),
+        (&[5, 5, 5], detection(1, 1, 3), true),
+        (&[1, 2, 3, 1, 2, 3, 1, 2], detection(3, 1, 3), false),
+        (&[1, 2, 3, 1, 2, 3, 1, 2, 3], detection(3, 1, 3), true),
+        (&[], detection(3, 1, 2), false),
+    ] {
+        assert_eq!(sizes.finds(output), expected, "{output:?} {sizes:?}");
     }
 }
