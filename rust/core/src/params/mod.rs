@@ -191,6 +191,21 @@ impl SamplingParams {
         by_length.max(self.min_tokens as usize)
     }
 
+    /// Every token id in the parameters, by the option it came from.
+    pub fn token_ids(&self) -> [(&'static str, Vec<TokenId>); 7] {
+        let optional = |ids: &Option<Vec<TokenId>>| ids.clone().unwrap_or_default();
+        let biased = self.logit_bias.iter().map(|&(token, _)| token);
+        [
+            ("stop_token_ids", self.stop_token_ids.clone()),
+            ("logit_bias", biased.collect()),
+            ("allowed_token_ids", optional(&self.allowed_token_ids)),
+            ("suppress_tokens", self.suppress_tokens.clone()),
+            ("begin_suppress_tokens", self.begin_suppress_tokens.clone()),
+            ("logprob_token_ids", optional(&self.logprob_token_ids)),
+            ("bad_words", self.bad_word_tokens.concat()),
+        ]
+    }
+
     /// Whether anything is reported of each generated token.
     pub fn wants_logprobs(&self) -> bool {
         self.logprobs.is_some() || self.logprob_token_ids.is_some()
