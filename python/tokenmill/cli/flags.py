@@ -24,6 +24,8 @@ _METAVARS = {
     "str_list": "TEXT",
     "int_list": "N,N",
     "bias": "ID:X,..",
+    "repetition": "KEY:N,..",
+    "pipeline": "NAME or STEP,..",
 }
 # `model` has its own flag, and `--seed` is the request's.
 _NOT_FLAGS = {("engine", "model"), ("engine", "seed")}

@@ -71,6 +71,17 @@ pub struct Event {
     pub finish: Option<Finish>,
 }
 
+impl Event {
+    /// Appends what came next in the same sample.
+    pub fn absorb(&mut self, next: Self) {
+        self.tokens.extend(next.tokens);
+        self.text.push_str(&next.text);
+        self.logprobs.extend(next.logprobs);
+        self.prompt_logprobs.extend(next.prompt_logprobs);
+        self.finish = next.finish;
+    }
+}
+
 /// The end of a sample.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finish {

@@ -61,6 +61,7 @@ class FakeHandle:
             "stop_reason": None,
             "error": None,
             "cached_tokens": 0,
+            "created_tokens": 0,
             "preemptions": 0,
             "lifted": [],
         }
@@ -70,6 +71,7 @@ class FakeHandle:
             "tokens": [byte],
             "text": chr(byte),
             "logprobs": [[(0, -0.1, 1), (byte, -0.5, 2)]] if count is not None else [],
+            "prompt_logprobs": [],
             "finish": finish if is_last else None,
         }
 
