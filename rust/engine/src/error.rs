@@ -219,7 +219,10 @@ impl HasKind for Error {
             Self::EmptyPrompt | Self::PromptBytes { .. } => Some("prompt"),
             Self::MachineMemory { .. } => Some("kv_cache_memory_bytes"),
             Self::Unsupported { what, .. } => Some(what),
-            Self::Label { param, .. } | Self::LogprobBytes { param, .. } | Self::TokenId { param, .. } | Self::Memory { param, .. } => Some(param),
+            Self::Label { param, .. }
+            | Self::LogprobBytes { param, .. }
+            | Self::TokenId { param, .. }
+            | Self::Memory { param, .. } => Some(param),
             Self::ContextLen { .. } | Self::Blocks { .. } => Some("max_tokens"),
             _ => None,
         }

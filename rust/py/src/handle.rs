@@ -134,7 +134,10 @@ fn event_dict<'py>(py: Python<'py>, event: &Event) -> PyResult<Bound<'py, PyDict
     dict.set_item("tokens", PyList::new(py, &event.tokens)?)?;
     dict.set_item("text", &event.text)?;
     dict.set_item("logprobs", logprobs_list(py, &event.logprobs)?)?;
-    dict.set_item("prompt_logprobs", logprobs_list(py, &event.prompt_logprobs)?)?;
+    dict.set_item(
+        "prompt_logprobs",
+        logprobs_list(py, &event.prompt_logprobs)?,
+    )?;
     dict.set_item("finish", finish_dict(py, event)?)?;
     Ok(dict)
 }

@@ -52,7 +52,8 @@ const fn engine_refused(
 
 const PROMPT: &str = "prompt log-probs are those of the whole prompt, best tokens first";
 const GRAMMAR: &str = "structured outputs are not built yet";
-const MASKS: &str = "this mask is not built yet; bad_words, suppress_tokens and logit_bias of -100 ban";
+const MASKS: &str =
+    "this mask is not built yet; bad_words, suppress_tokens and logit_bias of -100 ban";
 const FORCING: &str = "forcing is not built yet; allowed_token_ids and suppress_tokens are";
 const WARPERS: &str = "this warper is not built yet; top_k, top_p and min_p are";
 const DRY: &str = "DRY is not built yet; no_repeat_ngram_size and the penalties are";

@@ -345,7 +345,10 @@ fn bad_sampling_fields_are_refused_by_name() {
             "allowed_token_ids",
             vec![ints(&[]), ints(&[1 << 32]), text("1"), ints(&[1; 32_769])],
         ),
-        ("suppress_tokens", vec![ints(&[1; 1025]), ints(&[-1]), int(1)]),
+        (
+            "suppress_tokens",
+            vec![ints(&[1; 1025]), ints(&[-1]), int(1)],
+        ),
         (
             "begin_suppress_tokens",
             vec![ints(&[1; 1025]), Value::List(vec![float(1.0)])],
@@ -371,11 +374,22 @@ fn bad_sampling_fields_are_refused_by_name() {
                 repetition(&[("max_pattern_size", 1025), ("min_count", 2)]),
                 repetition(&[("max_pattern_size", 3), ("min_count", 1)]),
                 repetition(&[("max_pattern_size", 3), ("min_count", 1025)]),
-                repetition(&[("max_pattern_size", 3), ("min_count", 2), ("min_pattern_size", 4)]),
-                repetition(&[("max_pattern_size", 3), ("min_count", 2), ("min_pattern_size", -1)]),
+                repetition(&[
+                    ("max_pattern_size", 3),
+                    ("min_count", 2),
+                    ("min_pattern_size", 4),
+                ]),
+                repetition(&[
+                    ("max_pattern_size", 3),
+                    ("min_count", 2),
+                    ("min_pattern_size", -1),
+                ]),
                 repetition(&[("max_pattern_size", 3), ("min_count", 2), ("min_count", 2)]),
                 repetition(&[("max_pattern_size", 3), ("min_count", 2), ("size", 2)]),
-                Value::Map(vec![(text("max_pattern_size"), float(3.0)), (text("min_count"), int(2))]),
+                Value::Map(vec![
+                    (text("max_pattern_size"), float(3.0)),
+                    (text("min_count"), int(2)),
+                ]),
             ],
         ),
         (
@@ -390,8 +404,14 @@ fn bad_sampling_fields_are_refused_by_name() {
             ],
         ),
         ("penalty_last_n", vec![int(-2), int(1 << 31), float(64.0)]),
-        ("stream_interval", vec![int(0), int(-1), float(1.0), int(1 << 32)]),
-        ("deadline_ms", vec![int(0), int(-1), float(1.5), int(1 << 32)]),
+        (
+            "stream_interval",
+            vec![int(0), int(-1), float(1.0), int(1 << 32)],
+        ),
+        (
+            "deadline_ms",
+            vec![int(0), int(-1), float(1.5), int(1 << 32)],
+        ),
         ("min_length", vec![int(-1), float(1.0), int(1 << 32)]),
         ("output_kind", vec![text("DELTA"), text("all"), int(1)]),
         (
@@ -541,7 +561,10 @@ fn options_that_contradict_each_other_are_refused_with_both_names() {
             "top_k",
         ),
         (
-            vec![pair("logprob_token_ids", ints(&[1, 2])), pair("logprobs", int(3))],
+            vec![
+                pair("logprob_token_ids", ints(&[1, 2])),
+                pair("logprobs", int(3)),
+            ],
             "logprob_token_ids",
             "logprobs",
         ),
@@ -562,27 +585,42 @@ fn options_that_contradict_each_other_are_refused_with_both_names() {
             "output_kind",
         ),
         (
-            vec![pair("pipeline", text("hf")), pair("presence_penalty", int(1))],
+            vec![
+                pair("pipeline", text("hf")),
+                pair("presence_penalty", int(1)),
+            ],
             "pipeline",
             "presence_penalty",
         ),
         (
-            vec![pair("pipeline", text("vllm")), pair("suppress_tokens", ints(&[1]))],
+            vec![
+                pair("pipeline", text("vllm")),
+                pair("suppress_tokens", ints(&[1])),
+            ],
             "pipeline",
             "suppress_tokens",
         ),
         (
-            vec![pair("pipeline", text("sglang")), pair("no_repeat_ngram_size", int(2))],
+            vec![
+                pair("pipeline", text("sglang")),
+                pair("no_repeat_ngram_size", int(2)),
+            ],
             "pipeline",
             "no_repeat_ngram_size",
         ),
         (
-            vec![pair("pipeline", text("llamacpp")), pair("min_tokens", int(2))],
+            vec![
+                pair("pipeline", text("llamacpp")),
+                pair("min_tokens", int(2)),
+            ],
             "pipeline",
             "min_tokens",
         ),
         (
-            vec![pair("pipeline", steps(&["top_k", "temperature"])), pair("top_p", float(0.5))],
+            vec![
+                pair("pipeline", steps(&["top_k", "temperature"])),
+                pair("top_p", float(0.5)),
+            ],
             "pipeline",
             "top_p",
         ),

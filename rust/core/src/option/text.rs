@@ -29,9 +29,7 @@ pub fn parse_text(spec: &OptionSpec, text: &str) -> Result<Value> {
         OptionType::Int { .. } | OptionType::Samples => parse_int(word),
         OptionType::Logprobs => parse_int(word).or_else(|| parse_bool(word)),
         OptionType::Float { .. } => word.parse().ok().map(Value::Float),
-        OptionType::TokenIds(_) => {
-            parse_list(inside(word, '[', ']'), parse_int).map(Value::List)
-        }
+        OptionType::TokenIds(_) => parse_list(inside(word, '[', ']'), parse_int).map(Value::List),
         OptionType::Repetition => parse_sizes(word).map(Value::Map),
         OptionType::Pipeline => Some(parse_pipeline(word)),
         OptionType::BiasMap => parse_bias(word).map(Value::Map),
@@ -185,8 +183,16 @@ mod tests {
                     Value::Text("temperature".into()),
                 ]),
             ),
-            ("repetition_detection", "max_pattern_size:3,min_count:4", sizes(&[("max_pattern_size", 3), ("min_count", 4)])),
-            ("repetition_detection", r#"{"min_count": 2}"#, sizes(&[("min_count", 2)])),
+            (
+                "repetition_detection",
+                "max_pattern_size:3,min_count:4",
+                sizes(&[("max_pattern_size", 3), ("min_count", 4)]),
+            ),
+            (
+                "repetition_detection",
+                r#"{"min_count": 2}"#,
+                sizes(&[("min_count", 2)]),
+            ),
             (
                 "logit_bias",
                 r#"{"1": 2, "3": -0.5}"#,

@@ -281,7 +281,10 @@ impl PipelineChoice {
                 return Some((*step, "stands in the list twice"));
             }
             if !step.is_warper() && before.iter().any(|earlier| earlier.is_warper()) {
-                return Some((*step, "must stand before temperature, top_k, top_p and min_p"));
+                return Some((
+                    *step,
+                    "must stand before temperature, top_k, top_p and min_p",
+                ));
             }
         }
         let missing = |step: &Step| step.is_active(params) && !steps.contains(step);

@@ -115,7 +115,10 @@ impl Processors {
             Step::FrequencyPenalty => {
                 let alpha = self.frequency_penalty;
                 let counts = self.counts();
-                subtract_each(row, counts.map(|(token, count)| (token, alpha * count as f32)))
+                subtract_each(
+                    row,
+                    counts.map(|(token, count)| (token, alpha * count as f32)),
+                )
             }
             Step::PresencePenalty => {
                 let alpha = self.presence_penalty;
@@ -148,9 +151,8 @@ impl Processors {
     /// How often each token counts for the penalties that subtract.
     fn counts(&self) -> impl Iterator<Item = (TokenId, u32)> {
         let is_given_too = self.meaning == NamedPipeline::Llamacpp;
-        let count = move |seen: &history::Seen| {
-            seen.generated + if is_given_too { seen.given } else { 0 }
-        };
+        let count =
+            move |seen: &history::Seen| seen.generated + if is_given_too { seen.given } else { 0 };
         self.seen()
             .map(move |seen| (seen.token, count(seen)))
             .filter(|&(_, count)| count > 0)

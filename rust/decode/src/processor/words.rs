@@ -38,7 +38,10 @@ impl BadWords {
         self.words.iter().filter_map(|word| {
             let (&last, before) = word.split_last()?;
             let is_met = before.len() <= self.tail.len()
-                && before.iter().rev().eq(self.tail.iter().rev().take(before.len()));
+                && before
+                    .iter()
+                    .rev()
+                    .eq(self.tail.iter().rev().take(before.len()));
             is_met.then_some(last)
         })
     }

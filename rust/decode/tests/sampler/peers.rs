@@ -45,7 +45,11 @@ impl<'a> Peer<'a> {
         let theta = f64::from(self.params.repetition_penalty);
         for (token, score) in self.scores.iter_mut().enumerate() {
             if among.contains(&(token as u32)) {
-                *score = if *score > 0.0 { *score / theta } else { *score * theta };
+                *score = if *score > 0.0 {
+                    *score / theta
+                } else {
+                    *score * theta
+                };
             }
         }
     }
@@ -80,7 +84,9 @@ impl<'a> Peer<'a> {
 
     fn divide(&mut self) {
         let temperature = f64::from(self.params.temperature);
-        self.scores.iter_mut().for_each(|score| *score /= temperature);
+        self.scores
+            .iter_mut()
+            .for_each(|score| *score /= temperature);
     }
 
     /// Ids by score, equal ones by id, without the banned.
@@ -93,8 +99,16 @@ impl<'a> Peer<'a> {
     }
 
     fn probabilities(&self) -> Vec<f64> {
-        let max = self.scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let terms: Vec<f64> = self.scores.iter().map(|score| (score - max).exp()).collect();
+        let max = self
+            .scores
+            .iter()
+            .copied()
+            .fold(f64::NEG_INFINITY, f64::max);
+        let terms: Vec<f64> = self
+            .scores
+            .iter()
+            .map(|score| (score - max).exp())
+            .collect();
         let sum: f64 = terms.iter().sum();
         terms.iter().map(|term| term / sum).collect()
     }
@@ -185,7 +199,10 @@ pub fn hf(prefix: &Prefix, params: &SamplingParams, row: &[f32]) -> Option<Vec<f
         &eos,
     );
     peer.ban_ends(params.min_tokens as usize, &eos);
-    params.suppress_tokens.iter().for_each(|&token| peer.ban(token));
+    params
+        .suppress_tokens
+        .iter()
+        .for_each(|&token| peer.ban(token));
     if prefix.output.is_empty() {
         let first = params.begin_suppress_tokens.iter();
         first.for_each(|&token| peer.ban(token));

@@ -121,11 +121,19 @@ fn only_llamacpp_divides_by_the_temperature_last() {
     }
     let logits = |pipeline| {
         let params = named(pipeline, &params);
-        values(&params, LogprobsMode::ProcessedLogits, &Prefix::default(), &p7())
+        values(
+            &params,
+            LogprobsMode::ProcessedLogits,
+            &Prefix::default(),
+            &p7(),
+        )
     };
     for pipeline in ALL {
         let first = logits(pipeline)[0];
-        assert!((first - 0.4_f64.ln() / 2.0).abs() < 1e-6, "{pipeline:?} {first}");
+        assert!(
+            (first - 0.4_f64.ln() / 2.0).abs() < 1e-6,
+            "{pipeline:?} {first}"
+        );
     }
 }
 
@@ -165,7 +173,11 @@ fn a_bias_of_minus_100_bans_under_our_name_only() {
     };
     for pipeline in [Tokenmill, Vllm, Sglang, Llamacpp] {
         let value = score(pipeline, &params, &Prefix::default(), &[1.0, 2.0]);
-        let expected = if pipeline == Tokenmill { f64::NEG_INFINITY } else { -99.0 };
+        let expected = if pipeline == Tokenmill {
+            f64::NEG_INFINITY
+        } else {
+            -99.0
+        };
         assert!(value == expected, "{pipeline:?} {value}");
     }
 }
@@ -182,7 +194,11 @@ fn pipelines_look_for_repetitions_in_different_places() {
     };
     for pipeline in ALL {
         let expected = if pipeline == Sglang { 4.0 } else { 2.0 };
-        assert_eq!(score(pipeline, &params, &given, &[4.0, 9.0]), expected, "{pipeline:?}");
+        assert_eq!(
+            score(pipeline, &params, &given, &[4.0, 9.0]),
+            expected,
+            "{pipeline:?}"
+        );
     }
     // 64 tokens later llama.cpp has forgotten it, unless it is told to remember.
     let late = Prefix {
@@ -191,7 +207,11 @@ fn pipelines_look_for_repetitions_in_different_places() {
     };
     for pipeline in [Tokenmill, Hf, Vllm, Llamacpp] {
         let expected = if pipeline == Llamacpp { 4.0 } else { 2.0 };
-        assert_eq!(score(pipeline, &params, &late, &[4.0, 9.0]), expected, "{pipeline:?}");
+        assert_eq!(
+            score(pipeline, &params, &late, &[4.0, 9.0]),
+            expected,
+            "{pipeline:?}"
+        );
         let last = |last| SamplingParams {
             penalty_last_n: Some(last),
             ..params.clone()
@@ -201,6 +221,12 @@ fn pipelines_look_for_repetitions_in_different_places() {
         assert_eq!(score(pipeline, &last(64), &late, &[4.0, 9.0]), 4.0);
         assert_eq!(score(pipeline, &last(0), &late, &[4.0, 9.0]), 4.0);
     }
+    let in_time = Prefix {
+        prompt: vec![0, 1],
+        output: vec![1; 62],
+        ..Prefix::default()
+    };
+    assert_eq!(score(Llamacpp, &params, &in_time, &[4.0, 9.0]), 2.0);
     // Its subtraction sees the prompt too.
     let subtracting = SamplingParams {
         presence_penalty: 0.5,
@@ -267,7 +293,9 @@ fn under_hf_a_minimum_bans_the_models_own_ends_alone() {
         ..Prefix::default()
     };
     for pipeline in [Tokenmill, Hf] {
-        for (prompt, output, is_banned) in [(3, 0, true), (1, 2, true), (1, 3, false), (4, 0, false)] {
+        for (prompt, output, is_banned) in
+            [(3, 0, true), (1, 2, true), (1, 3, false), (4, 0, false)]
+        {
             let value = score(pipeline, &by_length, &at(prompt, output), &[4.0, 9.0, 1.0]);
             assert_eq!(!value.is_finite(), is_banned, "{prompt} + {output}");
         }
@@ -296,7 +324,11 @@ fn params(bits: u32, draws: &[f32; 8], pipeline: NamedPipeline) -> SamplingParam
     let id = |place: usize| (draws[place] * 24.0) as u32;
     SamplingParams {
         temperature: pick(on(0, Temperature), 0.3 + 2.0 * draws[0], 1.0),
-        top_k: if on(1, TopK) { 1 + (draws[1] * 20.0) as u32 } else { 0 },
+        top_k: if on(1, TopK) {
+            1 + (draws[1] * 20.0) as u32
+        } else {
+            0
+        },
         top_p: pick(on(2, TopP), 0.05 + 0.9 * draws[2], 1.0),
         min_p: pick(on(3, MinP), 0.01 + 0.5 * draws[3], 0.0),
         repetition_penalty: pick(on(4, RepetitionPenalty), 0.6 + draws[4], 1.0),
@@ -319,8 +351,16 @@ fn params(bits: u32, draws: &[f32; 8], pipeline: NamedPipeline) -> SamplingParam
         min_tokens: if on(10, MinTokens) { 2 } else { 0 },
         min_length: if on(11, MinLength) { 7 } else { 0 },
         stop_token_ids: vec![5],
-        suppress_tokens: if on(12, Suppress) { vec![id(5)] } else { Vec::new() },
-        begin_suppress_tokens: if on(13, BeginSuppress) { vec![id(6)] } else { Vec::new() },
+        suppress_tokens: if on(12, Suppress) {
+            vec![id(5)]
+        } else {
+            Vec::new()
+        },
+        begin_suppress_tokens: if on(13, BeginSuppress) {
+            vec![id(6)]
+        } else {
+            Vec::new()
+        },
         penalty_last_n: (bits >> 14 & 3 == 1 && pipeline == Llamacpp).then_some(5),
         pipeline: PipelineChoice::Named(pipeline),
         ..SamplingParams::default()

@@ -70,10 +70,18 @@ mod tests {
         let passed: Vec<Event> = (0..tokens)
             .filter_map(|token| pace.pass(event(token)))
             .collect();
-        let all: Vec<u32> = passed.iter().flat_map(|event| event.tokens.clone()).collect();
+        let all: Vec<u32> = passed
+            .iter()
+            .flat_map(|event| event.tokens.clone())
+            .collect();
         assert_eq!(all, (0..tokens).collect::<Vec<u32>>());
         let text: String = passed.iter().map(|event| event.text.as_str()).collect();
-        assert_eq!(text.len(), all.iter().map(|token| token.to_string().len()).sum::<usize>());
+        assert_eq!(
+            text.len(),
+            all.iter()
+                .map(|token| token.to_string().len())
+                .sum::<usize>()
+        );
         passed.iter().map(|event| event.tokens.len()).collect()
     }
 

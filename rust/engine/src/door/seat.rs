@@ -94,9 +94,7 @@ pub(crate) fn logprob_bytes(
     let by_id = params.logprob_token_ids.as_ref().map(Vec::len);
     let by_count = params.logprobs.map(|asked| asked as usize);
     let tokens = u64::from(params.n) * output_len_max as u64;
-    let of_output = by_id
-        .or(by_count)
-        .map_or(0, |asked| bytes(tokens, asked));
+    let of_output = by_id.or(by_count).map_or(0, |asked| bytes(tokens, asked));
     let param = match by_id {
         _ if of_prompt > of_output => "prompt_logprobs",
         Some(_) => "logprob_token_ids",

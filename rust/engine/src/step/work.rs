@@ -283,7 +283,9 @@ impl LogitsRows {
             return (plan.sampled[self.sampled - 1], None);
         }
         self.scored += 1;
-        let span = plan.spans.partition_point(|span| span.row + span.rows <= row);
+        let span = plan
+            .spans
+            .partition_point(|span| span.row + span.rows <= row);
         let position = plan.positions[row as usize];
         (plan.spans[span].id, Some(position))
     }

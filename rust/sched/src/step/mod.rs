@@ -95,7 +95,11 @@ mod tests {
             let longest = (0..=budget.rows.min(missing))
                 .rev()
                 .find(|&rows| logits(rows) <= budget.logits);
-            assert_eq!(Some(budget.fit(missing, ask)), longest, "{ask:?} {budget:?}");
+            assert_eq!(
+                Some(budget.fit(missing, ask)),
+                longest,
+                "{ask:?} {budget:?}"
+            );
         }
     }
 }

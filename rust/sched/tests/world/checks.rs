@@ -176,7 +176,10 @@ impl World {
             sampled.eq(due),
             "sampled rows are not the last known tokens"
         );
-        assert_eq!(plan.scored_rows, scored, "not each row of a prompt is scored once");
+        assert_eq!(
+            plan.scored_rows, scored,
+            "not each row of a prompt is scored once"
+        );
     }
 
     /// The set model: used = blocks named by tables; tables that share a block agree on what is in it.

@@ -84,7 +84,11 @@ impl World {
         if live.is_cancelled {
             return;
         }
-        assert_eq!(live.scored, live.score_end(), "sampled before all was scored");
+        assert_eq!(
+            live.scored,
+            live.score_end(),
+            "sampled before all was scored"
+        );
         if !live.forked {
             self.fork_samples(id, read);
         }

@@ -92,7 +92,11 @@ impl Live {
     /// Positions of the prompt that are to be scored: all but the last, of the first sample.
     pub fn score_end(&self) -> usize {
         let is_scored = self.ask.scores_prompt && self.sample == 0;
-        if is_scored { self.ask.prompt.len() - 1 } else { 0 }
+        if is_scored {
+            self.ask.prompt.len() - 1
+        } else {
+            0
+        }
     }
 
     fn need(&self, block_size: usize) -> usize {

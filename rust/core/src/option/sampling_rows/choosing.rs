@@ -1,8 +1,8 @@
 //! Rows of what decides the next token: temperature, cuts, penalties, bans, their order, the seed.
 
 use super::{
-    float, float_above, int, nullable, read, read_bias, read_ids, read_texts, row, shown, shown_ids,
-    shown_optional_ids, shown_texts,
+    float, float_above, int, nullable, read, read_bias, read_ids, read_texts, row, shown,
+    shown_ids, shown_optional_ids, shown_texts,
 };
 use crate::id::TokenId;
 use crate::option::kind::{IdList, OptionType};
