@@ -91,7 +91,7 @@ class Collector:
         )
 
     def news(self, event: Event) -> RequestOutput | None:
-        """Take one event; the output that its reader is owed for it, by the request's `output_kind`."""
+        """Take one event; the output that its reader is owed for it, by `output_kind`."""
         was_scored = self._prompt_logprobs is not None
         chunk = self.add(event)
         if self._kind == "final_only":

@@ -10,11 +10,14 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Logprob:
-    """One candidate of a position: natural log-probability (or logit, by the request's mode)."""
+    """One candidate of a position: natural log-probability (or logit, by the request's mode).
+
+    `decoded_token` is None for a model without a tokenizer.
+    """
 
     logprob: float
     rank: int
-    decoded_token: str
+    decoded_token: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +25,9 @@ class CompletionOutput:
     """One sample.
 
     `finish_reason` is "stop", "length", "repetition", "abort", "error", or None while it grows;
-    `stop_reason` the string or id that matched; `error` says what went wrong where the reason is "error",
-    `error_kind` is the kind of that (as the exceptions' `kind`) and `error_code` names it for
-    programs where it has a name (`no_token_allowed`). `lifted` names the
+    `stop_reason` the string or id that matched; `error` says what went wrong where the reason is
+    "error", `error_kind` is the kind of that (as the exceptions' `kind`) and `error_code` names it
+    for programs where it has a name (`no_token_allowed`, `deadline_exceeded`). `lifted` names the
     soft bans (`min_tokens`, `no_repeat_ngram`) that left no token at some step and were lifted.
     """
 
@@ -63,9 +66,9 @@ class RequestOutput:
 
     `effective` holds the sampling parameters after defaults, `warnings` what a caller should know
     of how they were kept. `prompt_logprobs` has one entry a prompt token, None for the first.
-    `num_cache_creation_tokens` counts the prompt tokens in blocks that this request was the first to
-    bring into the prefix cache; it is known at the end. The fields that are None stay so as long as
-    nothing can ask for them.
+    `num_cache_creation_tokens` counts the prompt tokens in blocks that this request was the first
+    to bring into the prefix cache; it is known at the end. The fields that are None stay so as long
+    as nothing can ask for them.
     """
 
     request_id: str

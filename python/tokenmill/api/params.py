@@ -6,7 +6,7 @@ immutable and checked when it is made.
 """
 
 from collections.abc import Mapping, Sequence
-from enum import Enum
+from enum import StrEnum
 from typing import Any, Literal, TypeVar, dataclass_transform
 
 from tokenmill import _tokenmill
@@ -19,7 +19,7 @@ LogprobsMode = Literal["raw_logprobs", "processed_logprobs", "raw_logits", "proc
 Pipeline = Literal["tokenmill", "hf", "vllm", "sglang", "llamacpp"]
 
 
-class RequestOutputKind(str, Enum):
+class RequestOutputKind(StrEnum):
     """What an output that is read while it grows holds; the names are vLLM's."""
 
     CUMULATIVE = "cumulative"

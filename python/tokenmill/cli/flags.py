@@ -63,6 +63,13 @@ def sampling(arguments: Arguments, defaults: Mapping[str, Any]) -> SamplingParam
     return SamplingParams(**{**defaults, **_values(arguments, "sampling")})
 
 
+def refuse_logprobs(params: SamplingParams, where: str) -> None:
+    """Refuse whatever is shown by `where` alone."""
+    for name in ("logprobs", "logprob_token_ids", "prompt_logprobs"):
+        if getattr(params, name) is not None:
+            raise refusal(name, f"{name} are shown {where} only")
+
+
 def load(arguments: Arguments) -> LLM:
     """The model that the arguments name, loaded with their engine options."""
     return LLM(model_name(arguments), **engine(arguments))

@@ -26,6 +26,7 @@ INFO = {
     "memory_plan": {"weights": 10, "kv cache": 20},
     "memory_total_bytes": 30,
     "eos_token_ids": [0],
+    "has_tokenizer": True,
     "has_chat_template": True,
     "sampling_defaults": {},
 }
