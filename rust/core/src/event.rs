@@ -90,7 +90,7 @@ pub struct Finish {
     /// What made it stop.
     pub stop: Option<StopReason>,
     /// What went wrong, where the reason is `Error`.
-    pub error: Option<Failure>,
+    pub error: Option<Box<Failure>>,
     /// Prompt tokens taken from the prefix cache.
     pub cached_tokens: u32,
     /// Prompt tokens in blocks that this request was the first to bring into the prefix cache.

@@ -33,8 +33,9 @@ pub fn parse_text(spec: &OptionSpec, text: &str) -> Result<Value> {
         OptionType::Repetition => parse_sizes(word).map(Value::Map),
         OptionType::Pipeline => Some(parse_pipeline(word)),
         OptionType::BiasMap => parse_bias(word).map(Value::Map),
-        OptionType::Text | OptionType::Choice(_) => Some(given()),
-        OptionType::StopStrings | OptionType::Words => Some(given()),
+        OptionType::Text | OptionType::Choice(_) | OptionType::StopStrings | OptionType::Words => {
+            Some(given())
+        }
         // What it would have meant is not known; the check refuses it by name.
         OptionType::Untyped => parse_int(word)
             .or_else(|| parse_bool(word))

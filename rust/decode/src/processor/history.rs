@@ -138,7 +138,9 @@ mod tests {
         history.push(3);
         assert!(history.seen().eq(&rows(&[(3, 0, 2), (7, 0, 1)])));
         let mut again = History::new(&[1, 2, 3, 2], Some(3));
-        [3, 7, 3].into_iter().for_each(|token| again.push(token));
+        for token in [3, 7, 3] {
+            again.push(token);
+        }
         assert_eq!(history, again);
     }
 }

@@ -143,8 +143,14 @@ impl Processors {
             Step::MinTokens if self.generated < self.min_tokens => ban_all(row, &self.ends),
             Step::Suppress => ban_all(row, &self.suppressed),
             Step::BeginSuppress if self.generated == 0 => ban_all(row, &self.suppressed_first),
-            Step::MinLength | Step::MinTokens | Step::BeginSuppress => 0,
-            Step::Temperature | Step::TopK | Step::TopP | Step::MinP => 0,
+            // A minimum that is reached, a beginning that is over, and warpers.
+            Step::MinLength
+            | Step::MinTokens
+            | Step::BeginSuppress
+            | Step::Temperature
+            | Step::TopK
+            | Step::TopP
+            | Step::MinP => 0,
         }
     }
 

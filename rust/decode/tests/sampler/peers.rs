@@ -65,7 +65,9 @@ impl<'a> Peer<'a> {
 
     fn ban_ends(&mut self, until: usize, ends: &[u32]) {
         if self.prefix.output.len() < until {
-            ends.iter().for_each(|&token| self.ban(token));
+            for &token in ends {
+                self.ban(token);
+            }
         }
     }
 
@@ -199,13 +201,13 @@ pub fn hf(prefix: &Prefix, params: &SamplingParams, row: &[f32]) -> Option<Vec<f
         &eos,
     );
     peer.ban_ends(params.min_tokens as usize, &eos);
-    params
-        .suppress_tokens
-        .iter()
-        .for_each(|&token| peer.ban(token));
+    for &token in &params.suppress_tokens {
+        peer.ban(token);
+    }
     if prefix.output.is_empty() {
-        let first = params.begin_suppress_tokens.iter();
-        first.for_each(|&token| peer.ban(token));
+        for &token in &params.begin_suppress_tokens {
+            peer.ban(token);
+        }
     }
     peer.divide();
     peer.top_k();
@@ -218,8 +220,9 @@ pub fn hf(prefix: &Prefix, params: &SamplingParams, row: &[f32]) -> Option<Vec<f
 pub fn vllm(prefix: &Prefix, params: &SamplingParams, row: &[f32]) -> Option<Vec<f64>> {
     let mut peer = Peer::new(prefix, params, row);
     if let Some(allowed) = &params.allowed_token_ids {
-        let others = (0..row.len() as u32).filter(|token| !allowed.contains(token));
-        others.for_each(|token| peer.ban(token));
+        for token in (0..row.len() as u32).filter(|token| !allowed.contains(token)) {
+            peer.ban(token);
+        }
     }
     peer.ban_words(&prefix.output);
     let ends = peer.all_ends();

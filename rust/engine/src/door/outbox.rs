@@ -63,7 +63,7 @@ impl Outbox {
         for index in 0..self.open.len() {
             if self.open[index] {
                 let finish = Finish {
-                    error: error.cloned(),
+                    error: error.cloned().map(Box::new),
                     ..Finish::new(reason)
                 };
                 self.send(Event {

@@ -63,7 +63,7 @@ fn case_055_four_megabytes_without_a_space_take_bounded_time() {
         let start = Instant::now();
         let ids = tok.encode(&text, CALLER).expect("text");
         assert!(
-            start.elapsed() < Duration::from_secs(60),
+            start.elapsed() < Duration::from_mins(1),
             "{:?}",
             start.elapsed()
         );
