@@ -33,6 +33,7 @@ fn sequence(id: u64, len: usize) -> NewSequence {
         priority: 0,
         scope: Scope::default(),
         read_cache: true,
+        scores_prompt: false,
     }
 }
 

@@ -16,8 +16,9 @@
 
 pub use tokenmill_core::option::{self, EngineOptions};
 pub use tokenmill_core::{
-    Event, FinishReason, HasKind, Kind, Limits, LogprobsMode, Prompt, Rendered, Request,
-    SamplingParams, StopReason, TokenId, TokenLogprob, event,
+    Event, FinishReason, HasKind, Kind, Limits, LogprobsMode, NamedPipeline, OutputKind,
+    PipelineChoice, Prompt, Rendered, RepetitionDetection, Request, SamplingParams, Step,
+    StopReason, TokenId, TokenLogprob, TokenLogprobs, event,
 };
 #[cfg(feature = "cpu")]
 pub use tokenmill_engine::measure_machine;

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use schedule::{Outcome, Schedule, run};
 use subject::{Form, tiny};
-use tokenmill_core::{Prompt, Request, SamplingParams};
+use tokenmill_core::{NamedPipeline, PipelineChoice, Prompt, Request, SamplingParams};
 use tokenmill_formats::Checkpoint;
 
 /// Mixed requests over a vocabulary of at least 200 tokens.
@@ -45,12 +45,44 @@ fn request(index: usize) -> Request {
         ignore_eos: index.is_multiple_of(2),
         ..SamplingParams::default()
     };
+    let params = constrained(index, params);
     Request {
         prompt: Prompt::Tokens(tokens),
         params,
         priority: 0,
         cache_salt: None,
     }
+}
+
+/// Scored prompts, masks and other engines' orders on some of them.
+fn constrained(index: usize, params: SamplingParams) -> SamplingParams {
+    let named = [
+        NamedPipeline::Hf,
+        NamedPipeline::Vllm,
+        NamedPipeline::Sglang,
+        NamedPipeline::Llamacpp,
+    ][index % 4];
+    let mut params = SamplingParams {
+        prompt_logprobs: (index % 5 == 4).then_some(2),
+        bad_word_tokens: if index % 7 == 2 {
+            vec![vec![5], vec![7, 8], vec![3, 4, 9]]
+        } else {
+            Vec::new()
+        },
+        suppress_tokens: if index % 7 == 5 {
+            vec![1, 2, 60]
+        } else {
+            Vec::new()
+        },
+        allowed_token_ids: (index % 11 == 6).then(|| (1..90).collect()),
+        penalty_last_n: (index % 9 == 1).then_some(6),
+        pipeline: PipelineChoice::Named(named),
+        ..params
+    };
+    if index % 2 == 1 || params.pipeline.fault(&params).is_some() {
+        params.pipeline = PipelineChoice::default();
+    }
+    params
 }
 
 /// Order `seed` of `count` things.
@@ -159,6 +191,12 @@ fn compare(name: &str, checkpoint: &Checkpoint, form: Form, count: usize, orders
     let (mut preemptions, mut cached) = (0, 0);
     for (what, schedule) in schedules(count, orders) {
         let got: Outcome = run(checkpoint, form, &requests, &schedule);
+        for (index, (got, expected)) in got.scores.iter().zip(&expected.scores).enumerate() {
+            assert_eq!(
+                got, expected,
+                "{name} in {form:?}: the prompt of {index} scores differently under: {what}"
+            );
+        }
         for (index, (got, expected)) in got.tokens.iter().zip(&expected.tokens).enumerate() {
             assert_eq!(
                 got, expected,

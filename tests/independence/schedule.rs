@@ -49,6 +49,8 @@ impl Schedule {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Outcome {
     pub tokens: Vec<Vec<Vec<u32>>>,
+    /// Tokens, ranks and bits of the log-probs of every prompt.
+    pub scores: Vec<Vec<(u32, u32, u32)>>,
     pub preemptions: u64,
     pub cached_tokens: u64,
 }
@@ -64,6 +66,7 @@ pub fn run(
         .iter()
         .map(|request| vec![Vec::new(); request.params.n as usize])
         .collect();
+    let mut scores = vec![Vec::new(); requests.len()];
     let mut open: Vec<(usize, Handle)> = Vec::new();
     let mut arrivals = schedule.order.iter().copied();
     let mut wait = 0;
@@ -78,7 +81,7 @@ pub fn run(
         }
         wait = wait.saturating_sub(1);
         let step = engine.step();
-        open.retain(|(index, handle)| !listen(handle, &mut tokens[*index]));
+        open.retain(|(index, handle)| !listen(handle, &mut tokens[*index], &mut scores[*index]));
         if open.is_empty() && arrivals.len() == 0 {
             break;
         }
@@ -100,16 +103,23 @@ pub fn run(
     assert_eq!(figure("requests_failed"), 0);
     Outcome {
         tokens,
+        scores,
         preemptions: figure("preemptions"),
         cached_tokens: figure("cached_tokens"),
     }
 }
 
 /// Takes what has arrived; true at the end.
-fn listen(handle: &Handle, tokens: &mut [Vec<u32>]) -> bool {
+fn listen(handle: &Handle, tokens: &mut [Vec<u32>], scores: &mut Vec<(u32, u32, u32)>) -> bool {
     loop {
         match handle.receive(Some(Duration::ZERO)) {
-            Received::Event(event) => tokens[event.index as usize].extend(event.tokens),
+            Received::Event(event) => {
+                tokens[event.index as usize].extend(event.tokens);
+                let entries = event.prompt_logprobs.iter().flatten();
+                scores.extend(
+                    entries.map(|entry| (entry.token, entry.rank, entry.logprob.to_bits())),
+                );
+            }
             Received::TimedOut => return false,
             Received::Ended => return true,
         }

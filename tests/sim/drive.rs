@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokenmill_core::{Event, FinishReason, Limits, Prompt, Request};
+use tokenmill_core::{Event, FinishReason, Limits, Prompt, Request, TokenLogprobs};
 use tokenmill_engine::{Door, Engine, Handle, Parts, Received, Step, assemble, simulated};
 use tokenmill_sim::{SimBackend, Violations};
 
-use crate::oracle::{Answer, Question, answer};
+use crate::oracle::{Answer, Question, answer, prompt_scores};
 use crate::trace::{Arrival, EOS, Trace, VOCAB};
 
 /// What a sample has said so far.
@@ -19,6 +19,7 @@ use crate::trace::{Arrival, EOS, Trace, VOCAB};
 struct Heard {
     tokens: Vec<u32>,
     logprobs: usize,
+    prompt_logprobs: Vec<TokenLogprobs>,
     reason: Option<FinishReason>,
     error: String,
 }
@@ -219,6 +220,7 @@ fn hear(heard: &mut [Heard], event: Event, report: &mut Report) -> Result<(), St
     }
     report.tokens += event.tokens.len();
     sample.logprobs += event.logprobs.len();
+    sample.prompt_logprobs.extend(event.prompt_logprobs);
     sample.tokens.extend(event.tokens);
     if let Some(finish) = event.finish {
         sample.reason = Some(finish.reason);
@@ -288,11 +290,38 @@ fn verify(trace: &Trace, caller: &Caller<'_>) -> Result<(), String> {
                 heard.tokens, heard.reason, heard.error, answer.tokens, answer.reason
             ));
         }
-        if arrival.params.logprobs.is_some() && heard.logprobs != heard.tokens.len() {
+        if arrival.params.wants_logprobs() && heard.logprobs != heard.tokens.len() {
             return Err(format!(
                 "sample {index} has {} log-probs for {} tokens",
                 heard.logprobs,
                 heard.tokens.len()
+            ));
+        }
+    }
+    verify_prompt(&question, &caller.heard[0])
+}
+
+/// The prompt's log-probs come with the first token, one for each token but the first, as float64 has them.
+fn verify_prompt(question: &Question<'_>, heard: &Heard) -> Result<(), String> {
+    let is_due = question.params.prompt_logprobs.is_some() && !heard.tokens.is_empty();
+    let expected = if is_due {
+        prompt_scores(question)
+    } else {
+        Vec::new()
+    };
+    let got = &heard.prompt_logprobs;
+    if got.len() != expected.len() {
+        let (got, expected) = (got.len(), expected.len());
+        return Err(format!("{got} log-probs of the prompt, not {expected}"));
+    }
+    for (at, (entries, expected)) in got.iter().zip(&expected).enumerate() {
+        let token = question.prompt[at + 1];
+        let own = entries.iter().find(|entry| entry.token == token);
+        let is_right = own.is_some_and(|own| (f64::from(own.logprob) - expected).abs() < 1e-4);
+        if !is_right {
+            return Err(format!(
+                "prompt token {} has {own:?}, not {expected}",
+                at + 1
             ));
         }
     }

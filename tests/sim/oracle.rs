@@ -1,6 +1,6 @@
 //! The right answer of a request, without a scheduler: one chain, one sampler, one loop.
 
-use tokenmill_core::{FinishReason, HasKind, Kind, SamplingParams};
+use tokenmill_core::{FinishReason, HasKind, Kind, NamedPipeline, PipelineChoice, SamplingParams};
 use tokenmill_decode::{Sampler, Vocabulary};
 use tokenmill_sim::{Chain, Triggers, logits_row};
 
@@ -44,7 +44,12 @@ pub fn answer(question: &Question<'_>, index: u32) -> Answer {
         });
     let mut tokens = Vec::new();
     let mut last = *prompt.last().expect("a prompt");
-    if prompt.iter().any(|&token| is_fatal(token)) {
+    let is_scored = params.prompt_logprobs.is_some();
+    let is_broken = |token: u32| is_scored && triggers.nan_token == Some(token);
+    if prompt
+        .iter()
+        .any(|&token| is_fatal(token) || is_broken(token))
+    {
         return Answer {
             tokens,
             reason: FinishReason::Error,
@@ -72,7 +77,14 @@ pub fn answer(question: &Question<'_>, index: u32) -> Answer {
         last = choice.token;
         chain = chain.push(last);
         tokens.push(last);
-        if (!params.ignore_eos && last == EOS) || params.stop_token_ids.contains(&last) {
+        let floor = (params.min_length as usize)
+            .saturating_sub(prompt.len())
+            .max(params.min_tokens as usize);
+        // transformers' minimum bans the model's own end alone, so a stop id is no end yet.
+        let is_early =
+            params.pipeline == PipelineChoice::Named(NamedPipeline::Hf) && tokens.len() <= floor;
+        let is_stop_id = !is_early && params.stop_token_ids.contains(&last);
+        if (!params.ignore_eos && last == EOS) || is_stop_id {
             return Answer {
                 tokens,
                 reason: FinishReason::Stop,
@@ -84,5 +96,42 @@ pub fn answer(question: &Question<'_>, index: u32) -> Answer {
                 reason: FinishReason::Length,
             };
         }
+        if tokens.len() >= floor && is_loop(params, &tokens) {
+            return Answer {
+                tokens,
+                reason: FinishReason::Repetition,
+            };
+        }
     }
+}
+
+/// Whether the output ends in copies of one pattern, by cutting it up.
+fn is_loop(params: &SamplingParams, tokens: &[u32]) -> bool {
+    let Some(detection) = params.repetition_detection else {
+        return false;
+    };
+    let copies = detection.min_count as usize;
+    (detection.min_pattern_size..=detection.max_pattern_size).any(|size| {
+        let size = size as usize;
+        let Some(start) = tokens.len().checked_sub(size * copies) else {
+            return false;
+        };
+        let mut patterns = tokens[start..].chunks(size);
+        let first = patterns.next();
+        patterns.all(|pattern| Some(pattern) == first)
+    })
+}
+
+/// The log-prob of every prompt token but the first, in float64.
+pub fn prompt_scores(question: &Question<'_>) -> Vec<f64> {
+    let mut chain = Chain::empty(question.scope);
+    let mut row = vec![0f32; VOCAB as usize];
+    let mut scores = Vec::new();
+    for pair in question.prompt.windows(2) {
+        chain = chain.push(pair[0]);
+        logits_row(chain, &mut row);
+        let sum: f64 = row.iter().map(|&logit| f64::from(logit).exp()).sum();
+        scores.push(f64::from(row[pair[1] as usize]) - sum.ln());
+    }
+    scores
 }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use tokenmill_core::SamplingParams;
+use tokenmill_core::{
+    NamedPipeline, OutputKind, PipelineChoice, RepetitionDetection, SamplingParams,
+};
 use tokenmill_sched::{Policy, SchedConfig};
 use tokenmill_sim::Triggers;
 
@@ -195,7 +197,7 @@ fn arrival(
 fn params(random: &mut Random) -> SamplingParams {
     let is_greedy = random.chance(40);
     let max_tokens = random.range(1, 40) as u32;
-    SamplingParams {
+    let params = SamplingParams {
         n: if is_greedy || random.chance(70) {
             1
         } else {
@@ -230,5 +232,59 @@ fn params(random: &mut Random) -> SamplingParams {
         },
         logprobs: random.chance(20).then_some(2),
         ..SamplingParams::default()
+    };
+    constrain(random, params)
+}
+
+/// Masks, other engines' orders, other ways to end and to be told, on some requests.
+fn constrain(random: &mut Random, params: SamplingParams) -> SamplingParams {
+    let mut own = |percent: usize, count: usize| {
+        let is_on = random.chance(percent);
+        (if is_on { count } else { 0 }, random.range(1, 20) as u32)
+    };
+    let ids = |(count, first): (usize, u32)| (0..count as u32).map(move |at| first + 3 * at);
+    let suppress_tokens = ids(own(15, 4)).collect();
+    let begin_suppress_tokens = ids(own(15, 6)).collect();
+    let allowed: Vec<u32> = ids(own(15, 8)).collect();
+    let words = own(20, 3);
+    let bad_word_tokens = ids(words).map(|last| vec![words.1, last]).collect();
+    let reported: Vec<u32> = ids(own(10, 3)).collect();
+    let is_looped = random.chance(25);
+    let mut params = SamplingParams {
+        logprobs: params.logprobs.filter(|_| reported.is_empty()),
+        logprob_token_ids: (!reported.is_empty()).then_some(reported),
+        prompt_logprobs: random.chance(20).then(|| random.range(0, 2) as u32),
+        allowed_token_ids: (!allowed.is_empty()).then_some(allowed),
+        suppress_tokens,
+        begin_suppress_tokens,
+        bad_word_tokens,
+        min_length: if random.chance(15) {
+            random.range(0, 30) as u32
+        } else {
+            0
+        },
+        penalty_last_n: random.chance(15).then(|| random.range(0, 9) as i32),
+        repetition_detection: is_looped.then(|| RepetitionDetection {
+            max_pattern_size: random.range(1, 4) as u32,
+            min_pattern_size: 1,
+            min_count: random.range(2, 3) as u32,
+        }),
+        stream_interval: random.chance(15).then(|| random.range(1, 7) as u32),
+        ..params
+    };
+    if params.stream_interval.is_none() && random.chance(10) {
+        params.output_kind = OutputKind::FinalOnly;
     }
+    let named = *random.pick(&[
+        NamedPipeline::Hf,
+        NamedPipeline::Vllm,
+        NamedPipeline::Sglang,
+        NamedPipeline::Llamacpp,
+    ]);
+    params.pipeline = PipelineChoice::Named(named);
+    // An order that lacks a step the request asks for would be refused.
+    if random.chance(60) || params.pipeline.fault(&params).is_some() {
+        params.pipeline = PipelineChoice::default();
+    }
+    params
 }

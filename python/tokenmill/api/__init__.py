@@ -8,7 +8,7 @@ from tokenmill.api.outputs import (
     RequestOutput,
     StreamChunk,
 )
-from tokenmill.api.params import SamplingParams
+from tokenmill.api.params import RequestOutputKind, SamplingParams
 from tokenmill.api.stream import Stream
 from tokenmill.api.tokenizer import Tokenizer
 
@@ -18,6 +18,7 @@ __all__ = [
     "Logprob",
     "RequestMetrics",
     "RequestOutput",
+    "RequestOutputKind",
     "SamplingParams",
     "Stream",
     "StreamChunk",

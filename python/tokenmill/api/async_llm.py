@@ -47,13 +47,16 @@ class AsyncLLM:
     ) -> AsyncIterator[RequestOutput]:
         """Complete one prompt or conversation: the output so far, each time it has grown.
 
+        `output_kind` of the parameters makes it what is new ("delta") or the last alone
+        ("final_only").
         `request_id` is echoed; requests are told apart by numbers of the engine's own.
         """
         collector = await self._submit(prompt, sampling_params, priority, request_id)
         try:
             while (event := await self._next(collector)) is not None:
-                collector.add(event)
-                yield collector.output()
+                output = collector.news(event)
+                if output is not None:
+                    yield output
         finally:
             collector.handle.cancel()
 

@@ -3,6 +3,7 @@
 Invariant: text and tokens are appended in the order of the events and never changed afterwards.
 """
 
+import dataclasses
 import time
 from typing import Any
 
@@ -46,7 +47,11 @@ class Collector:
         self._tokenizer = tokenizer
         self._effective = handle.effective
         self._samples = [_Sample() for _ in range(self._effective.get("n", 1))]
-        self._wants_logprobs = self._effective.get("logprobs") is not None
+        reported = ("logprobs", "logprob_token_ids")
+        self._wants_logprobs = any(self._effective.get(name) is not None for name in reported)
+        self._wants_prompt_logprobs = self._effective.get("prompt_logprobs") is not None
+        self._prompt_logprobs: list[dict[int, Logprob] | None] | None = None
+        self._kind = self._effective.get("output_kind", "cumulative")
         self._arrival = time.monotonic()
         self._first_token: float | None = None
         self._last_token: float | None = None
@@ -62,6 +67,8 @@ class Collector:
         """Take one event; gives back what is new."""
         sample = self._samples[event["index"]]
         logprobs = [self._position(entries) for entries in event["logprobs"]]
+        if self._wants_prompt_logprobs and event["index"] == 0 and not sample.tokens:
+            self._add_prompt(event)
         sample.texts.append(event["text"])
         sample.tokens.extend(event["tokens"])
         sample.logprobs.extend(logprobs)
@@ -82,6 +89,24 @@ class Collector:
             error=_error_text(finish),
             error_kind=_error_kind(finish),
         )
+
+    def news(self, event: Event) -> RequestOutput | None:
+        """Take one event; the output that its reader is owed for it, by `output_kind`."""
+        was_scored = self._prompt_logprobs is not None
+        chunk = self.add(event)
+        if self._kind == "final_only":
+            return self.output() if self.is_finished else None
+        whole = self.output()
+        if self._kind == "cumulative":
+            return whole
+        new = dataclasses.replace(
+            whole.outputs[chunk.index],
+            text=chunk.text,
+            token_ids=chunk.token_ids,
+            logprobs=chunk.logprobs,
+        )
+        prompt_logprobs = None if was_scored else whole.prompt_logprobs
+        return dataclasses.replace(whole, outputs=[new], prompt_logprobs=prompt_logprobs)
 
     def finish(self) -> None:
         """Note that no event will follow."""
@@ -113,6 +138,8 @@ class Collector:
                 preemptions=sum(finish["preemptions"] for finish in finishes),
             ),
             num_cached_tokens=cached,
+            num_cache_creation_tokens=self._created() if self.is_finished else None,
+            prompt_logprobs=self._prompt_logprobs,
             effective=self._effective,
             warnings=self._warnings(),
         )
@@ -134,6 +161,15 @@ class Collector:
             lifted=tuple(finish["lifted"]) if finish else (),
             error_kind=_error_kind(finish),
         )
+
+    def _add_prompt(self, event: Event) -> None:
+        if event["tokens"]:
+            scored = (self._position(entries) for entries in event["prompt_logprobs"])
+            self._prompt_logprobs = [None, *scored]
+
+    def _created(self) -> int | None:
+        finishes = [sample.finish for sample in self._samples]
+        return max((finish["created_tokens"] for finish in finishes if finish), default=None)
 
     def _unfinished_reason(self) -> str | None:
         return "abort" if self._is_aborted else None

@@ -193,6 +193,8 @@ class LLM:
         priority: int,
         request_id: str | None = None,
     ) -> Collector:
+        if request_id is not None:
+            _tokenmill.check_label("request_id", request_id)
         values = {**self._sampling_defaults, **sampling_values(params)}
         handle = self._engine.submit(prompt.content, values, priority, prompt.cache_salt)
         return Collector(handle, prompt, self._tokenizer, request_id)

@@ -10,21 +10,24 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Logprob:
-    """One candidate of a position: natural log-probability (or logit, by the request's mode)."""
+    """One candidate of a position: natural log-probability (or logit, by the request's mode).
+
+    `decoded_token` is None for a model without a tokenizer.
+    """
 
     logprob: float
     rank: int
-    decoded_token: str
+    decoded_token: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class CompletionOutput:
     """One sample.
 
-    `finish_reason` is "stop", "length", "abort", "error", or None while it grows; `stop_reason` the
-    string or id that matched; `error` says what went wrong where the reason is "error",
-    `error_kind` is the kind of that (as the exceptions' `kind`) and `error_code` names it for
-    programs where it has a name (`no_token_allowed`). `lifted` names the
+    `finish_reason` is "stop", "length", "repetition", "abort", "error", or None while it grows;
+    `stop_reason` the string or id that matched; `error` says what went wrong where the reason is
+    "error", `error_kind` is the kind of that (as the exceptions' `kind`) and `error_code` names it
+    for programs where it has a name (`no_token_allowed`, `deadline_exceeded`). `lifted` names the
     soft bans (`min_tokens`, `no_repeat_ngram`) that left no token at some step and were lifted.
     """
 
@@ -62,7 +65,10 @@ class RequestOutput:
     """One request with all its samples.
 
     `effective` holds the sampling parameters after defaults, `warnings` what a caller should know
-    of how they were kept. The fields that are None stay so as long as nothing can ask for them.
+    of how they were kept. `prompt_logprobs` has one entry a prompt token, None for the first.
+    `num_cache_creation_tokens` counts the prompt tokens in blocks that this request was the first
+    to bring into the prefix cache; it is known at the end. The fields that are None stay so as long
+    as nothing can ask for them.
     """
 
     request_id: str
@@ -73,11 +79,11 @@ class RequestOutput:
     metrics: RequestMetrics
     num_cached_tokens: int
     effective: Mapping[str, Any]
-    prompt_logprobs: None = None
+    prompt_logprobs: list[dict[int, Logprob] | None] | None = None
     lora_request: None = None
     encoder_prompt: None = None
     encoder_prompt_token_ids: None = None
-    num_cache_creation_tokens: None = None
+    num_cache_creation_tokens: int | None = None
     kv_transfer_params: None = None
     warnings: list[str] = field(default_factory=list)
 

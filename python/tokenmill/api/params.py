@@ -6,6 +6,7 @@ immutable and checked when it is made.
 """
 
 from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from typing import Any, Literal, TypeVar, dataclass_transform
 
 from tokenmill import _tokenmill
@@ -15,6 +16,15 @@ _Self = TypeVar("_Self", bound="_Checked")
 _Class = TypeVar("_Class")
 
 LogprobsMode = Literal["raw_logprobs", "processed_logprobs", "raw_logits", "processed_logits"]
+Pipeline = Literal["tokenmill", "hf", "vllm", "sglang", "llamacpp"]
+
+
+class RequestOutputKind(StrEnum):
+    """What an output that is read while it grows holds; the names are vLLM's."""
+
+    CUMULATIVE = "cumulative"
+    DELTA = "delta"
+    FINAL_ONLY = "final_only"
 
 
 # Tells a type checker that a field may be left out; the value itself stands in the option table.
@@ -98,7 +108,21 @@ class SamplingParams(_Checked):
     detokenize: bool = _TABLE
     skip_special_tokens: bool = _TABLE
     include_stop_str_in_output: bool = _TABLE
-    skip_reading_prefix_cache: bool = _TABLE
+    skip_reading_prefix_cache: bool | None = _TABLE
+    prompt_logprobs: int | None = _TABLE
+    logprob_token_ids: Sequence[int] | None = _TABLE
+    output_kind: RequestOutputKind | Literal["cumulative", "delta", "final_only"] = _TABLE
+    stream_interval: int | None = _TABLE
+    allowed_token_ids: Sequence[int] | None = _TABLE
+    bad_words: str | Sequence[str] | None = _TABLE
+    suppress_tokens: Sequence[int] | None = _TABLE
+    begin_suppress_tokens: Sequence[int] | None = _TABLE
+    min_length: int = _TABLE
+    repetition_detection: Mapping[str, int] | None = _TABLE
+    spaces_between_special_tokens: bool = _TABLE
+    penalty_last_n: int | None = _TABLE
+    pipeline: Pipeline | Sequence[str] = _TABLE
+    deadline_ms: int | None = _TABLE
 
 
 def sampling_values(params: "SamplingParams | None") -> dict[str, Any]:

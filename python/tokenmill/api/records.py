@@ -9,9 +9,9 @@ from typing import Any, Literal, TypedDict
 class OptionRow(TypedDict):
     """One row of the option table: the only definition of an option.
 
-    `type` is "int", "float", "bool", "str", "choice", "str_list", "int_list", "bias", or "" where
-    only the name is known; `bound` is in words, for a choice the values separated by "|"; `reason`
-    says why one that is not supported is not.
+    `type` is "int", "float", "bool", "str", "choice", "str_list", "int_list", "bias", "repetition",
+    "pipeline", or "" where only the name is known; `bound` is in words, for a choice the values
+    separated by "|"; `reason` says why one that is not supported is not.
     """
 
     name: str
@@ -33,10 +33,11 @@ class EventFinish(TypedDict):
     `lifted` names the soft bans (`min_tokens`, `no_repeat_ngram`) that left no token at some step.
     """
 
-    reason: Literal["stop", "length", "abort", "error"]
+    reason: Literal["stop", "length", "abort", "error", "repetition"]
     stop_reason: int | str | None
     error: tuple[str, str | None, str] | None
     cached_tokens: int
+    created_tokens: int
     preemptions: int
     lifted: list[str]
 
@@ -49,6 +50,8 @@ class Event(TypedDict):
     text: str
     # Per token, if asked: (token, logprob, rank) of the best ones and of the sampled one, by rank.
     logprobs: list[list[tuple[int, float, int]]]
+    # The same for each prompt token but the first, whole, in the first event of sample 0.
+    prompt_logprobs: list[list[tuple[int, float, int]]]
     finish: EventFinish | None
 
 

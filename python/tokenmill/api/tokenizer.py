@@ -16,6 +16,7 @@ class Tokenizer:
         self._engine = engine
         self._texts: dict[int, str] = {}
         info = engine.info()
+        self._has_text = info["has_tokenizer"]
         self.vocab_size = info["vocab_len"]
         self.eos_token_ids = list(info["eos_token_ids"])
 
@@ -33,8 +34,13 @@ class Tokenizer:
         """The text that the model's template makes of a conversation."""
         return self._engine.render(messages, add_generation_prompt).text
 
-    def token_text(self, token_id: int) -> str:
-        """The text of one token alone; part of a character shows as U+FFFD."""
+    def token_text(self, token_id: int) -> str | None:
+        """The text of one token alone; part of a character shows as U+FFFD.
+
+        None for a model that was loaded without a tokenizer.
+        """
+        if not self._has_text:
+            return None
         text = self._texts.get(token_id)
         if text is None:
             text = self._texts[token_id] = self._engine.decode([token_id], False)

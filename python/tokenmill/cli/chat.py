@@ -52,8 +52,7 @@ def run(arguments: Arguments) -> int:
     params = flags.sampling(arguments, _DEFAULTS)
     if params.n != 1:
         raise refusal("n", "n must be 1 in a chat, where one answer is read")
-    if params.logprobs is not None:
-        raise refusal("logprobs", "logprobs are shown by `tokenmill generate --json` only")
+    flags.refuse_logprobs(params, "by `tokenmill generate --json`")
     if arguments["quick"] is not None and arguments["opening"] is not None:
         raise refusal("opening", "--opening goes on and --quick leaves; give one of them")
     flags.engine(arguments)

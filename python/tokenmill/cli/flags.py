@@ -24,6 +24,8 @@ _METAVARS = {
     "str_list": "TEXT",
     "int_list": "N,N",
     "bias": "ID:X,..",
+    "repetition": "KEY:N,..",
+    "pipeline": "NAME or STEP,..",
 }
 # `model` has its own flag, and `--seed` is the request's.
 _NOT_FLAGS = {("engine", "model"), ("engine", "seed")}
@@ -59,6 +61,13 @@ def add_options(
 def sampling(arguments: Arguments, defaults: Mapping[str, Any]) -> SamplingParams:
     """The sampling parameters; `defaults` are the command's own, below everything a person set."""
     return SamplingParams(**{**defaults, **_values(arguments, "sampling")})
+
+
+def refuse_logprobs(params: SamplingParams, where: str) -> None:
+    """Refuse whatever is shown by `where` alone."""
+    for name in ("logprobs", "logprob_token_ids", "prompt_logprobs"):
+        if getattr(params, name) is not None:
+            raise refusal(name, f"{name} are shown {where} only")
 
 
 def load(arguments: Arguments) -> LLM:

@@ -31,8 +31,8 @@ def describe(parser: Parser) -> None:
 def run(arguments: Arguments) -> int:
     """Complete the prompts. The first request that failed while running gives the exit code."""
     params = flags.sampling(arguments, _DEFAULTS)
-    if params.logprobs is not None and not arguments["json"]:
-        raise refusal("logprobs", "logprobs are shown with --json only")
+    if not arguments["json"]:
+        flags.refuse_logprobs(params, "with --json")
     prompts = [_from_stdin() if text == "-" else text for text in arguments["prompts"] or ["-"]]
     with flags.load(arguments) as llm:
         if len(prompts) == 1 and params.n == 1 and not arguments["json"]:

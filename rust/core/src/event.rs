@@ -14,6 +14,8 @@ pub enum FinishReason {
     Abort,
     /// The request failed; the event carries the kind and message.
     Error,
+    /// The output had fallen into a loop, as `repetition_detection` describes one.
+    Repetition,
 }
 
 impl FinishReason {
@@ -24,6 +26,7 @@ impl FinishReason {
             Self::Length => "length",
             Self::Abort => "abort",
             Self::Error => "error",
+            Self::Repetition => "repetition",
         }
     }
 }
@@ -62,8 +65,21 @@ pub struct Event {
     pub text: String,
     /// One entry per token, where asked for.
     pub logprobs: Vec<TokenLogprobs>,
+    /// One entry per prompt token but the first, where asked for: whole, with the first event of sample 0.
+    pub prompt_logprobs: Vec<TokenLogprobs>,
     /// Present on the last event of this sample.
     pub finish: Option<Finish>,
+}
+
+impl Event {
+    /// Appends what came next in the same sample.
+    pub fn absorb(&mut self, next: Self) {
+        self.tokens.extend(next.tokens);
+        self.text.push_str(&next.text);
+        self.logprobs.extend(next.logprobs);
+        self.prompt_logprobs.extend(next.prompt_logprobs);
+        self.finish = next.finish;
+    }
 }
 
 /// The end of a sample.
@@ -74,9 +90,11 @@ pub struct Finish {
     /// What made it stop.
     pub stop: Option<StopReason>,
     /// What went wrong, where the reason is `Error`.
-    pub error: Option<Failure>,
+    pub error: Option<Box<Failure>>,
     /// Prompt tokens taken from the prefix cache.
     pub cached_tokens: u32,
+    /// Prompt tokens in blocks that this request was the first to bring into the prefix cache.
+    pub created_tokens: u32,
     /// Times this sample was preempted.
     pub preemptions: u32,
     /// Soft bans (`min_tokens`, `no_repeat_ngram_size`, ..) that left no token at some step and were lifted
@@ -92,6 +110,7 @@ impl Finish {
             stop: None,
             error: None,
             cached_tokens: 0,
+            created_tokens: 0,
             preemptions: 0,
             lifted: Vec::new(),
         }

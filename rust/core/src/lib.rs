@@ -16,5 +16,8 @@ pub use event::{Event, Failure, FinishReason, StopReason, TokenLogprob, TokenLog
 pub use id::{BlockId, RequestId, SequenceId, TokenId};
 pub use kind::{HasKind, Kind};
 pub use limits::Limits;
-pub use params::{LogprobsMode, SamplingParams};
+pub use params::{
+    LogprobsMode, NamedPipeline, OutputKind, PipelineChoice, RepetitionDetection, SamplingParams,
+    Step,
+};
 pub use request::{Prompt, Rendered, Request};

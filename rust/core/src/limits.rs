@@ -17,8 +17,20 @@ pub struct Limits {
     pub messages_max: usize,
     /// Most ids of `stop_token_ids`.
     pub stop_token_ids_len_max: usize,
-    /// Longest `cache_salt`, in bytes.
-    pub cache_salt_len_max_bytes: usize,
+    /// Most ids of `allowed_token_ids`.
+    pub allowed_token_ids_len_max: usize,
+    /// Most ids of `suppress_tokens` and of `begin_suppress_tokens`.
+    pub suppress_tokens_len_max: usize,
+    /// Most ids of `logprob_token_ids`; each costs a pass over the row to find its rank.
+    pub logprob_token_ids_len_max: usize,
+    /// Most words of `bad_words`.
+    pub bad_words_count_max: usize,
+    /// Longest of them, in bytes.
+    pub bad_word_len_max_bytes: usize,
+    /// Longest pattern and most copies of `repetition_detection`: its cost per token is their product at most.
+    pub repetition_max: u32,
+    /// Longest text that is only hashed or echoed (a salt, a caller's own id), in bytes.
+    pub label_len_max_bytes: usize,
     /// Most events waiting in one request's channel; in a full one the newest absorb what comes.
     pub stream_events_max: usize,
     /// Longest prompt text, in bytes (encoding is linear in it, and its cost is charged at the door).
@@ -35,9 +47,59 @@ impl Default for Limits {
             logprobs_max: 20,
             messages_max: 1024,
             stop_token_ids_len_max: 1024,
-            cache_salt_len_max_bytes: 256,
+            allowed_token_ids_len_max: 32_768,
+            suppress_tokens_len_max: 1024,
+            logprob_token_ids_len_max: 128,
+            bad_words_count_max: 128,
+            bad_word_len_max_bytes: 256,
+            repetition_max: 1024,
+            label_len_max_bytes: 256,
             stream_events_max: 256,
             prompt_len_max_bytes: 4 << 20,
+        }
+    }
+}
+
+impl Limits {
+    /// What is wrong with a text that is only hashed or echoed. It goes into logs, headers and paths of other
+    /// systems, so it holds no control character and no slash; the text itself is not shown, since a salt is a
+    /// secret.
+    pub fn label_fault(&self, label: &str) -> Option<String> {
+        let (len_bytes, limit) = (label.len(), self.label_len_max_bytes);
+        if label.is_empty() {
+            return Some("must not be empty".into());
+        }
+        if len_bytes > limit {
+            return Some(format!("must be at most {limit} bytes, got {len_bytes}"));
+        }
+        let is_foreign = |letter: char| letter.is_control() || letter == '/';
+        let place = label.find(is_foreign)?;
+        Some(format!(
+            "must hold no control character and no slash, got one at byte {place}"
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Limits;
+
+    #[test]
+    fn a_label_is_short_and_plain() {
+        let limits = Limits::default();
+        for label in ["a", "tenant 7", "é", &"x".repeat(256), "a-_b=="] {
+            assert_eq!(limits.label_fault(label), None, "{label}");
+        }
+        for (label, what) in [
+            ("", "empty"),
+            (&*"x".repeat(257), "at most 256 bytes, got 257"),
+            ("a\nb", "at byte 1"),
+            ("\0", "at byte 0"),
+            ("ab\u{85}", "at byte 2"),
+            ("a/b", "at byte 1"),
+        ] {
+            let fault = limits.label_fault(label).expect(what);
+            assert!(fault.contains(what), "{fault}");
         }
     }
 }

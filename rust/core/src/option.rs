@@ -23,7 +23,7 @@ pub use choice::{
     SchedulingPolicyChoice,
 };
 pub use engine::EngineOptions;
-pub use kind::OptionType;
+pub use kind::{IdList, OptionType};
 pub use nearest::nearest;
 pub use spec::{Group, OPTIONS, OptionSpec, Status, find};
 pub use text::parse_text;

@@ -5,7 +5,7 @@
 
 use tokenmill_core::{LogprobsMode, TokenId, TokenLogprob, TokenLogprobs};
 
-use crate::row::{CHUNK, Row, scan};
+use crate::row::{CHUNK, NotAScore, Row, scan};
 use crate::warper::order::{self, Candidate};
 use crate::warper::select::{Goal, SelectBuffers, keep_prefix};
 use crate::warper::{Scores, kth_largest, mass};
@@ -20,15 +20,23 @@ pub(crate) struct ReportBuffers {
     select: SelectBuffers,
 }
 
+/// Which tokens are reported besides the one that came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted<'a> {
+    /// So many of the best; more than the vocabulary has: all.
+    Best(usize),
+    /// These.
+    Tokens(&'a [TokenId]),
+}
+
 /// What is reported of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Report {
-    /// Alternatives besides the sampled token; more than the vocabulary has: all.
-    pub(crate) alternatives: usize,
+pub(crate) struct Report<'a> {
+    pub(crate) wanted: Wanted<'a>,
     pub(crate) mode: LogprobsMode,
 }
 
-impl Report {
+impl Report<'_> {
     /// Of a greedy choice from a row.
     pub(crate) fn of_row(
         self,
@@ -90,6 +98,17 @@ impl Report {
         )
     }
 
+    /// Of a given token, from a row that was not looked at yet.
+    pub(crate) fn of_given(
+        self,
+        logits: &[f32],
+        token: TokenId,
+        buffers: &mut ReportBuffers,
+    ) -> Result<TokenLogprobs, NotAScore> {
+        scan(logits, &mut buffers.maxima)?;
+        Ok(self.of_values(logits, token, buffers))
+    }
+
     /// The entries of a dense row, in which at least one value is finite.
     fn of_values(
         self,
@@ -122,14 +141,29 @@ impl Report {
             Some(ln_sum) => (f64::from(value) - f64::from(max) - ln_sum) as f32,
             None => value + shift,
         };
-        select_best(values, self.alternatives, buffers);
-        let ranked = buffers.best.iter().zip(1..);
-        let mut entries = TokenLogprobs::with_capacity(buffers.best.len() + 1);
-        entries.extend(ranked.map(|(candidate, rank)| TokenLogprob {
-            token: candidate.token,
-            logprob: report(candidate.score),
-            rank,
-        }));
+        let mut entries = match self.wanted {
+            Wanted::Best(count) => {
+                select_best(values, count, buffers);
+                let mut entries = TokenLogprobs::with_capacity(buffers.best.len() + 1);
+                let ranked = buffers.best.iter().zip(1..);
+                entries.extend(ranked.map(|(candidate, rank)| TokenLogprob {
+                    token: candidate.token,
+                    logprob: report(candidate.score),
+                    rank,
+                }));
+                entries
+            }
+            Wanted::Tokens(tokens) => {
+                let entry = |&token: &TokenId| TokenLogprob {
+                    token,
+                    logprob: report(values[token as usize]),
+                    rank: rank_of(values, token),
+                };
+                let mut entries = TokenLogprobs::with_capacity(tokens.len() + 1);
+                entries.extend(tokens.iter().map(entry));
+                entries
+            }
+        };
         if entries.iter().all(|entry| entry.token != token) {
             let logprob = report(values[token as usize]);
             entries.push(TokenLogprob {
@@ -137,6 +171,9 @@ impl Report {
                 logprob,
                 rank: rank_of(values, token),
             });
+        }
+        if matches!(self.wanted, Wanted::Tokens(_)) {
+            entries.sort_unstable_by_key(|entry| entry.rank);
         }
         entries
     }

@@ -1,154 +1,32 @@
-//! The order in which scores are processed, as an explicit list of named steps. Knows which steps a request
-//! makes active and refuses a list without them; knows nothing of rows. An inactive step is not in the list,
-//! so it costs nothing.
+//! The steps that run for a request: the active ones of its order, in that order. An inactive step is not in
+//! the list, so it costs nothing. Knows nothing of rows; names and orders are `core`'s.
 
-use tokenmill_core::SamplingParams;
+pub use tokenmill_core::Step;
+use tokenmill_core::{NamedPipeline, SamplingParams};
 
 use crate::error::{Error, Result};
-
-/// One step, by its public name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Step {
-    /// Adds to chosen logits; exactly -100 bans.
-    LogitBias,
-    /// Scales the logits of tokens seen in prompt and output.
-    RepetitionPenalty,
-    /// Subtracts per occurrence in the output.
-    FrequencyPenalty,
-    /// Subtracts once from what occurred in the output.
-    PresencePenalty,
-    /// Bans what would repeat an n-gram.
-    NoRepeatNgram,
-    /// Bans the ends until enough tokens are there.
-    MinTokens,
-    /// Divides the scores.
-    Temperature,
-    /// Keeps the k first.
-    TopK,
-    /// Keeps the shortest prefix with enough mass.
-    TopP,
-    /// Keeps what has a share of the best probability.
-    MinP,
-}
-
-impl Step {
-    /// Every step, in the order of the pipeline `tokenmill`.
-    pub const ALL: [Self; 10] = [
-        Self::LogitBias,
-        Self::RepetitionPenalty,
-        Self::FrequencyPenalty,
-        Self::PresencePenalty,
-        Self::NoRepeatNgram,
-        Self::MinTokens,
-        Self::Temperature,
-        Self::TopK,
-        Self::TopP,
-        Self::MinP,
-    ];
-
-    /// Bans that are lifted, in this order, when nothing is left.
-    pub const SOFT: [Self; 2] = [Self::NoRepeatNgram, Self::MinTokens];
-
-    /// The public name.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::LogitBias => "logit_bias",
-            Self::RepetitionPenalty => "repetition_penalty",
-            Self::FrequencyPenalty => "frequency_penalty",
-            Self::PresencePenalty => "presence_penalty",
-            Self::NoRepeatNgram => "no_repeat_ngram",
-            Self::MinTokens => "min_tokens",
-            Self::Temperature => "temperature",
-            Self::TopK => "top_k",
-            Self::TopP => "top_p",
-            Self::MinP => "min_p",
-        }
-    }
-
-    /// Whether the step belongs after the point where a greedy request takes its argmax.
-    pub const fn is_warper(self) -> bool {
-        matches!(
-            self,
-            Self::Temperature | Self::TopK | Self::TopP | Self::MinP
-        )
-    }
-
-    /// Whether the parameters ask for the step; none is active at its default.
-    pub fn is_active(self, params: &SamplingParams) -> bool {
-        if self.is_warper() && params.is_greedy() {
-            return false;
-        }
-        match self {
-            Self::LogitBias => !params.logit_bias.is_empty(),
-            Self::RepetitionPenalty => params.repetition_penalty != 1.0,
-            Self::FrequencyPenalty => params.frequency_penalty != 0.0,
-            Self::PresencePenalty => params.presence_penalty != 0.0,
-            Self::NoRepeatNgram => params.no_repeat_ngram_size > 0,
-            Self::MinTokens => params.min_tokens > 0,
-            Self::Temperature => params.temperature != 1.0,
-            Self::TopK => params.top_k > 0,
-            Self::TopP => params.top_p < 1.0,
-            Self::MinP => params.min_p > 0.0,
-        }
-    }
-}
 
 /// The active steps of a request, in order: processors, then warpers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pipeline {
     steps: Vec<Step>,
     warpers_from: usize,
+    meaning: NamedPipeline,
 }
 
 impl Pipeline {
-    /// The default order.
-    pub fn tokenmill(params: &SamplingParams) -> Self {
-        let steps: Vec<Step> = Step::ALL
-            .into_iter()
-            .filter(|step| step.is_active(params))
-            .collect();
-        let warpers_from = steps.partition_point(|step| !step.is_warper());
-        Self {
-            steps,
-            warpers_from,
+    /// The order that the request names or lists. One that misses or misplaces a step is refused.
+    pub fn new(params: &SamplingParams) -> Result<Self> {
+        if let Some((step, reason)) = params.pipeline.fault(params) {
+            let step = step.name();
+            return Err(Error::BadPipeline { step, reason });
         }
-    }
-
-    /// An explicit order. It may name inactive steps, which are left out; a repeated step, a missing active
-    /// one and a processor behind a warper are refused.
-    pub fn explicit(list: &[Step], params: &SamplingParams) -> Result<Self> {
-        for (index, step) in list.iter().enumerate() {
-            if list[..index].contains(step) {
-                return Err(Error::BadPipeline {
-                    step: step.name(),
-                    reason: "stands in the list twice",
-                });
-            }
-            if !step.is_warper() && list[..index].iter().any(|earlier| earlier.is_warper()) {
-                return Err(Error::BadPipeline {
-                    step: step.name(),
-                    reason: "must stand before the warpers",
-                });
-            }
-        }
-        if let Some(missing) = Step::ALL
-            .into_iter()
-            .find(|step| step.is_active(params) && !list.contains(step))
-        {
-            return Err(Error::BadPipeline {
-                step: missing.name(),
-                reason: "is active and missing from the list",
-            });
-        }
-        let steps: Vec<Step> = list
-            .iter()
-            .copied()
-            .filter(|step| step.is_active(params))
-            .collect();
-        let warpers_from = steps.partition_point(|step| !step.is_warper());
+        let steps = params.pipeline.steps().iter().copied();
+        let steps: Vec<Step> = steps.filter(|step| step.is_active(params)).collect();
         Ok(Self {
+            warpers_from: steps.partition_point(|step| !step.is_warper()),
+            meaning: params.pipeline.meaning(),
             steps,
-            warpers_from,
         })
     }
 
@@ -161,20 +39,45 @@ impl Pipeline {
     pub fn warpers(&self) -> &[Step] {
         &self.steps[self.warpers_from..]
     }
+
+    /// How the cut by mass is made.
+    pub(crate) fn mass_cut(&self) -> MassCut {
+        let has = |step| self.warpers().contains(&step);
+        MassCut {
+            is_past: self.meaning == NamedPipeline::Sglang,
+            is_joint: self.meaning == NamedPipeline::Sglang && !has(Step::MinP),
+        }
+    }
+}
+
+/// How `top_p` cuts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct MassCut {
+    /// Whether a token stays as long as the mass before it has not passed the share, so that one more is kept
+    /// where a prefix has exactly that share.
+    pub(crate) is_past: bool,
+    /// Whether the share is of what stood before `top_k`, too.
+    pub(crate) is_joint: bool,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokenmill_core::PipelineChoice;
 
     fn everything() -> SamplingParams {
         SamplingParams {
+            allowed_token_ids: Some(vec![0]),
             logit_bias: vec![(0, 1.0)],
             repetition_penalty: 1.1,
             frequency_penalty: 0.1,
             presence_penalty: 0.1,
             no_repeat_ngram_size: 3,
+            bad_word_tokens: vec![vec![1]],
+            min_length: 1,
             min_tokens: 1,
+            suppress_tokens: vec![0],
+            begin_suppress_tokens: vec![0],
             temperature: 0.7,
             top_k: 4,
             top_p: 0.9,
@@ -183,23 +86,30 @@ mod tests {
         }
     }
 
+    fn listed(steps: &[Step], params: &SamplingParams) -> Result<Pipeline> {
+        Pipeline::new(&SamplingParams {
+            pipeline: PipelineChoice::Listed(steps.to_vec()),
+            ..params.clone()
+        })
+    }
+
     #[test]
     fn default_parameters_have_no_step() {
-        let pipeline = Pipeline::tokenmill(&SamplingParams::default());
+        let pipeline = Pipeline::new(&SamplingParams::default()).unwrap();
         assert!(pipeline.processors().is_empty() && pipeline.warpers().is_empty());
     }
 
     #[test]
     fn every_step_is_active_when_asked_for_and_greedy_drops_the_warpers() {
         let params = everything();
-        let pipeline = Pipeline::tokenmill(&params);
+        let pipeline = Pipeline::new(&params).unwrap();
         assert_eq!(pipeline.steps, Step::ALL);
         let greedy = SamplingParams {
             temperature: 0.0,
             ..params
         };
-        let pipeline = Pipeline::tokenmill(&greedy);
-        assert_eq!(pipeline.processors(), &Step::ALL[..6]);
+        let pipeline = Pipeline::new(&greedy).unwrap();
+        assert_eq!(pipeline.processors(), &Step::ALL[..11]);
         assert!(pipeline.warpers().is_empty());
     }
 
@@ -209,27 +119,24 @@ mod tests {
         let mut list = Step::ALL.to_vec();
         list.push(Step::TopK);
         assert!(matches!(
-            Pipeline::explicit(&list, &params),
+            listed(&list, &params),
             Err(Error::BadPipeline { step: "top_k", .. })
         ));
         assert!(matches!(
-            Pipeline::explicit(&Step::ALL[..9], &params),
+            listed(&Step::ALL[..14], &params),
             Err(Error::BadPipeline {
                 step: "min_p",
-                reason: "is active and missing from the list"
+                reason: "is asked for and missing from the list"
             })
         ));
         let mut list = Step::ALL.to_vec();
-        list.swap(0, 9);
+        list.swap(0, 14);
         assert!(matches!(
-            Pipeline::explicit(&list, &params),
+            listed(&list, &params),
             Err(Error::BadPipeline { .. })
         ));
         let defaults = SamplingParams::default();
-        assert!(Pipeline::explicit(&[], &defaults).is_ok());
-        assert_eq!(
-            Pipeline::explicit(&Step::ALL, &defaults),
-            Ok(Pipeline::tokenmill(&defaults))
-        );
+        assert!(listed(&[], &defaults).is_ok());
+        assert_eq!(listed(&Step::ALL, &defaults), Pipeline::new(&defaults));
     }
 }

@@ -88,6 +88,22 @@ impl<'a> Row<'a> {
         *slot = change(*slot);
     }
 
+    /// Bans all but `allowed`, which keep the values they have. A pass over the row.
+    pub(crate) fn keep_only(&mut self, allowed: &[TokenId]) {
+        let len = self.model.len();
+        let value_of = |row: &Self, token: TokenId| {
+            let token = token as usize;
+            row.chunk(token / CHUNK)[token % CHUNK]
+        };
+        let values: Vec<f32> = allowed.iter().map(|&token| value_of(self, token)).collect();
+        self.buffers.overlay[..len].fill(f32::NEG_INFINITY);
+        self.buffers.is_touched.fill(true);
+        self.is_edited = true;
+        for (&token, value) in allowed.iter().zip(values) {
+            self.buffers.overlay[token as usize] = value;
+        }
+    }
+
     /// Recomputes the maxima of the touched chunks.
     pub(crate) fn settle(&mut self) -> Result<(), NotAScore> {
         if !self.is_edited {

@@ -4,11 +4,11 @@
 
 use smallvec::SmallVec;
 use tokenmill_core::noise::{Noise, Purpose};
-use tokenmill_core::{SamplingParams, TokenId, TokenLogprobs};
+use tokenmill_core::{PipelineChoice, SamplingParams, TokenId, TokenLogprobs};
 
 use crate::draw::draw;
 use crate::error::{Error, Result};
-use crate::logprob::Report;
+use crate::logprob::{Report, Wanted};
 use crate::pipeline::{Pipeline, Step};
 use crate::processor::Processors;
 use crate::row::Row;
@@ -43,7 +43,7 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// A sampler after `prompt`, in the pipeline `tokenmill`. `seed` keys the noise (the one in `params` is
+    /// A sampler after `prompt`. `seed` keys the noise (the one in `params` is
     /// the caller's wish and is not read); `sample_index`: 0..n. A request resumed with its output as prompt
     /// passes the original prompt here and advances over the rest.
     pub fn new(
@@ -54,14 +54,12 @@ impl Sampler {
         prompt: &[TokenId],
     ) -> Result<Self> {
         vocabulary.check("prompt", prompt.iter().copied())?;
-        vocabulary.check("stop_token_ids", params.stop_token_ids.iter().copied())?;
-        vocabulary.check(
-            "logit_bias",
-            params.logit_bias.iter().map(|&(token, _)| token),
-        )?;
+        for (name, tokens) in params.token_ids() {
+            vocabulary.check(name, tokens)?;
+        }
         Ok(Self {
             params: params.clone(),
-            pipeline: Pipeline::tokenmill(params),
+            pipeline: Pipeline::new(params)?,
             processors: Processors::new(params, vocabulary.eos(), prompt),
             vocab_len: vocabulary.len(),
             seed,
@@ -72,7 +70,8 @@ impl Sampler {
 
     /// The same sampler under an explicit list of steps.
     pub fn with_pipeline(mut self, steps: &[Step]) -> Result<Self> {
-        self.pipeline = Pipeline::explicit(steps, &self.params)?;
+        self.params.pipeline = PipelineChoice::Listed(steps.to_vec());
+        self.pipeline = Pipeline::new(&self.params)?;
         Ok(self)
     }
 
@@ -104,7 +103,8 @@ impl Sampler {
                 lifted,
             });
         }
-        let mut scores = Scores::new(&row, best, &mut scratch.warp);
+        let cut = self.pipeline.mass_cut();
+        let mut scores = Scores::new(&row, best, cut, &mut scratch.warp);
         for &step in self.pipeline.warpers() {
             scores.apply(step, &self.params);
         }
@@ -120,6 +120,24 @@ impl Sampler {
         })
     }
 
+    /// The entry of a prompt's token at `position`, and the best alternatives, from the model's row before it. No
+    /// step acts on a given token, so processed values are the raw ones of their kind.
+    pub fn score(
+        &self,
+        logits: &[f32],
+        token: TokenId,
+        position: u32,
+        scratch: &mut Scratch,
+    ) -> Result<TokenLogprobs> {
+        let report = Report {
+            wanted: Wanted::Best(self.params.prompt_logprobs.unwrap_or(0) as usize),
+            mode: self.params.logprobs_mode,
+        };
+        report
+            .of_given(logits, token, &mut scratch.report)
+            .map_err(|_| Error::BrokenLogits { position })
+    }
+
     /// Commits a token, whether sampled, forced or replayed. Panics on an id outside the vocabulary, which
     /// only a caller's broken books can bring here.
     pub fn advance(&mut self, token: TokenId) {
@@ -131,11 +149,18 @@ impl Sampler {
         self.processors.advance(token);
     }
 
-    fn report(&self) -> Option<Report> {
+    fn report(&self) -> Option<Report<'_>> {
+        let mode = self.params.logprobs_mode;
+        if let Some(tokens) = &self.params.logprob_token_ids {
+            return Some(Report {
+                wanted: Wanted::Tokens(tokens),
+                mode,
+            });
+        }
         let alternatives = self.params.logprobs? as usize;
         Some(Report {
-            alternatives,
-            mode: self.params.logprobs_mode,
+            wanted: Wanted::Best(alternatives),
+            mode,
         })
     }
 

@@ -46,20 +46,22 @@ pub enum Error {
         /// What was given.
         len_bytes: usize,
     },
-    /// The salt is over the byte limit.
-    #[error("cache_salt must be at most {limit_bytes} bytes, got {len_bytes}")]
-    SaltBytes {
-        /// The limit.
-        limit_bytes: usize,
-        /// What was given.
-        len_bytes: usize,
+    /// A text that is only hashed or echoed is none that may be.
+    #[error("{param} {fault}")]
+    Label {
+        /// The field.
+        param: &'static str,
+        /// What is wrong with it.
+        fault: String,
     },
     /// The request's log-probs alone may pass the memory set aside for all.
     #[error(
-        "logprobs of this request may take {needed} bytes (n x max_tokens x alternatives), \
+        "{param} of this request may take {needed} bytes (tokens x alternatives, n times those of the output), \
          logprobs_memory_bytes is {limit}"
     )]
     LogprobBytes {
+        /// The option that asks for them.
+        param: &'static str,
         /// Bytes it may come to hold.
         needed: u64,
         /// Bytes for all requests.
@@ -189,7 +191,7 @@ impl HasKind for Error {
             Self::Sched(error) => error.kind(),
             Self::EmptyPrompt
             | Self::PromptBytes { .. }
-            | Self::SaltBytes { .. }
+            | Self::Label { .. }
             | Self::LogprobBytes { .. }
             | Self::TokenId { .. }
             | Self::ContextLen { .. }
@@ -216,10 +218,11 @@ impl HasKind for Error {
             Self::OptionFile { option, .. } => Some(option),
             Self::EmptyPrompt | Self::PromptBytes { .. } => Some("prompt"),
             Self::MachineMemory { .. } => Some("kv_cache_memory_bytes"),
-            Self::SaltBytes { .. } => Some("cache_salt"),
-            Self::LogprobBytes { .. } => Some("logprobs"),
             Self::Unsupported { what, .. } => Some(what),
-            Self::TokenId { param, .. } | Self::Memory { param, .. } => Some(param),
+            Self::Label { param, .. }
+            | Self::LogprobBytes { param, .. }
+            | Self::TokenId { param, .. }
+            | Self::Memory { param, .. } => Some(param),
             Self::ContextLen { .. } | Self::Blocks { .. } => Some("max_tokens"),
             _ => None,
         }

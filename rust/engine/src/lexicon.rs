@@ -18,6 +18,7 @@ pub struct Lexicon {
 mod with_text {
     use std::sync::Arc;
 
+    use tokenmill_core::NamedPipeline;
     use tokenmill_text::{Encode, Message, RenderOptions, TextStream, Tokenizer};
 
     use super::{Error, Lexicon, Rendered, Result, SamplingParams, TokenId};
@@ -92,7 +93,8 @@ mod with_text {
     pub(crate) struct Transcript(Option<(Arc<Tokenizer>, TextStream)>);
 
     impl Transcript {
-        pub fn new(lexicon: &Lexicon, params: &SamplingParams) -> Self {
+        /// `output_len_min`: tokens for which stop strings wait.
+        pub fn new(lexicon: &Lexicon, params: &SamplingParams, output_len_min: usize) -> Self {
             let Some(tokenizer) = lexicon.tokenizer.as_ref().filter(|_| params.detokenize) else {
                 return Self(None);
             };
@@ -100,8 +102,13 @@ mod with_text {
                 &params.stop,
                 params.include_stop_str_in_output,
                 params.skip_special_tokens,
-                params.min_tokens as usize,
+                output_len_min,
             );
+            // transformers keeps the token that completed a stop string, whole.
+            let stream = match params.pipeline.meaning() {
+                NamedPipeline::Hf => stream.uncut(),
+                _ => stream,
+            };
             Self(Some((tokenizer.clone(), stream)))
         }
 
@@ -169,7 +176,7 @@ mod without_text {
     pub(crate) struct Transcript;
 
     impl Transcript {
-        pub fn new(_lexicon: &Lexicon, _params: &SamplingParams) -> Self {
+        pub fn new(_lexicon: &Lexicon, _params: &SamplingParams, _output_len_min: usize) -> Self {
             Self
         }
 

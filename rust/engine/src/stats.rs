@@ -38,7 +38,7 @@ figures! {
     step_rows,
     /// Gauge: sequences of the last step.
     step_sequences,
-    /// Gauge: rows of the last step from which a token was sampled.
+    /// Gauge: rows of the last step with logits: sampled from, or scoring a prompt.
     step_logits_rows,
     /// Requests accepted.
     requests_accepted,

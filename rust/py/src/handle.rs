@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use pyo3::exceptions::{PyTimeoutError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
-use tokenmill::{Event, Received, StopReason};
+use tokenmill::{Event, Received, StopReason, TokenLogprobs};
 
 use crate::bell::Bell;
 use crate::convert::from_params;
@@ -133,16 +133,27 @@ fn event_dict<'py>(py: Python<'py>, event: &Event) -> PyResult<Bound<'py, PyDict
     dict.set_item("index", event.index)?;
     dict.set_item("tokens", PyList::new(py, &event.tokens)?)?;
     dict.set_item("text", &event.text)?;
-    let logprobs = PyList::empty(py);
-    for position in &event.logprobs {
+    dict.set_item("logprobs", logprobs_list(py, &event.logprobs)?)?;
+    dict.set_item(
+        "prompt_logprobs",
+        logprobs_list(py, &event.prompt_logprobs)?,
+    )?;
+    dict.set_item("finish", finish_dict(py, event)?)?;
+    Ok(dict)
+}
+
+fn logprobs_list<'py>(
+    py: Python<'py>,
+    positions: &[TokenLogprobs],
+) -> PyResult<Bound<'py, PyList>> {
+    let list = PyList::empty(py);
+    for position in positions {
         let entries = position
             .iter()
             .map(|entry| (entry.token, entry.logprob, entry.rank));
-        logprobs.append(PyList::new(py, entries)?)?;
+        list.append(PyList::new(py, entries)?)?;
     }
-    dict.set_item("logprobs", logprobs)?;
-    dict.set_item("finish", finish_dict(py, event)?)?;
-    Ok(dict)
+    Ok(list)
 }
 
 fn finish_dict<'py>(py: Python<'py>, event: &Event) -> PyResult<Option<Bound<'py, PyDict>>> {
@@ -168,6 +179,7 @@ fn finish_dict<'py>(py: Python<'py>, event: &Event) -> PyResult<Option<Bound<'py
         }
     }
     dict.set_item("cached_tokens", finish.cached_tokens)?;
+    dict.set_item("created_tokens", finish.created_tokens)?;
     dict.set_item("preemptions", finish.preemptions)?;
     dict.set_item("lifted", PyList::new(py, &finish.lifted)?)?;
     Ok(Some(dict))

@@ -30,7 +30,7 @@ mod _tokenmill {
     #[pymodule_export]
     use crate::machine::measure_machine;
     #[pymodule_export]
-    use crate::options::{check_sampling, nearest, options, parse_text};
+    use crate::options::{check_label, check_sampling, nearest, options, parse_text};
     #[pymodule_export]
     use crate::rendered::Rendered;
 

@@ -68,6 +68,14 @@ fn limits() -> Limits {
     }
 }
 
+/// Refuses a text that is only echoed (a caller's own id) and is none that may be.
+#[pyfunction]
+pub(crate) fn check_label(name: &str, label: &Bound<'_, PyAny>) -> PyResult<()> {
+    let text = to_text(name, label)?;
+    let fault = Limits::default().label_fault(&text);
+    fault.map_or(Ok(()), |fault| Err(refuse(label.py(), name, &fault)))
+}
+
 /// The known option nearest to an unknown name.
 #[pyfunction]
 pub(crate) fn nearest(name: &str) -> Option<&'static str> {

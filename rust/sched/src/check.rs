@@ -47,7 +47,7 @@ impl Scheduler {
             "more rows than the budget"
         );
         assert!(
-            plan.logits_rows.len() <= self.config.logits_rows_max,
+            plan.logits_rows.len() + plan.scored_rows.len() <= self.config.logits_rows_max,
             "more logits than the budget"
         );
     }

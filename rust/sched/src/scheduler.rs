@@ -164,6 +164,7 @@ impl Scheduler {
         sequence.limit_len = limit_len.min(context_len + 1);
         sequence.scope = new.scope;
         sequence.read_cache = new.read_cache;
+        sequence.score_end = if new.scores_prompt { prompt_len - 1 } else { 0 };
         sequence.priority = new.priority;
         sequence.place = place;
         sequence.reserve(self.blocks.block_size);
@@ -308,6 +309,8 @@ impl Scheduler {
         to.cached = from.cached;
         to.scope = from.scope;
         to.read_cache = from.read_cache;
+        to.created = from.created;
+        to.created_blocks = from.created_blocks;
         to.priority = from.priority;
         to.place = Place {
             fork: from.forks,
@@ -361,6 +364,11 @@ impl Scheduler {
     /// Prompt tokens that its first admission found in the cache.
     pub fn cached_tokens(&self, id: SequenceId) -> Option<usize> {
         self.arena.get(id).map(|ix| self.arena[ix].cached)
+    }
+
+    /// Prompt tokens in blocks that it was the first to bring into the cache.
+    pub fn created_tokens(&self, id: SequenceId) -> Option<usize> {
+        self.arena.get(id).map(|ix| self.arena[ix].created)
     }
 
     /// How often it was preempted.

@@ -31,9 +31,10 @@ fn ask() -> impl Strategy<Value = Ask> {
         0u64..2,
         any::<bool>(),
         prop::bool::weighted(0.8),
+        prop::bool::weighted(0.3),
     );
     (prop_oneof![tokens, equal], options).prop_map(
-        |(prompt, (max_new, n, priority, scope, is_bounded, read_cache))| Ask {
+        |(prompt, (max_new, n, priority, scope, is_bounded, read_cache, scores_prompt))| Ask {
             prompt,
             max_new,
             is_bounded,
@@ -41,6 +42,7 @@ fn ask() -> impl Strategy<Value = Ask> {
             priority,
             scope,
             read_cache,
+            scores_prompt,
         },
     )
 }

@@ -121,6 +121,8 @@ pub struct TextStream {
     detokenizer: Detokenizer,
     scanner: StopScanner,
     include_stop: bool,
+    /// Whether the rest of the token that completed it stays too.
+    is_uncut: bool,
     /// Matches that end in the text of the first so many tokens do not count.
     min_tokens: usize,
     token_count: usize,
@@ -141,11 +143,19 @@ impl TextStream {
             detokenizer: Detokenizer::new(skip_special),
             scanner: StopScanner::new(stops),
             include_stop,
+            is_uncut: false,
             min_tokens,
             token_count: 0,
             held: String::new(),
             stopped: None,
         }
+    }
+
+    /// The same stream, but a stop string ends it behind the whole token that completed the string.
+    #[must_use]
+    pub fn uncut(mut self) -> Self {
+        self.is_uncut = true;
+        self
     }
 
     /// Takes the next token. After a stop nothing more comes out.
@@ -169,7 +179,9 @@ impl TextStream {
             };
         };
         let end = begin + found.end;
-        let cut = if self.include_stop {
+        let cut = if self.is_uncut {
+            self.held.len()
+        } else if self.include_stop {
             end
         } else {
             end - self.scanner.len_bytes(found.index)
@@ -182,10 +194,10 @@ impl TextStream {
         }
     }
 
-    /// Ends the stream for another reason than a stop string: what was held back is text after all, and an
-    /// unfinished code point becomes a replacement character.
+    /// Ends the stream. Where no stop string did, what was held back is text after all, and an unfinished code
+    /// point becomes a replacement character.
     pub fn finish(&mut self) -> String {
-        if self.stopped.is_none() {
+        if self.stopped.is_none() || self.is_uncut {
             self.detokenizer.finish(&mut self.held);
         }
         std::mem::take(&mut self.held)

@@ -8,7 +8,14 @@ import pickle  # noqa: TID251 (worker processes copy arguments with it)
 import numpy as np
 import pytest
 
-from tokenmill import InvalidRequestError, SamplingParams, UnsupportedError, _tokenmill, options
+from tokenmill import (
+    InvalidRequestError,
+    RequestOutputKind,
+    SamplingParams,
+    UnsupportedError,
+    _tokenmill,
+    options,
+)
 
 
 def test_the_fields_are_those_of_the_table():
@@ -82,6 +89,26 @@ def test_what_other_engines_take_and_we_do_not_is_refused_by_name(name):
 
 
 NAN, INF = math.nan, math.inf
+# Fields whose bad values have a number; a script counts them by the ids of these tests.
+NUMBERS = {
+    "temperature": 29,
+    "top_p": 31,
+    "top_k": 32,
+    "min_p": 33,
+    "max_tokens": 34,
+    "n": 36,
+    "stop": 37,
+    "logit_bias": 39,
+    "logprobs": 40,
+    "prompt_logprobs": 40,
+    "seed": 41,
+    "presence_penalty": 42,
+    "frequency_penalty": 42,
+    "repetition_penalty": 43,
+    "deadline_ms": 52,
+}
+ACCEPTED_NUMBERS = {**NUMBERS, "temperature": 30}
+LOOP_OF = {"max_pattern_size": 3, "min_count": 2}
 REFUSED = {
     "temperature": [-0.1, 1e39, NAN, INF, "0.7", True, 100.5, [1.0]],
     "top_p": [0, 0.0, 1.0001, -1, NAN, "1", True],
@@ -113,21 +140,54 @@ REFUSED = {
     "ignore_eos": [1, "yes"],
     "detokenize": [0, "no"],
     "logprobs_mode": ["raw", 3, ""],
+    "prompt_logprobs": [-2, 1.5, "3", False],
+    "logprob_token_ids": [[], list(range(129)), [-1], [True], 3],
+    "allowed_token_ids": [[], [2**32], "12", [1.5], list(range(32_769))],
+    "suppress_tokens": [[-1], list(range(1025)), 1],
+    "begin_suppress_tokens": [[-1], [None], 1],
+    "bad_words": ["", " \t", ["a", ""], ["x" * 257], ["a"] * 129, [3], b"x"],
+    "repetition_detection": [
+        {},
+        {"max_pattern_size": 3},
+        {**LOOP_OF, "min_count": 1},
+        {**LOOP_OF, "min_pattern_size": 4},
+        {**LOOP_OF, "max_pattern_size": True},
+        {**LOOP_OF, "size": 1},
+        [3, 2],
+        3,
+    ],
+    "pipeline": ["HF", "", "top_k", ["topk"], [1], 3, {"hf": 1}],
+    "penalty_last_n": [-2, 1.5, 2**31, True],
+    "stream_interval": [0, -1, 1.5, True],
+    "output_kind": ["DELTA", 1, ""],
+    "deadline_ms": [0, -1, 1.5, "1", 2**32, True],
+    "min_length": [-1, 1.5, True],
+    "skip_reading_prefix_cache": [0, "no"],
+    "spaces_between_special_tokens": [1],
 }
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [(name, value) for name, values in REFUSED.items() for value in values],
-    ids=lambda value: str(value)[:24],
-)
+def case_id(numbers, name, value):
+    number = f"case_{numbers[name]:03}-" if name in numbers else ""
+    return f"{number}{name}-{str(value)[:24]}"
+
+
+def rows(numbers, table):
+    return [
+        pytest.param(name, value, id=case_id(numbers, name, value))
+        for name, values in table.items()
+        for value in values
+    ]
+
+
+@pytest.mark.parametrize(("name", "value"), rows(NUMBERS, REFUSED))
 def test_a_value_outside_its_bound_is_refused_by_name(name, value):
     with pytest.raises((InvalidRequestError, TypeError), match=name) as caught:
         SamplingParams(**{name: value})
     if isinstance(caught.value, InvalidRequestError):
         assert caught.value.param == name
     assert "\n" not in str(caught.value)
-    assert len(str(caught.value)) < 400
+    assert len(str(caught.value)) < 500
 
 
 ACCEPTED = {
@@ -141,16 +201,35 @@ ACCEPTED = {
     "stop": [None, "x", ["x"] * 16, ("a", "b"), "é" * 128],
     "logit_bias": [None, {}, {3: -100}, {"3": 100.0}],
     "stop_token_ids": [None, [], [1, 1], np.array([1, 2])],
+    "prompt_logprobs": [None, 0, 20, -1, True],
+    "logprob_token_ids": [None, [5], np.arange(128)],
+    "allowed_token_ids": [None, [5], range(32_768)],
+    "bad_words": [None, "x", [], ["a b", " c"]],
+    "repetition_detection": [None, LOOP_OF, {**LOOP_OF, "min_pattern_size": 0}],
+    "pipeline": [None, "hf", "llamacpp", [], ["top_k", "temperature"]],
+    "penalty_last_n": [None, -1, 0, 64],
+    "stream_interval": [None, 1, 10**6],
+    "output_kind": [None, "delta", RequestOutputKind.FINAL_ONLY],
+    "deadline_ms": [None, 1, 2**32 - 1],
+    "skip_reading_prefix_cache": [None, True, False],
 }
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [(name, value) for name, values in ACCEPTED.items() for value in values],
-    ids=lambda value: str(value)[:24],
-)
+@pytest.mark.parametrize(("name", "value"), rows(ACCEPTED_NUMBERS, ACCEPTED))
 def test_a_value_within_its_bound_is_taken(name, value):
     SamplingParams(**{name: value})
+
+
+def test_a_named_pipeline_fills_in_what_its_engine_would_and_nobody_said():
+    def filled(**values):
+        params = SamplingParams(**values)
+        return (params.temperature, params.top_k, params.top_p, params.min_p)
+
+    assert filled(pipeline="vllm") == filled() == (1.0, 0, 1.0, 0.0)
+    assert filled(pipeline="hf") == (1.0, 50, 1.0, 0.0)
+    assert filled(pipeline="llamacpp") == pytest.approx((0.8, 40, 0.95, 0.05))
+    assert filled(pipeline="llamacpp", top_k=0, temperature=1.0)[:2] == (1.0, 0)
+    assert SamplingParams(pipeline="llamacpp").given == {"pipeline": "llamacpp"}
 
 
 def test_no_limit_of_tokens_is_a_value_of_its_own():
@@ -163,6 +242,16 @@ def test_no_limit_of_tokens_is_a_value_of_its_own():
         {"n": 2, "temperature": 0.0},
         {"min_tokens": 9, "max_tokens": 8},
         {"stop": "x", "detokenize": False},
+        {"logprobs": 3, "logprob_token_ids": [1, 2]},
+        {"prompt_logprobs": 1, "skip_reading_prefix_cache": False},
+        {"output_kind": "final_only", "stream_interval": 2},
+        {"pipeline": "hf", "presence_penalty": 1.0},
+        {"pipeline": "vllm", "no_repeat_ngram_size": 2},
+        {"pipeline": "sglang", "allowed_token_ids": [1]},
+        {"pipeline": "llamacpp", "min_tokens": 2},
+        {"pipeline": ["top_k"], "top_p": 0.5},
+        {"pipeline": ["top_k", "top_k"]},
+        {"pipeline": ["top_k", "logit_bias"]},
     ],
 )
 def test_contradicting_values_are_refused_naming_both(values):

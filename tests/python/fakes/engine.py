@@ -26,6 +26,7 @@ INFO = {
     "memory_plan": {"weights": 10, "kv cache": 20},
     "memory_total_bytes": 30,
     "eos_token_ids": [0],
+    "has_tokenizer": True,
     "has_chat_template": True,
     "sampling_defaults": {},
 }
@@ -61,6 +62,7 @@ class FakeHandle:
             "stop_reason": None,
             "error": None,
             "cached_tokens": 0,
+            "created_tokens": 0,
             "preemptions": 0,
             "lifted": [],
         }
@@ -70,6 +72,7 @@ class FakeHandle:
             "tokens": [byte],
             "text": chr(byte),
             "logprobs": [[(0, -0.1, 1), (byte, -0.5, 2)]] if count is not None else [],
+            "prompt_logprobs": [],
             "finish": finish if is_last else None,
         }
 

@@ -50,16 +50,16 @@ const fn engine_refused(
     absent(name, Group::Engine, neutral, Status::Refused(reason))
 }
 
-const PROMPT: &str = "prompt log-probs are not built yet";
+const PROMPT: &str = "prompt log-probs are those of the whole prompt, best tokens first";
 const GRAMMAR: &str = "structured outputs are not built yet";
-const MASKS: &str = "this mask is not built yet; logit_bias of -100 bans single tokens";
-const FORCING: &str = "forcing and suppressing are not built yet";
+const MASKS: &str =
+    "this mask is not built yet; bad_words, suppress_tokens and logit_bias of -100 ban";
+const FORCING: &str = "forcing is not built yet; allowed_token_ids and suppress_tokens are";
 const WARPERS: &str = "this warper is not built yet; top_k, top_p and min_p are";
 const DRY: &str = "DRY is not built yet; no_repeat_ngram_size and the penalties are";
 const SOURCES: &str = "a second source of logits is not built yet";
 const BEAMS: &str = "beam search is not built yet";
 const DRAFTS: &str = "speculation is not built yet";
-const STREAMS: &str = "not built yet; a stream gives every token as it comes";
 const PLUGINS: &str = "there are no plug-ins that could read it";
 const ONE_MACHINE: &str = "one process serves one machine; run replicas instead";
 const DEVICES: &str = "this build computes on the CPU";
@@ -73,31 +73,11 @@ const PROFILER: &str = "the option profile counts the time of operations, and ge
 /// Every known name that is not taken.
 pub(super) const ROWS: &[OptionSpec] = &[
     // vLLM's sampling parameters.
-    later("prompt_logprobs", "none", PROMPT),
     later("prompt_logprob_token_ids", "none", PROMPT),
     later("prompt_logprob_start", "none", PROMPT),
-    later(
-        "logprob_token_ids",
-        "none",
-        "log-probs of chosen tokens are not built yet",
-    ),
     later("flat_logprobs", "false", "flat log-probs are not built yet"),
-    later(
-        "spaces_between_special_tokens",
-        "true",
-        "control tokens always keep their own spacing",
-    ),
-    later("output_kind", "\"cumulative\"", STREAMS),
-    later("stream_interval", "1", STREAMS),
     later("structured_outputs", "none", GRAMMAR),
-    later("allowed_token_ids", "none", MASKS),
-    later("bad_words", "[]", MASKS),
     later("thinking_token_budget", "-1", FORCING),
-    later(
-        "repetition_detection",
-        "none",
-        "repetition is not looked for yet",
-    ),
     later("watermarking", "none", "watermarks are not built yet"),
     refused("extra_args", "none", PLUGINS),
     refused(
@@ -124,8 +104,6 @@ pub(super) const ROWS: &[OptionSpec] = &[
     ),
     later("sequence_bias", "none", MASKS),
     later("bad_words_ids", "none", MASKS),
-    later("suppress_tokens", "none", FORCING),
-    later("begin_suppress_tokens", "none", FORCING),
     later("forced_bos_token_id", "none", FORCING),
     later("forced_eos_token_id", "none", FORCING),
     later("exponential_decay_length_penalty", "none", FORCING),
@@ -138,11 +116,6 @@ pub(super) const ROWS: &[OptionSpec] = &[
         "renormalize_logits",
         "false",
         "processed log-probs are normalised; the choice needs none",
-    ),
-    later(
-        "min_length",
-        "0",
-        "the length with the prompt is not counted yet; min_tokens is",
     ),
     later("guidance_scale", "1.0", SOURCES),
     later("negative_prompt", "none", SOURCES),
@@ -191,25 +164,10 @@ pub(super) const ROWS: &[OptionSpec] = &[
     refused("cache_prompt", "true", NOTHING),
     refused("n_keep", "0", NOTHING),
     // Ours.
-    later(
-        "pipeline",
-        "\"tokenmill\"",
-        "other orders of the steps are not built yet",
-    ),
-    later(
-        "penalty_last_n",
-        "-1",
-        "penalties look at the whole sequence",
-    ),
     later("contrastive", "none", SOURCES),
     later("speculation", "\"off\"", DRAFTS),
     later("verify", "none", DRAFTS),
     later("exit", "none", "early exit is not built yet"),
-    later(
-        "deadline_ms",
-        "none",
-        "deadlines are not built yet: drop the request instead",
-    ),
     // Beams.
     later("beam_width", "1", BEAMS),
     later("length_penalty", "1.0", BEAMS),

@@ -3,6 +3,7 @@
 
 use crate::limits::Limits;
 use crate::option::value::Value;
+use crate::params::{NamedPipeline, Step};
 
 /// Type and bound of an option.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -34,14 +35,51 @@ pub enum OptionType {
     /// A number of alternatives: 0 to the limit; -1 is the vocabulary, where the limit allows it; true is 1.
     Logprobs,
     /// A list of token ids.
-    TokenIds,
+    TokenIds(IdList),
     /// One string or a list of strings, none empty, as many and as long as the limits allow.
     StopStrings,
     /// Token ids (as text too) with numbers in [-100, 100], as many as the limit allows.
     BiasMap,
+    /// One string or a list of strings, none of them blank, as many and as long as the limits allow.
+    Words,
+    /// `max_pattern_size`, `min_count` and perhaps `min_pattern_size`.
+    Repetition,
+    /// A named order of steps, or a list of steps.
+    Pipeline,
     /// Of an option that is not taken: nothing is known but its name.
     Untyped,
 }
+
+/// Which list of token ids, and so which bounds its length has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdList {
+    /// Ids that end an output.
+    Stop,
+    /// The only ids allowed.
+    Allowed,
+    /// Ids that are banned.
+    Suppressed,
+    /// Ids that are reported.
+    Reported,
+}
+
+impl IdList {
+    const fn len_min(self) -> usize {
+        matches!(self, Self::Allowed | Self::Reported) as usize
+    }
+
+    const fn len_max(self, limits: &Limits) -> usize {
+        match self {
+            Self::Stop => limits.stop_token_ids_len_max,
+            Self::Allowed => limits.allowed_token_ids_len_max,
+            Self::Suppressed => limits.suppress_tokens_len_max,
+            Self::Reported => limits.logprob_token_ids_len_max,
+        }
+    }
+}
+
+/// The keys of `repetition_detection`.
+pub(super) const REPETITION_KEYS: [&str; 3] = ["max_pattern_size", "min_pattern_size", "min_count"];
 
 impl OptionType {
     /// The name of the type for doors.
@@ -52,8 +90,10 @@ impl OptionType {
             Self::Float { .. } => "float",
             Self::Text => "str",
             Self::Choice(_) => "choice",
-            Self::TokenIds => "int_list",
-            Self::StopStrings => "str_list",
+            Self::TokenIds(_) => "int_list",
+            Self::StopStrings | Self::Words => "str_list",
+            Self::Repetition => "repetition",
+            Self::Pipeline => "pipeline",
             Self::BiasMap => "bias",
             Self::Untyped => "",
         }
@@ -91,10 +131,12 @@ impl OptionType {
                 "an integer of at least -1, or true".into()
             }
             Self::Logprobs => format!("an integer from 0 to {}, or true", limits.logprobs_max),
-            Self::TokenIds => format!(
-                "a list of at most {} token ids",
-                limits.stop_token_ids_len_max
-            ),
+            Self::TokenIds(list) if list.len_min() == 0 => {
+                format!("a list of at most {} token ids", list.len_max(limits))
+            }
+            Self::TokenIds(list) => {
+                format!("a list of 1 to {} token ids", list.len_max(limits))
+            }
             Self::StopStrings => format!(
                 "a string or a list of at most {} strings, each of 1 to {} bytes",
                 limits.stop_count_max, limits.stop_len_max_bytes
@@ -103,6 +145,20 @@ impl OptionType {
                 "a map of at most {} distinct token ids to numbers from -100 to 100",
                 limits.logit_bias_len_max
             ),
+            Self::Words => format!(
+                "a string or a list of at most {} strings, each of 1 to {} bytes and not blank",
+                limits.bad_words_count_max, limits.bad_word_len_max_bytes
+            ),
+            Self::Repetition => format!(
+                "a map of max_pattern_size (1 to {most}), min_count (2 to {most}) and min_pattern_size \
+                 (0 to max_pattern_size; 0 is 1)",
+                most = limits.repetition_max
+            ),
+            Self::Pipeline => {
+                let steps = Step::ALL.map(Step::name);
+                let names = NamedPipeline::NAMES.join(", ");
+                format!("one of {names}, or a list of steps of {}", steps.join(", "))
+            }
             Self::Untyped => String::new(),
         }
     }
@@ -141,8 +197,18 @@ impl OptionType {
                 .map(|text| Value::Text(text.into())),
             Self::Samples => checked_int(value, 1, i64::from(limits.n_max)),
             Self::Logprobs => checked_logprobs(value, limits),
-            Self::TokenIds => checked_ids(value, limits),
-            Self::StopStrings => checked_stops(value, limits),
+            Self::TokenIds(list) => checked_ids(value, list.len_min(), list.len_max(limits)),
+            Self::StopStrings => {
+                let (count_max, len_max) = (limits.stop_count_max, limits.stop_len_max_bytes);
+                checked_texts(value, count_max, |text| (1..=len_max).contains(&text.len()))
+            }
+            Self::Words => {
+                let len_max = limits.bad_word_len_max_bytes;
+                let is_word = |text: &str| text.len() <= len_max && !text.trim().is_empty();
+                checked_texts(value, limits.bad_words_count_max, is_word)
+            }
+            Self::Repetition => checked_repetition(value, limits),
+            Self::Pipeline => checked_pipeline(value),
             Self::BiasMap => checked_bias(value, limits),
             Self::Untyped => None,
         }
@@ -164,9 +230,9 @@ fn checked_logprobs(value: &Value, limits: &Limits) -> Option<Value> {
     }
 }
 
-fn checked_ids(value: &Value, limits: &Limits) -> Option<Value> {
+fn checked_ids(value: &Value, len_min: usize, len_max: usize) -> Option<Value> {
     let items = value.as_list()?;
-    if items.len() > limits.stop_token_ids_len_max {
+    if items.len() < len_min || items.len() > len_max {
         return None;
     }
     let ids: Option<Vec<Value>> = items
@@ -176,17 +242,55 @@ fn checked_ids(value: &Value, limits: &Limits) -> Option<Value> {
     ids.map(Value::List)
 }
 
-fn checked_stops(value: &Value, limits: &Limits) -> Option<Value> {
+/// One text or a list of them, as a list.
+fn checked_texts(
+    value: &Value,
+    count_max: usize,
+    is_right: impl Fn(&str) -> bool,
+) -> Option<Value> {
     let items = match value {
         Value::Text(_) => std::slice::from_ref(value),
         _ => value.as_list()?,
     };
-    let is_stop = |item: &&Value| {
-        item.as_text()
-            .is_some_and(|text| (1..=limits.stop_len_max_bytes).contains(&text.len()))
+    let are_right = items
+        .iter()
+        .all(|item| item.as_text().is_some_and(&is_right));
+    (items.len() <= count_max && are_right).then(|| Value::List(items.to_vec()))
+}
+
+/// The three sizes in the order of the keys; a missing or zero `min_pattern_size` is 1.
+fn checked_repetition(value: &Value, limits: &Limits) -> Option<Value> {
+    let Value::Map(pairs) = value else {
+        return None;
     };
-    let is_inside = items.len() <= limits.stop_count_max && items.iter().all(|item| is_stop(&item));
-    is_inside.then(|| Value::List(items.to_vec()))
+    let mut sizes: [Option<i64>; 3] = [None; 3];
+    for (key, size) in pairs {
+        let place = REPETITION_KEYS
+            .iter()
+            .position(|known| key.as_text() == Some(known))?;
+        if sizes[place].replace(size.as_int()?).is_some() {
+            return None;
+        }
+    }
+    let (longest, shortest, count) = (sizes[0]?, sizes[1].unwrap_or(0), sizes[2]?);
+    let most = i64::from(limits.repetition_max);
+    let is_inside = (1..=most).contains(&longest)
+        && (0..=longest).contains(&shortest)
+        && (2..=most).contains(&count);
+    let sizes = [longest, shortest.max(1), count].map(Value::Int);
+    let keys = REPETITION_KEYS.map(|key| Value::Text(key.into()));
+    is_inside.then(|| Value::Map(keys.into_iter().zip(sizes).collect()))
+}
+
+fn checked_pipeline(value: &Value) -> Option<Value> {
+    match value {
+        Value::Text(name) => NamedPipeline::from_name(name).map(|_| value.clone()),
+        Value::List(steps) => {
+            let is_step = |step: &Value| step.as_text().and_then(Step::from_name).is_some();
+            steps.iter().all(is_step).then(|| value.clone())
+        }
+        _ => None,
+    }
 }
 
 fn checked_bias(value: &Value, limits: &Limits) -> Option<Value> {

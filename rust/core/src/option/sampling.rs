@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::limits::Limits;
 use crate::option::spec::{Access, Group, OPTIONS, checked};
 use crate::option::value::Value;
-use crate::params::SamplingParams;
+use crate::params::{NamedPipeline, OutputKind, SamplingParams};
 
 impl SamplingParams {
     /// The defaults with `values` over them. Refuses an unknown, repeated or unsupported name, a value of
@@ -18,6 +18,7 @@ impl SamplingParams {
             };
             set(&mut params, &value).ok_or_else(|| spec.bad_value(&value, limits))?;
         }
+        params.complete_pipeline(values);
         params.check_combinations()?;
         Ok(params)
     }
@@ -41,6 +42,32 @@ impl SamplingParams {
             .map(|(name, value)| (name.to_owned(), value))
             .collect();
         Self::from_values(&values, limits).map(drop)
+    }
+
+    /// What a named pipeline of another engine fills in where nobody said anything.
+    fn complete_pipeline(&mut self, values: &[(String, Value)]) {
+        let is_open = |name: &str| {
+            let given = values.iter().find(|(given, _)| given == name);
+            given.is_none_or(|(_, value)| *value == Value::Null)
+        };
+        match self.pipeline.meaning() {
+            NamedPipeline::Hf if !self.is_greedy() && is_open("top_k") => self.top_k = 50,
+            NamedPipeline::Llamacpp => {
+                if is_open("temperature") {
+                    self.temperature = 0.8;
+                }
+                if is_open("top_k") {
+                    self.top_k = 40;
+                }
+                if is_open("top_p") {
+                    self.top_p = 0.95;
+                }
+                if is_open("min_p") {
+                    self.min_p = 0.05;
+                }
+            }
+            _ => {}
+        }
     }
 
     /// Refuses options that contradict each other.
@@ -71,6 +98,28 @@ impl SamplingParams {
                 "detokenize",
                 "stop strings are looked for in the text".into(),
             );
+        }
+        if let (Some(ids), Some(count)) = (&self.logprob_token_ids, self.logprobs)
+            && ids.len() != count as usize
+        {
+            let reason = format!("{} ids for {count} alternatives", ids.len());
+            return refuse("logprob_token_ids", "logprobs", reason);
+        }
+        if self.prompt_logprobs.is_some() && self.skip_reading_prefix_cache == Some(false) {
+            let reason = "cached blocks have no logits";
+            return refuse(
+                "skip_reading_prefix_cache",
+                "prompt_logprobs",
+                reason.into(),
+            );
+        }
+        if self.stream_interval.is_some() && self.output_kind == OutputKind::FinalOnly {
+            let reason = "there is one event, at the end";
+            return refuse("stream_interval", "output_kind", reason.into());
+        }
+        if let Some((step, reason)) = self.pipeline.fault(self) {
+            let reason = format!("{} {reason}", step.name());
+            return refuse("pipeline", step.option(), reason);
         }
         Ok(())
     }

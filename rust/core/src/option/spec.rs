@@ -75,12 +75,20 @@ pub struct OptionSpec {
 /// Every option, by group: sampling, engine, then the names that are known and not taken.
 pub static OPTIONS: &[OptionSpec] = &TABLE;
 
-const LEN: usize = sampling_rows::ROWS.len() + engine_rows::ROWS.len() + absent::ROWS.len();
+const LEN: usize = sampling_rows::CHOOSING.len()
+    + sampling_rows::OUTPUT.len()
+    + engine_rows::ROWS.len()
+    + absent::ROWS.len();
 
 static TABLE: [OptionSpec; LEN] = {
-    let mut table = [sampling_rows::ROWS[0]; LEN];
+    let mut table = [sampling_rows::CHOOSING[0]; LEN];
     let mut len = 0;
-    let parts: [&[OptionSpec]; 3] = [sampling_rows::ROWS, engine_rows::ROWS, absent::ROWS];
+    let parts: [&[OptionSpec]; 4] = [
+        sampling_rows::CHOOSING,
+        sampling_rows::OUTPUT,
+        engine_rows::ROWS,
+        absent::ROWS,
+    ];
     let mut part = 0;
     while part < parts.len() {
         let mut row = 0;

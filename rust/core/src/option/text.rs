@@ -6,14 +6,15 @@ use crate::limits::Limits;
 use crate::option::kind::OptionType;
 use crate::option::spec::OptionSpec;
 use crate::option::value::Value;
+use crate::params::NamedPipeline;
 
 /// Reads a value: `none` or `null` for null; true, yes, on, 1 and their opposites for a switch, in any case;
 /// integers with k, m, g (thousands) or K, M, G (powers of 1,024); lists of ids with commas, in brackets or
-/// not; biases as `id:number` with commas, or as a JSON object; a stop string as it is. An id that is biased
-/// twice is refused.
+/// not; biases and sizes as `key:number` with commas, or as a JSON object; a pipeline as its name or its steps
+/// with commas; a stop string or a word as it is. An id that is biased twice is refused.
 pub fn parse_text(spec: &OptionSpec, text: &str) -> Result<Value> {
     let is_free_text = match spec.kind {
-        OptionType::StopStrings => true,
+        OptionType::StopStrings | OptionType::Words => true,
         OptionType::Text => !spec.is_nullable,
         _ => false,
     };
@@ -28,9 +29,13 @@ pub fn parse_text(spec: &OptionSpec, text: &str) -> Result<Value> {
         OptionType::Int { .. } | OptionType::Samples => parse_int(word),
         OptionType::Logprobs => parse_int(word).or_else(|| parse_bool(word)),
         OptionType::Float { .. } => word.parse().ok().map(Value::Float),
-        OptionType::TokenIds => parse_list(inside(word, '[', ']'), parse_int).map(Value::List),
+        OptionType::TokenIds(_) => parse_list(inside(word, '[', ']'), parse_int).map(Value::List),
+        OptionType::Repetition => parse_sizes(word).map(Value::Map),
+        OptionType::Pipeline => Some(parse_pipeline(word)),
         OptionType::BiasMap => parse_bias(word).map(Value::Map),
-        OptionType::Text | OptionType::Choice(_) | OptionType::StopStrings => Some(given()),
+        OptionType::Text | OptionType::Choice(_) | OptionType::StopStrings | OptionType::Words => {
+            Some(given())
+        }
         // What it would have meant is not known; the check refuses it by name.
         OptionType::Untyped => parse_int(word)
             .or_else(|| parse_bool(word))
@@ -76,6 +81,27 @@ fn parse_bias(text: &str) -> Option<Vec<(Value, Value)>> {
     ids.sort_unstable();
     let is_distinct = ids.windows(2).all(|pair| pair[0] != pair[1]);
     is_distinct.then_some(pairs)
+}
+
+/// `key:number` with commas, or a JSON object of numbers.
+fn parse_sizes(text: &str) -> Option<Vec<(Value, Value)>> {
+    let object = inside(text, '{', '}');
+    parse_list(object, |part| {
+        let (key, size) = part.split_once(':')?;
+        let key = inside(key.trim(), '"', '"').to_owned();
+        Some((Value::Text(key), parse_int(size.trim())?))
+    })
+}
+
+/// A name, or steps with commas, in brackets or not.
+fn parse_pipeline(text: &str) -> Value {
+    if NamedPipeline::from_name(text).is_some() {
+        return Value::Text(text.to_owned());
+    }
+    let steps = parse_list(inside(text, '[', ']'), |step| {
+        Some(Value::Text(step.to_owned()))
+    });
+    Value::List(steps.unwrap_or_default())
 }
 
 fn parse_pair(text: &str, is_json: bool) -> Option<(Value, Value)> {
@@ -124,6 +150,10 @@ mod tests {
     fn text_becomes_the_value_it_spells() {
         let list =
             |items: &[i64]| Value::List(items.iter().map(|&item| Value::Int(item)).collect());
+        let sizes = |sizes: &[(&str, i64)]| {
+            let pair = |&(key, size): &(&str, i64)| (Value::Text(key.into()), Value::Int(size));
+            Value::Map(sizes.iter().map(pair).collect())
+        };
         for (name, text, expected) in [
             ("max_tokens", "4k", Value::Int(4_000)),
             ("max_tokens", "4K", Value::Int(4_096)),
@@ -144,6 +174,26 @@ mod tests {
             ("stop_token_ids", "1, 2,3", list(&[1, 2, 3])),
             ("stop_token_ids", "[1, 2]", list(&[1, 2])),
             ("stop_token_ids", "", list(&[])),
+            ("bad_words", "none", Value::Text("none".into())),
+            ("pipeline", "hf", Value::Text("hf".into())),
+            (
+                "pipeline",
+                "[top_k, temperature]",
+                Value::List(vec![
+                    Value::Text("top_k".into()),
+                    Value::Text("temperature".into()),
+                ]),
+            ),
+            (
+                "repetition_detection",
+                "max_pattern_size:3,min_count:4",
+                sizes(&[("max_pattern_size", 3), ("min_count", 4)]),
+            ),
+            (
+                "repetition_detection",
+                r#"{"min_count": 2}"#,
+                sizes(&[("min_count", 2)]),
+            ),
             (
                 "logit_bias",
                 r#"{"1": 2, "3": -0.5}"#,
@@ -181,6 +231,8 @@ mod tests {
             ("ignore_eos", ""),
             ("stop_token_ids", "1,,2"),
             ("logit_bias", "5"),
+            ("repetition_detection", "3"),
+            ("repetition_detection", "min_count:x"),
             ("logit_bias", "abc:1"),
             ("logit_bias", "5:1,5:-100"),
             ("logit_bias", r#"{"5": 1, "5": 2}"#),

@@ -3,39 +3,70 @@
 
 mod history;
 mod ngram;
+mod words;
 
-use tokenmill_core::{SamplingParams, TokenId};
+use tokenmill_core::{NamedPipeline, SamplingParams, TokenId};
 
 use crate::pipeline::Step;
 use crate::row::Row;
 use history::History;
 use ngram::NgramIndex;
+use words::BadWords;
 
 /// Parameters and prefix state of the processors.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Processors {
+    meaning: NamedPipeline,
     repetition_penalty: f32,
     frequency_penalty: f32,
     presence_penalty: f32,
     logit_bias: Vec<(TokenId, f32)>,
+    allowed: Vec<TokenId>,
+    suppressed: Vec<TokenId>,
+    suppressed_first: Vec<TokenId>,
     ends: Vec<TokenId>,
     min_tokens: u32,
+    /// Output tokens until `min_length` is reached.
+    min_by_length: u32,
     generated: u32,
     history: Option<History>,
     ngrams: Option<NgramIndex>,
+    bad_words: Option<BadWords>,
 }
 
 impl Processors {
     /// State after the prompt. `eos`: the model's own ends.
     pub(crate) fn new(params: &SamplingParams, eos: &[TokenId], prompt: &[TokenId]) -> Self {
         let is_active = |step: Step| step.is_active(params);
+        let meaning = params.pipeline.meaning();
+        let window = match params.penalty_last_n {
+            Some(last) => usize::try_from(last).ok(),
+            None => meaning.penalty_window().map(|last| last as usize),
+        };
         let has_history = is_active(Step::RepetitionPenalty)
             || is_active(Step::FrequencyPenalty)
             || is_active(Step::PresencePenalty);
-        let mut ends: Vec<TokenId> = eos.iter().chain(&params.stop_token_ids).copied().collect();
+        // transformers' minimum knows the model's own ends only.
+        let own: &[TokenId] = match meaning {
+            NamedPipeline::Hf => &[],
+            _ => &params.stop_token_ids,
+        };
+        let mut ends: Vec<TokenId> = eos.iter().chain(own).copied().collect();
         ends.sort_unstable();
         ends.dedup();
+        let words_in = if meaning == NamedPipeline::Vllm {
+            &[]
+        } else {
+            prompt
+        };
         Self {
+            meaning,
+            allowed: params.allowed_token_ids.clone().unwrap_or_default(),
+            suppressed: params.suppress_tokens.clone(),
+            suppressed_first: params.begin_suppress_tokens.clone(),
+            min_by_length: params.min_length.saturating_sub(prompt.len() as u32),
+            bad_words: is_active(Step::BadWords)
+                .then(|| BadWords::new(&params.bad_word_tokens, words_in)),
             repetition_penalty: params.repetition_penalty,
             frequency_penalty: params.frequency_penalty,
             presence_penalty: params.presence_penalty,
@@ -43,7 +74,8 @@ impl Processors {
             ends,
             min_tokens: params.min_tokens,
             generated: 0,
-            history: has_history.then(|| History::new(prompt)),
+            // A window of nothing leaves the penalties without an object.
+            history: (has_history && window != Some(0)).then(|| History::new(prompt, window)),
             ngrams: is_active(Step::NoRepeatNgram)
                 .then(|| NgramIndex::new(params.no_repeat_ngram_size as usize, prompt)),
         }
@@ -57,6 +89,9 @@ impl Processors {
         }
         if let Some(ngrams) = &mut self.ngrams {
             ngrams.push(token);
+        }
+        if let Some(words) = &mut self.bad_words {
+            words.push(token);
         }
     }
 
@@ -73,18 +108,21 @@ impl Processors {
                         logit / theta
                     }
                 };
-                edit_each(row, self.seen().map(|seen| seen.token), |_| scale)
+                let is_own = self.meaning == NamedPipeline::Sglang;
+                let seen = self.seen().filter(|seen| !is_own || seen.generated > 0);
+                edit_each(row, seen.map(|seen| seen.token), |_| scale)
             }
             Step::FrequencyPenalty => {
                 let alpha = self.frequency_penalty;
-                let generated = self.seen().filter(|seen| seen.generated > 0);
-                let counts = generated.map(|seen| (seen.token, alpha * seen.generated as f32));
-                subtract_each(row, counts)
+                let counts = self.counts();
+                subtract_each(
+                    row,
+                    counts.map(|(token, count)| (token, alpha * count as f32)),
+                )
             }
             Step::PresencePenalty => {
                 let alpha = self.presence_penalty;
-                let generated = self.seen().filter(|seen| seen.generated > 0);
-                subtract_each(row, generated.map(|seen| (seen.token, alpha)))
+                subtract_each(row, self.counts().map(|(token, _)| (token, alpha)))
             }
             Step::NoRepeatNgram => {
                 let mut banned = 0;
@@ -93,16 +131,42 @@ impl Processors {
                 }
                 banned
             }
-            Step::MinTokens if self.generated < self.min_tokens => {
-                self.ends.iter().map(|&token| ban(row, token)).sum()
+            Step::AllowedTokenIds => {
+                row.keep_only(&self.allowed);
+                row.len()
             }
-            Step::MinTokens | Step::Temperature | Step::TopK | Step::TopP | Step::MinP => 0,
+            Step::BadWords => {
+                let words = self.bad_words.iter().flat_map(BadWords::completions);
+                words.map(|token| ban(row, token)).sum()
+            }
+            Step::MinLength if self.generated < self.min_by_length => ban_all(row, &self.ends),
+            Step::MinTokens if self.generated < self.min_tokens => ban_all(row, &self.ends),
+            Step::Suppress => ban_all(row, &self.suppressed),
+            Step::BeginSuppress if self.generated == 0 => ban_all(row, &self.suppressed_first),
+            // A minimum that is reached, a beginning that is over, and warpers.
+            Step::MinLength
+            | Step::MinTokens
+            | Step::BeginSuppress
+            | Step::Temperature
+            | Step::TopK
+            | Step::TopP
+            | Step::MinP => 0,
         }
+    }
+
+    /// How often each token counts for the penalties that subtract.
+    fn counts(&self) -> impl Iterator<Item = (TokenId, u32)> {
+        let is_given_too = self.meaning == NamedPipeline::Llamacpp;
+        let count =
+            move |seen: &history::Seen| seen.generated + if is_given_too { seen.given } else { 0 };
+        self.seen()
+            .map(move |seen| (seen.token, count(seen)))
+            .filter(|&(_, count)| count > 0)
     }
 
     fn add_bias(&self, row: &mut Row<'_>) -> usize {
         for &(token, bias) in &self.logit_bias {
-            if bias == -100.0 {
+            if bias == -100.0 && self.meaning == NamedPipeline::Tokenmill {
                 ban(row, token);
             } else {
                 row.edit(token, |logit| logit + bias);
@@ -136,6 +200,10 @@ fn subtract_each(row: &mut Row<'_>, amounts: impl Iterator<Item = (TokenId, f32)
         edited += 1;
     }
     edited
+}
+
+fn ban_all(row: &mut Row<'_>, tokens: &[TokenId]) -> usize {
+    tokens.iter().map(|&token| ban(row, token)).sum()
 }
 
 fn ban(row: &mut Row<'_>, token: TokenId) -> usize {

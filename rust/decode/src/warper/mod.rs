@@ -9,7 +9,7 @@ pub(crate) mod select;
 
 use tokenmill_core::{SamplingParams, TokenId};
 
-use crate::pipeline::Step;
+use crate::pipeline::{MassCut, Step};
 use crate::row::{CHUNK, Row};
 use order::Candidate;
 use select::{Goal, SelectBuffers, keep_prefix};
@@ -30,6 +30,9 @@ pub(crate) struct Scores<'r, 'm> {
     logit_max: f32,
     temperature: f32,
     is_whole: bool,
+    cut: MassCut,
+    /// The mass that a joint cut is a share of.
+    joint_mass: Option<u64>,
     buffers: &'r mut WarpBuffers,
 }
 
@@ -38,6 +41,7 @@ impl<'r, 'm> Scores<'r, 'm> {
     pub(crate) fn new(
         row: &'r Row<'m>,
         best: (TokenId, f32),
+        cut: MassCut,
         buffers: &'r mut WarpBuffers,
     ) -> Self {
         let (token, logit_max) = best;
@@ -48,6 +52,8 @@ impl<'r, 'm> Scores<'r, 'm> {
             logit_max,
             temperature: 1.0,
             is_whole: true,
+            cut,
+            joint_mass: None,
             buffers,
         }
     }
@@ -56,7 +62,12 @@ impl<'r, 'm> Scores<'r, 'm> {
     pub(crate) fn apply(&mut self, step: Step, params: &SamplingParams) {
         match step {
             Step::Temperature => self.divide(params.temperature),
-            Step::TopK => self.keep_best(params.top_k as usize),
+            Step::TopK => {
+                if self.cut.is_joint && params.top_p < 1.0 {
+                    self.joint_mass = Some(self.total_mass());
+                }
+                self.keep_best(params.top_k as usize);
+            }
             Step::TopP => self.keep_mass(f64::from(params.top_p)),
             Step::MinP => self.keep_from(params.min_p.ln()),
             _ => {}
@@ -131,8 +142,9 @@ impl<'r, 'm> Scores<'r, 'm> {
     }
 
     fn divide(&mut self, temperature: f32) {
+        // Also where scores are listed already: the shift back to logits needs it.
+        self.temperature = temperature;
         if self.is_whole {
-            self.temperature = temperature;
             return;
         }
         for candidate in &mut self.buffers.kept {
@@ -156,8 +168,12 @@ impl<'r, 'm> Scores<'r, 'm> {
     }
 
     fn keep_mass(&mut self, share: f64) {
-        let total = self.total_mass() as f64;
-        let goal = Goal::Mass(share * total);
+        let total = self.joint_mass.unwrap_or_else(|| self.total_mass()) as f64;
+        let goal = if self.cut.is_past {
+            Goal::MassAbove(share * total)
+        } else {
+            Goal::Mass(share * total)
+        };
         if self.is_whole {
             // First a bound that most rows satisfy with far fewer candidates, then one that all do.
             let bound = mass_bound(share, total, self.row.len());

@@ -36,13 +36,15 @@ pub(crate) enum Goal {
     Count(u64),
     /// So much mass, reached when the sum is not below it.
     Mass(f64),
+    /// More mass than this.
+    MassAbove(f64),
 }
 
 impl Goal {
     fn weight(self, score: f32) -> u64 {
         match self {
             Self::Count(_) => 1,
-            Self::Mass(_) => mass::of(score),
+            Self::Mass(_) | Self::MassAbove(_) => mass::of(score),
         }
     }
 
@@ -50,6 +52,7 @@ impl Goal {
         match self {
             Self::Count(count) => sum >= count,
             Self::Mass(target) => sum as f64 >= target,
+            Self::MassAbove(target) => sum as f64 > target,
         }
     }
 }
@@ -121,7 +124,7 @@ fn cut_by_bins(candidates: &[Candidate], goal: Goal, buffers: &mut SelectBuffers
         let places = scores.map(bin_below_zero);
         let weights = match goal {
             Goal::Count(_) => [1; CHUNK],
-            Goal::Mass(_) => mass::of_chunk(&scores),
+            Goal::Mass(_) | Goal::MassAbove(_) => mass::of_chunk(&scores),
         };
         for ((place, weight), _) in places.iter().zip(weights).zip(chunk) {
             bins[*place as usize] += weight;

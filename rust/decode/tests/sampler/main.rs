@@ -4,6 +4,8 @@ mod bans;
 mod draws;
 mod fixtures;
 mod logprobs;
+mod peers;
+mod pipelines;
 mod properties;
 mod reference;
 mod rows;

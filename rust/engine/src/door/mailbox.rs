@@ -163,12 +163,7 @@ fn merge(events: &mut VecDeque<Event>, event: Event) {
         .rev()
         .find(|queued| queued.index == event.index)
     {
-        Some(queued) => {
-            queued.tokens.extend(event.tokens);
-            queued.text.push_str(&event.text);
-            queued.logprobs.extend(event.logprobs);
-            queued.finish = event.finish;
-        }
+        Some(queued) => queued.absorb(event),
         None => events.push_back(event),
     }
 }
@@ -186,6 +181,7 @@ mod tests {
             tokens: vec![token],
             text: token.to_string(),
             logprobs: Vec::new(),
+            prompt_logprobs: Vec::new(),
             finish: is_last.then_some(Finish::new(FinishReason::Length)),
         }
     }

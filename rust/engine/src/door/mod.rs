@@ -5,6 +5,7 @@
 pub(crate) mod handle;
 pub(crate) mod mailbox;
 pub(crate) mod outbox;
+mod pace;
 pub(crate) mod seat;
 
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use crate::door::seat::{Seat, logprob_bytes};
 use crate::error::{Error, Result};
 use crate::lexicon::Lexicon;
 use crate::stats::Stats;
+use crate::step::meter::Clock;
 
 /// What the engine thread is told.
 #[derive(Debug)]
@@ -45,6 +47,8 @@ pub(crate) struct Admitted {
     pub output_len_max: usize,
     pub priority: i32,
     pub cache_salt: Option<String>,
+    /// When its time is over, on the engine's clock.
+    pub deadline_ns: Option<u64>,
     pub outbox: Outbox,
 }
 
@@ -98,13 +102,14 @@ pub(crate) enum Phase {
     Dead = 4,
 }
 
-#[derive(Debug)]
 pub(crate) struct Shared {
     pub commands: SyncSender<Command>,
     pub stats: Arc<Stats>,
     pub lexicon: Arc<Lexicon>,
     pub capacity: Capacity,
     pub limits: Limits,
+    /// Monotonic time.
+    pub clock: Clock,
     /// Key of the seeds of requests that give none.
     pub seed: Option<i64>,
     /// Sampling fields that the model's own file fills in where a request leaves them out.
@@ -150,6 +155,14 @@ impl Shared {
     }
 }
 
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared")
+            .field("phase", &self.phase())
+            .finish_non_exhaustive()
+    }
+}
+
 /// A cloneable way in.
 #[derive(Clone, Debug)]
 pub struct Door {
@@ -190,12 +203,13 @@ impl Door {
         let shared = &self.shared;
         self.refuse_unless_open()?;
         let prompt = self.prompt_tokens(request.prompt)?;
-        let params = request.params;
-        self.check_params(&params)?;
+        let mut params = request.params;
+        self.check_params(&mut params)?;
         self.check_scope(request.priority, request.cache_salt.as_deref())?;
         let output_len_max = self.price(prompt.len(), &params)?;
         let capacity = &shared.capacity;
-        let bytes = logprob_bytes(&params, output_len_max, capacity.vocab_len);
+        let vocab_len = capacity.vocab_len;
+        let bytes = logprob_bytes(&params, prompt.len(), output_len_max, vocab_len);
         // Numbered after it has its seat: a refused request must not change the seeds of later ones.
         let seat = Seat::take(&shared.stats, capacity, bytes)?;
         let id = RequestId(shared.next_id.fetch_add(1, Ordering::Relaxed));
@@ -214,7 +228,10 @@ impl Door {
             output_len_max,
             priority: request.priority,
             cache_salt: request.cache_salt,
-            outbox: Outbox::new(mailbox.clone(), params.n, seat),
+            deadline_ns: params
+                .deadline_ms
+                .map(|ms| (shared.clock)().saturating_add(u64::from(ms) * 1_000_000)),
+            outbox: Outbox::new(mailbox.clone(), &params, seat),
         };
         shared.stats.handles_open.fetch_add(1, Ordering::Relaxed);
         let handle = Handle {
@@ -327,13 +344,14 @@ impl Door {
     }
 
     /// Every bound again, whoever built the value, then the checks that need the model.
-    fn check_params(&self, params: &SamplingParams) -> Result<()> {
+    fn check_params(&self, params: &mut SamplingParams) -> Result<()> {
         params.validate(&self.shared.limits)?;
-        self.check_vocabulary("stop_token_ids", params.stop_token_ids.iter().copied())?;
-        self.check_vocabulary(
-            "logit_bias",
-            params.logit_bias.iter().map(|(token, _)| *token),
-        )?;
+        if !params.bad_words.is_empty() {
+            params.bad_word_tokens = self.bad_word_tokens(&params.bad_words)?;
+        }
+        for (name, ids) in params.token_ids() {
+            self.check_vocabulary(name, ids.into_iter())?;
+        }
         if !params.stop.is_empty() && !self.shared.lexicon.has_tokenizer() {
             return Err(Error::Unsupported {
                 what: "stop",
@@ -341,6 +359,29 @@ impl Door {
             });
         }
         Ok(())
+    }
+
+    /// The token sequences of words: each alone, and behind a blank where that is as long and begins otherwise.
+    fn bad_word_tokens(&self, words: &[String]) -> Result<Vec<Vec<TokenId>>> {
+        let lexicon = &self.shared.lexicon;
+        if !lexicon.has_tokenizer() {
+            return Err(Error::Unsupported {
+                what: "bad_words",
+                reason: "the model was loaded without a tokenizer".into(),
+            });
+        }
+        let mut sequences = Vec::with_capacity(2 * words.len());
+        for word in words {
+            let word = word.trim_start();
+            let alone = lexicon.encode(word, false, false)?;
+            let behind = lexicon.encode(&format!(" {word}"), false, false)?;
+            let is_other = alone.len() == behind.len() && alone.first() != behind.first();
+            sequences.push(alone);
+            if is_other {
+                sequences.push(behind);
+            }
+        }
+        Ok(sequences)
     }
 
     /// What a request says of its place among others.
@@ -351,15 +392,11 @@ impl Door {
                 reason: "the engine runs under scheduling_policy fcfs".into(),
             });
         }
-        let limit_bytes = self.shared.limits.cache_salt_len_max_bytes;
-        let len_bytes = cache_salt.map_or(0, str::len);
-        if len_bytes > limit_bytes {
-            return Err(Error::SaltBytes {
-                limit_bytes,
-                len_bytes,
-            });
-        }
-        Ok(())
+        let fault = cache_salt.and_then(|salt| self.shared.limits.label_fault(salt));
+        fault.map_or(Ok(()), |fault| {
+            let param = "cache_salt";
+            Err(Error::Label { param, fault })
+        })
     }
 
     /// Output tokens that fit, or a refusal with the numbers.

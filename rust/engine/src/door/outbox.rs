@@ -5,9 +5,10 @@
 use std::sync::Arc;
 
 use tokenmill_core::event::Finish;
-use tokenmill_core::{Event, Failure, FinishReason, Kind};
+use tokenmill_core::{Event, Failure, FinishReason, Kind, SamplingParams};
 
 use crate::door::mailbox::Mailbox;
+use crate::door::pace::Pace;
 use crate::door::seat::Seat;
 use crate::stats::Stats;
 
@@ -16,15 +17,17 @@ use crate::stats::Stats;
 pub(crate) struct Outbox {
     mailbox: Arc<Mailbox>,
     open: Vec<bool>,
+    pace: Option<Pace>,
     seat: Seat,
 }
 
 impl Outbox {
-    /// For `samples` samples; takes over the seat.
-    pub fn new(mailbox: Arc<Mailbox>, samples: u32, seat: Seat) -> Self {
+    /// For the samples of a request; takes over the seat.
+    pub fn new(mailbox: Arc<Mailbox>, params: &SamplingParams, seat: Seat) -> Self {
         Self {
             mailbox,
-            open: vec![true; samples as usize],
+            open: vec![true; params.n as usize],
+            pace: Pace::of(params),
             seat,
         }
     }
@@ -46,7 +49,13 @@ impl Outbox {
         if event.finish.is_some() {
             self.open[index] = false;
         }
-        self.mailbox.send(event);
+        let due = match &mut self.pace {
+            None => Some(event),
+            Some(pace) => pace.pass(event),
+        };
+        if let Some(event) = due {
+            self.mailbox.send(event);
+        }
     }
 
     /// Ends every open sample.
@@ -54,7 +63,7 @@ impl Outbox {
         for index in 0..self.open.len() {
             if self.open[index] {
                 let finish = Finish {
-                    error: error.cloned(),
+                    error: error.cloned().map(Box::new),
                     ..Finish::new(reason)
                 };
                 self.send(Event {
@@ -62,6 +71,7 @@ impl Outbox {
                     tokens: Vec::new(),
                     text: String::new(),
                     logprobs: Vec::new(),
+                    prompt_logprobs: Vec::new(),
                     finish: Some(finish),
                 });
             }

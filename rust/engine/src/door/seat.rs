@@ -18,11 +18,17 @@ pub(crate) struct Seat {
 }
 
 impl Seat {
-    /// Takes a place for a request with log-probs of `logprob_bytes`, or says which bound is reached.
-    pub fn take(stats: &Arc<Stats>, capacity: &Capacity, logprob_bytes: u64) -> Result<Self> {
+    /// Takes a place for a request whose log-probs, which the named option asks for, take so many bytes; or says which bound is reached.
+    pub fn take(
+        stats: &Arc<Stats>,
+        capacity: &Capacity,
+        asked: (&'static str, u64),
+    ) -> Result<Self> {
+        let (param, logprob_bytes) = asked;
         let limit_bytes = capacity.logprobs_bytes;
         if logprob_bytes > limit_bytes {
             return Err(Error::LogprobBytes {
+                param,
                 needed: logprob_bytes,
                 limit: limit_bytes,
             });
@@ -69,16 +75,30 @@ impl Drop for Seat {
     }
 }
 
-/// Bytes of the log-probs of a request's samples, if nobody reads them before the end.
+/// Bytes of the log-probs of a request's prompt and samples, if nobody reads them before the end, and the
+/// option that asks for the most of them.
 pub(crate) fn logprob_bytes(
     params: &SamplingParams,
+    prompt_len: usize,
     output_len_max: usize,
     vocab_len: usize,
-) -> u64 {
-    let Some(asked) = params.logprobs else {
-        return 0;
+) -> (&'static str, u64) {
+    let bytes = |tokens: u64, asked: usize| {
+        let entries = asked.min(vocab_len) + 1;
+        let token = size_of::<TokenLogprobs>() + entries * size_of::<TokenLogprob>();
+        tokens * token as u64
     };
-    let entries = (asked as usize).min(vocab_len) + 1;
-    let token = size_of::<TokenLogprobs>() + entries * size_of::<TokenLogprob>();
-    u64::from(params.n) * output_len_max as u64 * token as u64
+    let of_prompt = params
+        .prompt_logprobs
+        .map_or(0, |asked| bytes(prompt_len as u64 - 1, asked as usize));
+    let by_id = params.logprob_token_ids.as_ref().map(Vec::len);
+    let by_count = params.logprobs.map(|asked| asked as usize);
+    let tokens = u64::from(params.n) * output_len_max as u64;
+    let of_output = by_id.or(by_count).map_or(0, |asked| bytes(tokens, asked));
+    let param = match by_id {
+        _ if of_prompt > of_output => "prompt_logprobs",
+        Some(_) => "logprob_token_ids",
+        None => "logprobs",
+    };
+    (param, of_prompt + of_output)
 }

@@ -168,6 +168,7 @@ pub fn assemble(parts: Parts) -> Result<(Engine, Door)> {
         lexicon: Arc::new(lexicon),
         capacity,
         limits,
+        clock: clock.clone(),
         seed: parts.seed,
         defaults,
         phase: AtomicU8::new(0),

@@ -13,7 +13,6 @@ use tokenmill_model::{Backend, StepBatch};
 use tokenmill_sched::{NewSequence, Scheduler, Scope};
 
 use crate::door::{Admitted, Command, Phase, Shared};
-use crate::lexicon::Transcript;
 use crate::stats::Stats;
 use crate::step::live::Live;
 use crate::step::meter::Meter;
@@ -118,14 +117,18 @@ impl Engine {
             output_len_max,
             priority,
             cache_salt,
+            deadline_ns,
             outbox,
         } = admitted;
         let live = Live {
             outbox,
+            output_len_min: params.output_len_min(prompt.len()),
             params,
             seed,
             prompt,
             output_len_max,
+            deadline_ns,
+            prompt_logprobs: Vec::new(),
         };
         let sampler = match self.sampler(&live, 0) {
             Ok(sampler) => sampler,
@@ -138,20 +141,14 @@ impl Engine {
             max_new: Some(output_len_max),
             priority,
             scope: Self::scope_of(&self.secret, cache_salt.as_deref()),
-            read_cache: !live.params.skip_reading_prefix_cache,
+            read_cache: live.params.skip_reading_prefix_cache != Some(true),
+            scores_prompt: live.params.prompt_logprobs.is_some(),
         };
         if let Err(error) = self.scheduler.add(new) {
             return live.fail(&error);
         }
-        let sequence = Sequence {
-            request: id,
-            index: 0,
-            sampler,
-            transcript: Transcript::new(&self.shared.lexicon, &live.params),
-            output_len: 0,
-            forks_due: live.params.n - 1,
-            lifted: Vec::new(),
-        };
+        let mut sequence = Sequence::new(id, 0, sampler, &live, &self.shared.lexicon);
+        sequence.forks_due = live.params.n - 1;
         self.sequences.insert(sequence_id, sequence);
         self.lives.insert(id, live);
     }
@@ -194,6 +191,33 @@ impl Engine {
             .collect();
         for request in gone {
             self.end_request(request, FinishReason::Abort, None);
+        }
+        self.sweep_late();
+    }
+
+    /// Ends the requests whose time is over. Without any the clock is not read.
+    fn sweep_late(&mut self) {
+        let deadlines = self.lives.iter();
+        let timed: Vec<(RequestId, u64)> = deadlines
+            .filter_map(|(id, live)| Some((*id, live.deadline_ns?)))
+            .collect();
+        if timed.is_empty() {
+            return;
+        }
+        let now_ns = (self.shared.clock)();
+        for (request, deadline_ns) in timed {
+            if deadline_ns > now_ns {
+                continue;
+            }
+            let ms = self.lives[&request].params.deadline_ms.unwrap_or(0);
+            let failure = Failure {
+                code: Some("deadline_exceeded"),
+                ..Failure::new(
+                    Kind::Deadline,
+                    format!("the request's deadline of {ms} ms is over"),
+                )
+            };
+            self.end_request(request, FinishReason::Error, Some(&failure));
         }
     }
 

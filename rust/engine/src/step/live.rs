@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokenmill_core::{Failure, FinishReason, HasKind, SamplingParams, TokenId};
+use tokenmill_core::{Failure, FinishReason, HasKind, SamplingParams, TokenId, TokenLogprobs};
 
 use crate::door::outbox::Outbox;
 
@@ -15,6 +15,12 @@ pub(crate) struct Live {
     pub prompt: Arc<[TokenId]>,
     /// Most output tokens of a sample.
     pub output_len_max: usize,
+    /// Output tokens of a sample for which ends wait.
+    pub output_len_min: usize,
+    /// When its time is over, on the engine's clock.
+    pub deadline_ns: Option<u64>,
+    /// Log-probs of the prompt so far; they leave with the first event of sample 0.
+    pub prompt_logprobs: Vec<TokenLogprobs>,
 }
 
 impl Live {

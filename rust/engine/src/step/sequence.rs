@@ -2,10 +2,10 @@
 //! sample ends; it knows no block.
 
 use tokenmill_core::event::Finish;
-use tokenmill_core::{Event, FinishReason, RequestId, StopReason, TokenId};
+use tokenmill_core::{Event, FinishReason, NamedPipeline, RequestId, StopReason, TokenId};
 use tokenmill_decode::{Choice, Sampler};
 
-use crate::lexicon::Transcript;
+use crate::lexicon::{Lexicon, Transcript};
 use crate::step::live::Live;
 use crate::step::planted::{Faults, Planted};
 
@@ -23,9 +23,49 @@ pub(crate) struct Sequence {
     pub forks_due: u32,
     /// Soft bans that were lifted at some step, each once.
     pub lifted: Vec<&'static str>,
+    /// Its output, where loops are looked for in it.
+    pub output: Vec<TokenId>,
 }
 
 impl Sequence {
+    /// Sample `index` of a request, before its first token.
+    pub fn new(
+        request: RequestId,
+        index: u32,
+        sampler: Sampler,
+        live: &Live,
+        lexicon: &Lexicon,
+    ) -> Self {
+        Self {
+            request,
+            index,
+            sampler,
+            transcript: Transcript::new(lexicon, &live.params, live.output_len_min),
+            output_len: 0,
+            forks_due: 0,
+            lifted: Vec::new(),
+            output: Vec::new(),
+        }
+    }
+
+    /// Whether a token is one of the stop ids and may end the output here. transformers' minimum length does
+    /// not ban them, so there they are ordinary tokens until it is reached.
+    fn is_stop_id(&self, token: TokenId, live: &Live) -> bool {
+        let params = &live.params;
+        let is_early = params.pipeline.meaning() == NamedPipeline::Hf
+            && self.output_len <= live.output_len_min;
+        !is_early && params.stop_token_ids.contains(&token)
+    }
+
+    /// Whether the output has fallen into the loop that the request describes.
+    fn has_loop(&mut self, token: TokenId, live: &Live) -> bool {
+        let Some(detection) = live.params.repetition_detection else {
+            return false;
+        };
+        self.output.push(token);
+        self.output_len >= live.output_len_min && detection.finds(&self.output)
+    }
+
     /// Commits a sampled token: advances the sampler and the text, and says what to tell the caller. The
     /// event carries a finish without figures; the engine adds them.
     pub fn commit(
@@ -47,7 +87,8 @@ impl Sequence {
         }
         let params = &live.params;
         let is_eos = !params.ignore_eos && eos.contains(&token);
-        let is_stop_id = params.stop_token_ids.contains(&token);
+        let is_stop_id = self.is_stop_id(token, live);
+        let has_loop = self.has_loop(token, live);
         let is_hidden = (is_eos || is_stop_id) && !params.include_stop_str_in_output;
         let (mut text, stopped) = if is_hidden {
             (String::new(), None)
@@ -65,6 +106,8 @@ impl Sequence {
             ))
         } else if self.output_len >= live.output_len_max {
             Some((FinishReason::Length, None))
+        } else if has_loop {
+            Some((FinishReason::Repetition, None))
         } else {
             None
         };
@@ -89,6 +132,7 @@ impl Sequence {
             tokens,
             text,
             logprobs,
+            prompt_logprobs: Vec::new(),
             finish,
         }
     }

@@ -4,7 +4,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use tokenmill_core::{Event, Failure, FinishReason, Kind, SequenceId};
+use tokenmill_core::{Event, Failure, FinishReason, Kind, SequenceId, TokenLogprobs};
 use tokenmill_decode::{Choice, Sampler, Scratch, Vocabulary};
 use tokenmill_model::{BlockCopy, Span, StepBatch};
 use tokenmill_sched::Plan;
@@ -20,6 +20,8 @@ use crate::step::sequence::Sequence;
 pub(crate) enum Outcome {
     /// Its next token, and the first tokens of the samples that fork off here.
     Drawn(SequenceId, Choice, Vec<Fork>),
+    /// The log-probs of one of its prompt's tokens.
+    Scored(SequenceId, TokenLogprobs),
     /// It failed; nothing it computed in this step counts.
     Failed(SequenceId, Failure),
 }
@@ -94,10 +96,9 @@ impl Engine {
         };
         self.meter.end(Part::Model, &self.shared.stats);
         self.meter.count(&self.batch, &self.shared.stats);
-        let rows = self.batch.logits_rows.len();
-        let first = first_sample(self.scheduler.planned(), from);
-        for index in 0..rows {
-            let id = self.scheduler.planned().sampled[first + index];
+        let mut rows = LogitsRows::new(self.scheduler.planned(), from);
+        for (index, &row) in self.batch.logits_rows.iter().enumerate() {
+            let (id, scored) = rows.next(self.scheduler.planned(), row);
             let logits = self
                 .backend
                 .logits(ticket, index)
@@ -110,10 +111,15 @@ impl Engine {
             };
             let (vocabulary, scratch) = (&self.vocabulary, &mut self.scratch);
             let drawn = catch_unwind(AssertUnwindSafe(|| {
+                if let Some(position) = scored {
+                    return score(sequence, live, logits, position, scratch)
+                        .map(|entries| Outcome::Scored(id, entries));
+                }
                 draw(sequence, live, logits, vocabulary, scratch)
+                    .map(|(choice, forks)| Outcome::Drawn(id, choice, forks))
             }));
             self.outcomes.push(match drawn {
-                Ok(Ok((choice, forks))) => Outcome::Drawn(id, choice, forks),
+                Ok(Ok(outcome)) => outcome,
                 Ok(Err(error)) => Outcome::Failed(id, Failure::of(&error)),
                 Err(_) => {
                     let message = "sampling panicked on this request";
@@ -148,6 +154,7 @@ impl Engine {
                     }
                     self.settle_token(id, choice);
                 }
+                Outcome::Scored(id, entries) => self.settle_score(id, entries),
                 Outcome::Failed(..) => {}
             }
         }
@@ -155,6 +162,16 @@ impl Engine {
         self.scheduler.check();
         Stats::add(&self.shared.stats.steps, 1);
         self.meter.end(Part::Publish, &self.shared.stats);
+    }
+
+    fn settle_score(&mut self, id: SequenceId, entries: TokenLogprobs) {
+        let live = self
+            .sequences
+            .get(&id)
+            .and_then(|sequence| self.lives.get_mut(&sequence.request));
+        if let Some(live) = live {
+            live.prompt_logprobs.push(entries);
+        }
     }
 
     fn settle_token(&mut self, id: SequenceId, choice: Choice) {
@@ -167,6 +184,9 @@ impl Engine {
         sequence.forks_due = 0;
         let token = choice.token;
         let mut event = sequence.commit(choice, live, self.vocabulary.eos(), self.faults);
+        if event.index == 0 {
+            event.prompt_logprobs = std::mem::take(&mut live.prompt_logprobs);
+        }
         Stats::add(&self.shared.stats.tokens, 1);
         let request = sequence.request;
         if event.finish.is_some() {
@@ -187,16 +207,7 @@ impl Engine {
         let Some(live) = self.lives.get(&request) else {
             return;
         };
-        let transcript = crate::lexicon::Transcript::new(&self.shared.lexicon, &live.params);
-        let mut child = Sequence {
-            request,
-            index,
-            sampler,
-            transcript,
-            output_len: 0,
-            forks_due: 0,
-            lifted: Vec::new(),
-        };
+        let mut child = Sequence::new(request, index, sampler, live, &self.shared.lexicon);
         let token = choice.token;
         let mut event = child.commit(choice, live, self.vocabulary.eos(), self.faults);
         Stats::add(&self.shared.stats.tokens, 1);
@@ -214,6 +225,7 @@ impl Engine {
     fn add_figures(&self, id: SequenceId, event: &mut Event) {
         if let Some(finish) = &mut event.finish {
             finish.cached_tokens = self.scheduler.cached_tokens(id).unwrap_or(0) as u32;
+            finish.created_tokens = self.scheduler.created_tokens(id).unwrap_or(0) as u32;
             finish.preemptions = self.scheduler.preemptions(id).unwrap_or(0);
         }
     }
@@ -226,6 +238,56 @@ impl Engine {
         if live.outbox.is_done() {
             self.lives.remove(&request);
         }
+    }
+}
+
+/// The log-probs of the prompt's token behind the row at `position`.
+fn score(
+    sequence: &Sequence,
+    live: &Live,
+    logits: &[f32],
+    position: u32,
+    scratch: &mut Scratch,
+) -> tokenmill_decode::Result<TokenLogprobs> {
+    let next = position + 1;
+    let token = live.prompt[next as usize];
+    sequence.sampler.score(logits, token, next, scratch)
+}
+
+/// Whose the rows with logits are, one after another: sampled rows and scored ones are both ascending.
+struct LogitsRows {
+    /// First row of the batch, in the plan.
+    first_row: u32,
+    /// Next entry of `sampled`.
+    sampled: usize,
+    /// Next entry of `scored_rows`.
+    scored: usize,
+}
+
+impl LogitsRows {
+    /// Those of the spans from `span` on.
+    fn new(plan: &Plan, span: usize) -> Self {
+        let first_row = plan.spans[span].row;
+        Self {
+            first_row,
+            sampled: plan.logits_rows.partition_point(|&row| row < first_row),
+            scored: plan.scored_rows.partition_point(|&row| row < first_row),
+        }
+    }
+
+    /// The sequence of the batch's `row`, and its position where it scores a prompt.
+    fn next(&mut self, plan: &Plan, row: u32) -> (SequenceId, Option<u32>) {
+        let row = self.first_row + row;
+        if plan.scored_rows.get(self.scored) != Some(&row) {
+            self.sampled += 1;
+            return (plan.sampled[self.sampled - 1], None);
+        }
+        self.scored += 1;
+        let span = plan
+            .spans
+            .partition_point(|span| span.row + span.rows <= row);
+        let position = plan.positions[row as usize];
+        (plan.spans[span].id, Some(position))
     }
 }
 
@@ -245,12 +307,6 @@ fn draw(
         forks.push((index, sampler, choice));
     }
     Ok((choice, forks))
-}
-
-/// Index in `sampled` of the first sequence of span `span` or later that samples.
-fn first_sample(plan: &Plan, span: usize) -> usize {
-    let row = plan.spans[span].row;
-    plan.logits_rows.partition_point(|&sampled| sampled < row)
 }
 
 /// Copies spans `from..to` of a plan into a batch whose rows start at 0.
@@ -279,4 +335,10 @@ fn fill(batch: &mut StepBatch, plan: &Plan, from: usize, to: usize) {
         .iter()
         .filter(|row| rows.contains(&(**row as usize)));
     batch.logits_rows.extend(wanted.map(|row| row - first.row));
+    if !plan.scored_rows.is_empty() {
+        let scored = plan.scored_rows.iter();
+        let wanted = scored.filter(|row| rows.contains(&(**row as usize)));
+        batch.logits_rows.extend(wanted.map(|row| row - first.row));
+        batch.logits_rows.sort_unstable();
+    }
 }

@@ -10,6 +10,7 @@ pub(crate) use arena::{Arena, SeqIx};
 pub(crate) use queue::{Place, Queue};
 
 use crate::blocks::{Blocks, Content, Key, KeyMaker, ROOT, Scope};
+use crate::step::Ask;
 
 /// A sequence as the engine hands it in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +27,8 @@ pub struct NewSequence {
     pub scope: Scope,
     /// False for what needs more than KV (prompt log-probs, hidden states): it publishes, but computes all.
     pub read_cache: bool,
+    /// Whether every row of the prompt wants logits, not its last alone. It cannot read the cache.
+    pub scores_prompt: bool,
 }
 
 /// The state of a sequence.
@@ -55,6 +58,15 @@ pub(crate) struct Sequence {
     pub(crate) is_copied: bool,
     pub(crate) scope: Scope,
     pub(crate) read_cache: bool,
+    /// Positions from `scored` to this one (which is not one of them) want logits: 0, or all of the prompt but
+    /// its last token, whose row samples.
+    pub(crate) score_end: usize,
+    /// Leading positions whose logits were given; a preempted prompt does not give them again.
+    pub(crate) scored: usize,
+    /// Prompt tokens whose blocks it was the first to publish.
+    pub(crate) created: usize,
+    /// Leading blocks looked at for that; a block that is computed again counts once.
+    pub(crate) created_blocks: usize,
     pub(crate) priority: i32,
     pub(crate) place: Place,
     pub(crate) forks: u32,
@@ -86,6 +98,22 @@ impl Sequence {
 
     pub(crate) fn missing(&self) -> usize {
         self.known() - self.computed
+    }
+
+    /// Whether a lookup may spare it rows: not while rows of its prompt still owe logits, which no block holds.
+    pub(crate) fn may_read_cache(&self) -> bool {
+        self.read_cache && self.scored >= self.score_end
+    }
+
+    /// What its next rows cost.
+    pub(crate) fn ask(&self) -> Ask {
+        let from = self.scored.saturating_sub(self.computed);
+        let end = self.score_end.saturating_sub(self.computed);
+        Ask {
+            missing: self.missing(),
+            scored_from: from.min(end),
+            scored_end: end,
+        }
     }
 
     /// Rows it could run now. A token at the end of the context is known but never computed.
@@ -168,6 +196,11 @@ impl Sequence {
             let is_first = blocks.prefix.publish(self.table[index], &content);
             self.has_duplicates |= !is_first;
             self.published += 1;
+            if self.published > self.created_blocks {
+                self.created_blocks = self.published;
+                let is_prompt = self.published * blocks.block_size <= self.prompt_len;
+                self.created += usize::from(is_first && is_prompt) * blocks.block_size;
+            }
         }
     }
 }

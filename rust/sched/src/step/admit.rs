@@ -2,7 +2,7 @@
 //! half-admitted prompt that cannot finish is a livelock. The first that does not fit ends the scan, but
 //! a few smaller ones may pass it; each pass counts against those passed, up to `bypass_max`.
 
-use super::Budget;
+use super::{Ask, Budget};
 use crate::scheduler::Scheduler;
 use crate::sequence::{SeqIx, Sequence};
 
@@ -114,7 +114,7 @@ impl Scheduler {
     /// Looks a waiter's prefix up, into `found`, and says whether its blocks are there.
     fn fits(&mut self, ix: SeqIx) -> bool {
         self.found.clear();
-        if self.config.prefix_caching && self.arena[ix].read_cache {
+        if self.config.prefix_caching && self.arena[ix].may_read_cache() {
             self.arena[ix].find_prefix(&mut self.key_maker, &mut self.blocks, &mut self.found);
         }
         let fresh = self.total_need(ix).saturating_sub(self.found.len());
@@ -136,7 +136,12 @@ impl Scheduler {
         // A prompt wholly in the cache still runs its last row, which reads and does not write.
         let computed = found_len.min(known - 1);
         let missing = known - computed;
-        if left.fit(missing, missing) == 0 {
+        let ask = Ask {
+            missing,
+            scored_from: self.arena[ix].scored,
+            scored_end: self.arena[ix].score_end,
+        };
+        if self.logits_share(ask, *left).fit(missing, ask) == 0 {
             return false;
         }
         self.waiting.remove_at(at);
@@ -148,7 +153,8 @@ impl Scheduler {
         } else {
             1
         };
-        let rows = left.fit(cap.min(self.arena[ix].runnable(self.context_len)), missing);
+        let budget = self.logits_share(ask, *left);
+        let rows = budget.fit(cap.min(self.arena[ix].runnable(self.context_len)), ask);
         self.enter(ix, rows, left);
         true
     }
@@ -159,7 +165,7 @@ impl Scheduler {
         for &block in &self.found {
             self.blocks.pool.share(block);
         }
-        let is_looked_up = self.config.prefix_caching && self.arena[ix].read_cache;
+        let is_looked_up = self.config.prefix_caching && self.arena[ix].may_read_cache();
         let sequence = &mut self.arena[ix];
         sequence.table.extend_from_slice(&self.found);
         sequence.published = self.found.len();

@@ -33,6 +33,13 @@ impl Scheduler {
             plan.slots.extend(
                 (start..end).map(|position| slot(sequence, position, block_size, self.faults)),
             );
+            let ask = sequence.ask();
+            if ask.is_scoring() {
+                let first = plan.tokens.len() - sequence.scheduled;
+                let rows = ask.scored_from..sequence.scheduled.min(ask.scored_end);
+                plan.scored_rows
+                    .extend(rows.map(|row| (first + row) as u32));
+            }
             if end == sequence.known() {
                 plan.logits_rows.push(plan.tokens.len() as u32 - 1);
                 plan.sampled.push(sequence.id());

@@ -16,6 +16,9 @@ impl Scheduler {
                 continue;
             }
             sequence.computed += scheduled;
+            sequence.scored = sequence
+                .scored
+                .max(sequence.computed.min(sequence.score_end));
             sequence.is_copied = false;
             if self.config.prefix_caching {
                 let filled = sequence.computed;

@@ -19,12 +19,15 @@ pub struct Plan {
     pub spans: Vec<PlanSpan>,
     /// The block tables of the spans, one after another.
     pub tables: Vec<BlockId>,
-    /// Rows that want logits, ascending.
+    /// Rows from which a token is sampled, ascending.
     pub logits_rows: Vec<u32>,
     /// Copies to run before the step, in this order.
     pub copies: Vec<Copy>,
     /// The sequence of each entry of `logits_rows`: it is sampled when the step is done.
     pub sampled: Vec<SequenceId>,
+    /// More rows that want logits, ascending, none of them in `logits_rows`: each scores the next token of its
+    /// sequence's prompt.
+    pub scored_rows: Vec<u32>,
     /// Sequences that lost their blocks and wait again.
     pub preempted: Vec<SequenceId>,
     /// Sequences that got a seat.
@@ -88,6 +91,7 @@ impl Plan {
         self.logits_rows.clear();
         self.copies.clear();
         self.sampled.clear();
+        self.scored_rows.clear();
         self.preempted.clear();
         self.admitted.clear();
     }

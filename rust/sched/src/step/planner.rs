@@ -1,7 +1,7 @@
 //! Who runs in a step, in this order: decodes, so that none waits for budget; chunks of admitted prompts;
 //! then the waiting, unless somebody was preempted. Knows budgets and blocks, not policies.
 
-use super::{Budget, Plan};
+use super::{Ask, Budget, Plan};
 use crate::scheduler::Scheduler;
 use crate::sequence::SeqIx;
 
@@ -91,10 +91,24 @@ impl Scheduler {
     /// Gives a running sequence up to `cap` rows and the blocks for them.
     fn schedule(&mut self, ix: SeqIx, cap: usize, left: &mut Budget) {
         let sequence = &self.arena[ix];
-        let missing = sequence.missing();
-        let rows = left.fit(cap.min(sequence.runnable(self.context_len)), missing);
+        let ask = sequence.ask();
+        let budget = self.logits_share(ask, *left);
+        let rows = budget.fit(cap.min(sequence.runnable(self.context_len)), ask);
         if rows > 0 && self.grow(ix, rows, left) {
             self.enter(ix, rows, left);
+        }
+    }
+
+    /// A prompt that is scored leaves half of the logits to others: each of its rows wants some, and a prompt
+    /// behind it may lack no more than those of its last row.
+    pub(crate) fn logits_share(&self, ask: Ask, left: Budget) -> Budget {
+        let is_alone = self.running.len() <= 1 && self.waiting.len() == 0;
+        if is_alone || !ask.is_scoring() {
+            return left;
+        }
+        Budget {
+            logits: left.logits.div_ceil(2),
+            ..left
         }
     }
 
@@ -104,7 +118,7 @@ impl Scheduler {
             return;
         }
         let sequence = &mut self.arena[ix];
-        left.take(rows, sequence.missing());
+        left.take(rows, sequence.ask());
         sequence.scheduled = rows;
         self.order.push(ix);
     }

@@ -28,7 +28,7 @@ impl Scheduler {
     /// Takes a running sequence's blocks and rows of this plan away.
     pub(crate) fn preempt(&mut self, ix: SeqIx, left: &mut Budget) {
         let sequence = &self.arena[ix];
-        left.refund(sequence.scheduled, sequence.missing());
+        left.refund(sequence.scheduled, sequence.ask());
         if sequence.is_copied {
             let table = &sequence.table;
             self.plan.copies.retain(|copy| !table.contains(&copy.to));

@@ -103,7 +103,7 @@ impl World {
         let block_size = self.block_size();
         let config = self.scheduler.config();
         assert!(plan.rows() <= config.tokens_per_step);
-        assert!(plan.logits_rows.len() <= config.logits_rows_max);
+        assert!(plan.logits_rows.len() + plan.scored_rows.len() <= config.logits_rows_max);
         assert_eq!(plan.logits_rows.len(), plan.sampled.len());
         for copy in &plan.copies {
             let owners = plan
@@ -117,7 +117,7 @@ impl World {
             );
         }
         let mut seen = BTreeSet::new();
-        let mut due = Vec::new();
+        let (mut due, mut scored) = (Vec::new(), Vec::new());
         for span in &plan.spans {
             assert!(seen.insert(span.id), "a sequence has two spans");
             let live = self
@@ -140,7 +140,8 @@ impl World {
                 } else {
                     whole
                 };
-                assert!(found == 0 || live.ask.read_cache);
+                let may_read = live.ask.read_cache && live.scored >= live.score_end();
+                assert!(found == 0 || may_read);
                 for end in (block_size..=found).step_by(block_size) {
                     let prefix = chain(live.ask.scope, &live.tokens[..end]);
                     assert!(
@@ -158,6 +159,9 @@ impl World {
                 let position = first + offset;
                 assert_eq!(plan.positions[row] as usize, position);
                 assert_eq!(plan.tokens[row], live.tokens[position]);
+                if (live.scored..live.score_end()).contains(&position) {
+                    scored.push(row as u32);
+                }
             }
             if first + span.rows as usize == live.tokens.len() {
                 due.push((rows.end as u32 - 1, span.id));
@@ -171,6 +175,10 @@ impl World {
         assert!(
             sampled.eq(due),
             "sampled rows are not the last known tokens"
+        );
+        assert_eq!(
+            plan.scored_rows, scored,
+            "not each row of a prompt is scored once"
         );
     }
 

@@ -43,6 +43,7 @@ impl World {
         for span in &plan.spans {
             let live = self.live.get_mut(&span.id.0).expect("live");
             live.computed += span.rows as usize;
+            live.scored = live.scored.max(live.computed.min(live.score_end()));
             for end in (block_size..=live.computed).step_by(block_size) {
                 self.prefixes
                     .insert(chain(live.ask.scope, &live.tokens[..end]));
@@ -83,6 +84,11 @@ impl World {
         if live.is_cancelled {
             return;
         }
+        assert_eq!(
+            live.scored,
+            live.score_end(),
+            "sampled before all was scored"
+        );
         if !live.forked {
             self.fork_samples(id, read);
         }

@@ -32,6 +32,7 @@ pub fn sequence(id: u64, tokens: Vec<u32>, max_new: usize) -> NewSequence {
         priority: 0,
         scope: Scope::default(),
         read_cache: true,
+        scores_prompt: false,
     }
 }
 

@@ -44,6 +44,7 @@ pub struct Ask {
     pub priority: i32,
     pub scope: u64,
     pub read_cache: bool,
+    pub scores_prompt: bool,
 }
 
 impl Ask {
@@ -56,6 +57,7 @@ impl Ask {
             priority: 0,
             scope: 0,
             read_cache: true,
+            scores_prompt: false,
         }
     }
 }
@@ -71,6 +73,8 @@ pub struct Live {
     pub sample: u64,
     pub table: Vec<BlockId>,
     pub computed: usize,
+    /// Leading positions of the prompt whose rows were scored.
+    pub scored: usize,
     pub is_running: bool,
     pub was_running: bool,
     pub is_paused: bool,
@@ -83,6 +87,16 @@ impl Live {
     /// Under `priority` the largest gives way.
     fn rank(&self) -> (i32, u64, u64) {
         (self.ask.priority, self.arrival, self.sample)
+    }
+
+    /// Positions of the prompt that are to be scored: all but the last, of the first sample.
+    pub fn score_end(&self) -> usize {
+        let is_scored = self.ask.scores_prompt && self.sample == 0;
+        if is_scored {
+            self.ask.prompt.len() - 1
+        } else {
+            0
+        }
     }
 
     fn need(&self, block_size: usize) -> usize {
@@ -134,6 +148,7 @@ impl World {
             priority: ask.priority,
             scope: Scope::from_u64(ask.scope),
             read_cache: ask.read_cache,
+            scores_prompt: ask.scores_prompt,
         };
         self.scheduler.add(new).ok()?;
         self.insert(id, ask, Vec::new(), (id, 0));
@@ -155,6 +170,7 @@ impl World {
             sample,
             table: Vec::new(),
             computed: 0,
+            scored: 0,
             is_running: false,
             was_running: sample > 0,
             is_paused: false,

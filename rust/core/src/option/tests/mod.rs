@@ -1,4 +1,6 @@
-//! The table against itself, and the bad inputs of sampling fields.
+//! The table against itself.
+
+mod sampling;
 
 use std::collections::HashSet;
 
@@ -6,7 +8,7 @@ use super::*;
 use crate::error::{Error, Result};
 use crate::kind::{HasKind, Kind};
 use crate::limits::Limits;
-use crate::params::{LogprobsMode, SamplingParams};
+use crate::params::{LogprobsMode, OutputKind, PipelineChoice, SamplingParams, Step};
 
 type Pair = (String, Value);
 
@@ -55,11 +57,33 @@ fn another(spec: &OptionSpec) -> Value {
                 .find(|name| text(name) != spec.default_value())
                 .expect("two names"),
         ),
-        OptionType::TokenIds => ints(&[3, 1]),
-        OptionType::StopStrings => Value::List(vec![text("a"), text("b")]),
+        // As many as the log-probs that `Logprobs` has here, since the two must agree.
+        OptionType::TokenIds(_) => ints(&[3, 1, 4, 0, 5, 9, 2]),
+        OptionType::StopStrings | OptionType::Words => Value::List(vec![text("a"), text("b")]),
+        OptionType::Repetition => repetition(&[
+            ("max_pattern_size", 4),
+            ("min_pattern_size", 2),
+            ("min_count", 3),
+        ]),
+        // Another order of everything, so that it contradicts no other option.
+        OptionType::Pipeline => {
+            let mut steps: Vec<Value> = Step::ALL.iter().map(|step| text(step.name())).collect();
+            let last = steps.len() - 1;
+            steps.swap(last, last - 1);
+            Value::List(steps)
+        }
         OptionType::BiasMap => Value::Map(vec![(int(1), float(-100.0)), (int(9), float(0.5))]),
         OptionType::Untyped => Value::Null,
     }
+}
+
+fn repetition(sizes: &[(&str, i64)]) -> Value {
+    let pair = |&(key, size): &(&str, i64)| (text(key), int(size));
+    Value::Map(sizes.iter().map(pair).collect())
+}
+
+fn steps(names: &[&str]) -> Value {
+    Value::List(names.iter().map(|name| text(name)).collect())
 }
 
 fn supported() -> impl Iterator<Item = &'static OptionSpec> {
@@ -218,10 +242,13 @@ fn a_value_of_another_type_is_refused() {
             OptionType::Logprobs => &[0, 1],
             OptionType::Float { max, .. } if max > 1.0 => &[1, 2, 3],
             OptionType::Float { .. } => &[1, 2],
-            OptionType::Text | OptionType::StopStrings => &[7],
-            OptionType::TokenIds => &[9],
+            OptionType::Text | OptionType::StopStrings | OptionType::Words => &[7],
+            OptionType::TokenIds(_) => &[9],
             OptionType::BiasMap => &[10],
-            OptionType::Choice(_) | OptionType::Untyped => &[],
+            OptionType::Choice(_)
+            | OptionType::Untyped
+            | OptionType::Repetition
+            | OptionType::Pipeline => &[],
         };
         for (index, value) in all.iter().enumerate() {
             let result = after(spec.group, &[pair(spec.name, value.clone())]);
@@ -237,234 +264,6 @@ fn a_value_of_another_type_is_refused() {
             }
         }
     }
-}
-
-#[test]
-fn bad_sampling_fields_are_refused_by_name() {
-    let stops = |count: usize, len: usize| Value::List(vec![text(&"x".repeat(len)); count]);
-    let biases = |count: i64| Value::Map((0..count).map(|id| (int(id), int(0))).collect());
-    let bias = |id: Value, bias: Value| Value::Map(vec![(id, bias)]);
-    let cases: Vec<(&str, Vec<Value>)> = vec![
-        (
-            "temperature",
-            vec![
-                float(-0.1),
-                float(1e39),
-                float(f64::NAN),
-                text("0.7"),
-                Value::Bool(true),
-            ],
-        ),
-        ("top_p", vec![int(0), float(1.0001), int(-1)]),
-        (
-            "top_k",
-            vec![int(-2), float(1.5), float(9.223372036854776e18)],
-        ),
-        ("min_p", vec![float(1.0001), float(-0.1)]),
-        (
-            "max_tokens",
-            vec![int(0), int(-1), float(1.5), float(9.3e18)],
-        ),
-        (
-            "n",
-            vec![int(0), int(17), int(1_000_000_000_000), Value::Bool(true)],
-        ),
-        (
-            "stop",
-            vec![
-                stops(17, 1),
-                text(""),
-                stops(1, 257),
-                stops(1, 0),
-                ints(&[1]),
-                int(1),
-            ],
-        ),
-        (
-            "stop_token_ids",
-            vec![
-                ints(&[-1]),
-                ints(&[1 << 32]),
-                Value::List(vec![text("1")]),
-                int(3),
-            ],
-        ),
-        (
-            "logit_bias",
-            vec![
-                biases(301),
-                bias(text("abc"), int(1)),
-                bias(text("+1"), int(1)),
-                bias(text(""), int(1)),
-                bias(int(-1), int(1)),
-                bias(int(1 << 32), int(1)),
-                bias(float(1.0), int(1)),
-                bias(int(1), int(101)),
-                bias(int(1), int(-101)),
-                bias(int(1), float(f64::NAN)),
-                bias(int(1), Value::Bool(true)),
-                Value::Map(vec![(int(1), int(1)), (text("1"), int(2))]),
-            ],
-        ),
-        (
-            "logprobs",
-            vec![int(21), int(-1), int(-2), float(1.0), Value::Bool(false)],
-        ),
-        (
-            "seed",
-            vec![float(9.223372036854776e18), float(-9.3e18), text("1")],
-        ),
-        (
-            "presence_penalty",
-            vec![float(2.1), float(-2.1), float(f64::INFINITY)],
-        ),
-        (
-            "frequency_penalty",
-            vec![float(2.1), float(-2.1), float(f64::NEG_INFINITY)],
-        ),
-        (
-            "repetition_penalty",
-            vec![
-                int(0),
-                int(-1),
-                float(f64::INFINITY),
-                float(1e39),
-                float(1e-50),
-            ],
-        ),
-    ];
-    for (name, values) in cases {
-        for value in values {
-            let error =
-                sampling(&[pair(name, value.clone())]).expect_err(&format!("{name} {value}"));
-            assert!(
-                matches!(error, Error::BadValue { .. }),
-                "{name} {value}: {error}"
-            );
-            assert_eq!(error.param(), Some(name));
-            assert!(error.to_string().len() < 400, "{error}");
-        }
-    }
-}
-
-#[test]
-fn what_looks_odd_and_is_legal_runs() {
-    let top_k = |k| sampling(&[pair("top_k", int(k))]).unwrap().top_k;
-    assert_eq!(
-        [top_k(-1), top_k(0), top_k(1 << 31), top_k(i64::MAX)],
-        [0, 0, 1 << 31, u32::MAX]
-    );
-    assert!(
-        sampling(&[pair("temperature", float(1e-30))])
-            .unwrap()
-            .is_greedy()
-    );
-    assert!(
-        !sampling(&[pair("temperature", float(1e-5))])
-            .unwrap()
-            .is_greedy()
-    );
-    let seed = |seed| sampling(&[pair("seed", int(seed))]).unwrap().seed;
-    assert_eq!(
-        [seed(i64::MIN), seed(i64::MAX), seed(-1)],
-        [Some(i64::MIN), Some(i64::MAX), None]
-    );
-    let ids = sampling(&[pair("stop_token_ids", ints(&[5, 2, 5, 2]))])
-        .unwrap()
-        .stop_token_ids;
-    assert_eq!(ids, [5, 2]);
-    let bias = Value::Map(vec![(text("7"), int(-100)), (int(2), float(0.5))]);
-    assert_eq!(
-        sampling(&[pair("logit_bias", bias)]).unwrap().logit_bias,
-        [(2, 0.5), (7, -100.0)]
-    );
-    assert_eq!(sampling(&[pair("stop", text("x"))]).unwrap().stop, ["x"]);
-    assert_eq!(
-        sampling(&[pair("stop", Value::List(vec![]))]).unwrap().stop,
-        [""; 0]
-    );
-    assert_eq!(
-        sampling(&[pair("logprobs", Value::Bool(true))])
-            .unwrap()
-            .logprobs,
-        Some(1)
-    );
-    assert_eq!(
-        sampling(&[pair("max_tokens", Value::Null)])
-            .unwrap()
-            .max_tokens,
-        None,
-        "to the end"
-    );
-    let mode = sampling(&[pair("logprobs_mode", text("processed_logits"))])
-        .unwrap()
-        .logprobs_mode;
-    assert_eq!(mode, LogprobsMode::ProcessedLogits);
-}
-
-#[test]
-fn the_vocabulary_is_reported_only_where_the_engine_allows_it() {
-    let options = EngineOptions::from_values(&[pair("max_logprobs", int(-1))]).unwrap();
-    let whole = [pair("logprobs", int(-1))];
-    assert_eq!(
-        SamplingParams::from_values(&whole, &options.limits())
-            .unwrap()
-            .logprobs,
-        Some(u32::MAX)
-    );
-    assert!(SamplingParams::from_values(&whole, &EngineOptions::default().limits()).is_err());
-    assert_eq!(EngineOptions::default().limits(), Limits::default());
-}
-
-#[test]
-fn options_that_contradict_each_other_are_refused_with_both_names() {
-    let cases = [
-        (
-            vec![pair("n", int(2)), pair("temperature", int(0))],
-            "n",
-            "temperature",
-        ),
-        (
-            vec![pair("min_tokens", int(17))],
-            "min_tokens",
-            "max_tokens",
-        ),
-        (
-            vec![pair("min_tokens", int(3)), pair("max_tokens", int(2))],
-            "min_tokens",
-            "max_tokens",
-        ),
-        (
-            vec![
-                pair("stop", text("x")),
-                pair("detokenize", Value::Bool(false)),
-            ],
-            "stop",
-            "detokenize",
-        ),
-        (
-            vec![pair("top_k", int(1)), pair("top_k", int(1))],
-            "top_k",
-            "top_k",
-        ),
-    ];
-    for (values, first, second) in cases {
-        match sampling(&values) {
-            Err(Error::Conflict { name, other, .. }) => {
-                assert_eq!((name.as_str(), other.as_str()), (first, second));
-            }
-            other => panic!("{values:?}: {other:?}"),
-        }
-    }
-    let values = [
-        pair("max_num_seqs", int(8)),
-        pair("max_num_queued_reqs", int(7)),
-    ];
-    assert!(matches!(
-        EngineOptions::from_values(&values),
-        Err(Error::Conflict { .. })
-    ));
-    assert!(sampling(&[pair("min_tokens", int(16))]).is_ok());
 }
 
 #[test]
@@ -505,8 +304,6 @@ fn a_spelled_out_neutral_value_of_an_absent_option_runs() {
     assert!(engine("gpu_memory_utilization", float(0.9)).is_ok());
     assert!(sampling(&[pair("typical_p", float(1.0))]).is_ok());
     assert!(sampling(&[pair("typical_p", float(0.9))]).is_err());
-    assert!(sampling(&[pair("pipeline", text("tokenmill"))]).is_ok());
-    assert!(sampling(&[pair("pipeline", text("hf"))]).is_err());
 }
 
 #[test]

@@ -1,0 +1,262 @@
+//! Sampling parameters of one request, after defaults and validation. Values here are in range; ids are
+//! checked against the vocabulary by the engine's validator, which is the only one that knows it.
+
+use crate::id::TokenId;
+
+mod pipeline;
+
+pub use pipeline::{NamedPipeline, PipelineChoice, Step};
+
+/// What the reported log-probabilities are taken from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogprobsMode {
+    /// log-softmax of the model's own logits.
+    #[default]
+    RawLogprobs,
+    /// log-softmax of the scores after the last step of the pipeline.
+    ProcessedLogprobs,
+    /// The model's own logits.
+    RawLogits,
+    /// The scores after the last step of the pipeline.
+    ProcessedLogits,
+}
+
+impl LogprobsMode {
+    /// The public names, in the order of the variants.
+    pub const NAMES: [&'static str; 4] = [
+        "raw_logprobs",
+        "processed_logprobs",
+        "raw_logits",
+        "processed_logits",
+    ];
+
+    const VARIANTS: [Self; 4] = [
+        Self::RawLogprobs,
+        Self::ProcessedLogprobs,
+        Self::RawLogits,
+        Self::ProcessedLogits,
+    ];
+
+    /// The public name.
+    pub const fn name(self) -> &'static str {
+        Self::NAMES[self as usize]
+    }
+
+    /// The variant of a public name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::VARIANTS.into_iter().find(|mode| mode.name() == name)
+    }
+}
+
+/// What an output that is read while it grows holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OutputKind {
+    /// All there is so far.
+    #[default]
+    Cumulative,
+    /// What is new since the last one.
+    Delta,
+    /// All, once, at the end.
+    FinalOnly,
+}
+
+impl OutputKind {
+    /// The public names, in the order of the variants.
+    pub const NAMES: [&'static str; 3] = ["cumulative", "delta", "final_only"];
+
+    const VARIANTS: [Self; 3] = [Self::Cumulative, Self::Delta, Self::FinalOnly];
+
+    /// The public name.
+    pub const fn name(self) -> &'static str {
+        Self::NAMES[self as usize]
+    }
+
+    /// The variant of a public name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::VARIANTS.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+/// When an output is taken to have fallen into a loop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RepetitionDetection {
+    /// Longest pattern looked for, in tokens.
+    pub max_pattern_size: u32,
+    /// Shortest one, at least 1.
+    pub min_pattern_size: u32,
+    /// Copies in a row that end the output, at least 2.
+    pub min_count: u32,
+}
+
+impl RepetitionDetection {
+    /// Whether the last tokens of `output` are copies of one pattern.
+    pub fn finds(&self, output: &[TokenId]) -> bool {
+        let copies = self.min_count as usize;
+        (self.min_pattern_size as usize..=self.max_pattern_size as usize).any(|size| {
+            // Every token but those of the first copy equals the one a pattern before it.
+            let compared = size * (copies - 1);
+            let Some(start) = output.len().checked_sub(compared + size) else {
+                return false;
+            };
+            (start + size..output.len())
+                .rev()
+                .all(|at| output[at] == output[at - size])
+        })
+    }
+}
+
+/// How one request wants its tokens chosen. Names, defaults and bounds: the option table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SamplingParams {
+    /// Samples drawn from the same prompt, 1..=`Limits::n_max`.
+    pub n: u32,
+    /// Subtracted once from the logit of every generated token, [-2, 2].
+    pub presence_penalty: f32,
+    /// Subtracted from a token's logit once per occurrence in the output, [-2, 2].
+    pub frequency_penalty: f32,
+    /// Divides positive and multiplies negative logits of tokens seen in prompt or output, > 0.
+    pub repetition_penalty: f32,
+    /// Softmax temperature, [0, 100]; below 1e-5 greedy.
+    pub temperature: f32,
+    /// Keep exactly the k best tokens; 0 is off.
+    pub top_k: u32,
+    /// Keep the shortest prefix of the order with this mass, (0, 1].
+    pub top_p: f32,
+    /// Keep tokens of at least this share of the best probability, [0, 1].
+    pub min_p: f32,
+    /// Key of the noise; absent: drawn once at submit and echoed.
+    pub seed: Option<i64>,
+    /// Strings that end the output.
+    pub stop: Vec<String>,
+    /// Tokens that end the output, besides the model's own.
+    pub stop_token_ids: Vec<TokenId>,
+    /// Whether the model's end tokens are ordinary tokens.
+    pub ignore_eos: bool,
+    /// Most tokens to generate; `None`: to the end of the context.
+    pub max_tokens: Option<u32>,
+    /// End tokens, stop ids and stop strings wait for this many tokens.
+    pub min_tokens: u32,
+    /// Alternatives reported per generated token, besides the sampled one; `u32::MAX`: the vocabulary.
+    pub logprobs: Option<u32>,
+    /// What those are taken from.
+    pub logprobs_mode: LogprobsMode,
+    /// Ban every token that would repeat an n-gram of this size; 0 is off.
+    pub no_repeat_ngram_size: u32,
+    /// Added to the logits; exactly -100 bans.
+    pub logit_bias: Vec<(TokenId, f32)>,
+    /// Whether text is produced at all.
+    pub detokenize: bool,
+    /// Whether control tokens are left out of the text.
+    pub skip_special_tokens: bool,
+    /// Whether the stop string stays in the text.
+    pub include_stop_str_in_output: bool,
+    /// Whether the prefix cache is left unread; absent: where that is needed.
+    pub skip_reading_prefix_cache: Option<bool>,
+    /// Alternatives reported per prompt token, besides the token itself; `u32::MAX`: the vocabulary.
+    pub prompt_logprobs: Option<u32>,
+    /// Tokens reported at each position instead of the best ones.
+    pub logprob_token_ids: Option<Vec<TokenId>>,
+    /// What outputs that are read while they grow hold.
+    pub output_kind: OutputKind,
+    /// Least new tokens of an event that is neither the first nor the last.
+    pub stream_interval: Option<u32>,
+    /// All others are banned.
+    pub allowed_token_ids: Option<Vec<TokenId>>,
+    /// Words that must not appear.
+    pub bad_words: Vec<String>,
+    /// Token sequences that must not appear: what the engine's tokenizer makes of `bad_words`. No option.
+    pub bad_word_tokens: Vec<Vec<TokenId>>,
+    /// Tokens that are banned.
+    pub suppress_tokens: Vec<TokenId>,
+    /// Tokens that are banned as the first of the output.
+    pub begin_suppress_tokens: Vec<TokenId>,
+    /// End tokens, stop ids and stop strings wait until prompt and output have this many tokens.
+    pub min_length: u32,
+    /// When the output is taken to be a loop.
+    pub repetition_detection: Option<RepetitionDetection>,
+    /// Whether control tokens may be set apart by spaces.
+    pub spaces_between_special_tokens: bool,
+    /// Tokens at the end of the sequence that the penalties look at; -1: all; absent: the pipeline's own.
+    pub penalty_last_n: Option<i32>,
+    /// The order of the steps.
+    pub pipeline: PipelineChoice,
+    /// Milliseconds from submit after which the request ends with an error.
+    pub deadline_ms: Option<u32>,
+}
+
+impl SamplingParams {
+    /// Output tokens for which end tokens, stop ids and stop strings wait, after `prompt_len` prompt tokens.
+    pub fn output_len_min(&self, prompt_len: usize) -> usize {
+        let by_length = (self.min_length as usize).saturating_sub(prompt_len);
+        by_length.max(self.min_tokens as usize)
+    }
+
+    /// Every token id in the parameters, by the option it came from.
+    pub fn token_ids(&self) -> [(&'static str, Vec<TokenId>); 7] {
+        let optional = |ids: &Option<Vec<TokenId>>| ids.clone().unwrap_or_default();
+        let biased = self.logit_bias.iter().map(|&(token, _)| token);
+        [
+            ("stop_token_ids", self.stop_token_ids.clone()),
+            ("logit_bias", biased.collect()),
+            ("allowed_token_ids", optional(&self.allowed_token_ids)),
+            ("suppress_tokens", self.suppress_tokens.clone()),
+            ("begin_suppress_tokens", self.begin_suppress_tokens.clone()),
+            ("logprob_token_ids", optional(&self.logprob_token_ids)),
+            ("bad_words", self.bad_word_tokens.concat()),
+        ]
+    }
+
+    /// Whether anything is reported of each generated token.
+    pub fn wants_logprobs(&self) -> bool {
+        self.logprobs.is_some() || self.logprob_token_ids.is_some()
+    }
+
+    /// Whether the choice is the argmax after the processors.
+    pub fn is_greedy(&self) -> bool {
+        self.temperature < 1e-5
+    }
+}
+
+impl Default for SamplingParams {
+    fn default() -> Self {
+        Self {
+            n: 1,
+            presence_penalty: 0.0,
+            frequency_penalty: 0.0,
+            repetition_penalty: 1.0,
+            temperature: 1.0,
+            top_k: 0,
+            top_p: 1.0,
+            min_p: 0.0,
+            seed: None,
+            stop: Vec::new(),
+            stop_token_ids: Vec::new(),
+            ignore_eos: false,
+            max_tokens: Some(16),
+            min_tokens: 0,
+            logprobs: None,
+            logprobs_mode: LogprobsMode::RawLogprobs,
+            no_repeat_ngram_size: 0,
+            logit_bias: Vec::new(),
+            detokenize: true,
+            skip_special_tokens: true,
+            include_stop_str_in_output: false,
+            skip_reading_prefix_cache: None,
+            prompt_logprobs: None,
+            logprob_token_ids: None,
+            output_kind: OutputKind::Cumulative,
+            stream_interval: None,
+            allowed_token_ids: None,
+            bad_words: Vec::new(),
+            bad_word_tokens: Vec::new(),
+            suppress_tokens: Vec::new(),
+            begin_suppress_tokens: Vec::new(),
+            min_length: 0,
+            repetition_detection: None,
+            spaces_between_special_tokens: true,
+            penalty_last_n: None,
+            pipeline: PipelineChoice::default(),
+            deadline_ms: None,
+        }
+    }
+}
