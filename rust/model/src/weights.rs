@@ -33,6 +33,30 @@ const OPTIONAL_NAMES: [&str; 6] = [
     "embed_out.weight",
 ];
 
+/// The first problems in words, and how many there are: a hostile file can have very many.
+#[derive(Default)]
+struct Problems {
+    first: Vec<String>,
+    count: usize,
+}
+
+impl Problems {
+    fn add(&mut self, problem: impl FnOnce() -> String) {
+        self.count += 1;
+        if self.count <= PROBLEMS_MAX {
+            self.first.push(problem());
+        }
+    }
+
+    fn text(mut self) -> Option<String> {
+        if self.count > PROBLEMS_MAX {
+            self.first
+                .push(format!("and {} more", self.count - PROBLEMS_MAX));
+        }
+        (self.count > 0).then(|| self.first.join("; "))
+    }
+}
+
 /// One weight, in memory, rows in our order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tensor {
@@ -64,33 +88,32 @@ pub struct Weights<'a> {
 impl<'a> Weights<'a> {
     /// Checks every weight of the program against the checkpoint's headers, and the reverse. No data is read.
     pub fn new(program: &'a Program, checkpoint: &'a Checkpoint) -> Result<Self> {
-        let mut problems = Vec::new();
+        let mut problems = Problems::default();
         for spec in &program.weights {
             match checkpoint.tensor(&spec.name) {
-                None => problems.push(format!("missing {}", spec.name)),
-                Some(info) => problems.extend(problem(spec, info)?),
+                None => problems.add(|| format!("missing {}", spec.name)),
+                Some(info) => {
+                    if let Some(problem) = problem(spec, info)? {
+                        problems.add(|| problem);
+                    }
+                }
             }
         }
         let known: HashSet<&str> = program.weights.iter().map(|spec| &*spec.name).collect();
         let extra = checkpoint
             .tensors()
             .filter(|info| !known.contains(&*info.name) && !is_harmless(&info.name));
-        problems.extend(extra.map(|info| format!("unexpected {}", info.name)));
-        if problems.is_empty() {
-            return Ok(Self {
+        extra.for_each(|info| problems.add(|| format!("unexpected {}", info.name)));
+        match problems.text() {
+            None => Ok(Self {
                 program,
                 checkpoint,
-            });
+            }),
+            Some(problems) => Err(Error::Tensors {
+                architecture: program.architecture.to_owned(),
+                problems,
+            }),
         }
-        let hidden = problems.len().saturating_sub(PROBLEMS_MAX);
-        problems.truncate(PROBLEMS_MAX);
-        if hidden > 0 {
-            problems.push(format!("and {hidden} more"));
-        }
-        Err(Error::Tensors {
-            architecture: program.architecture.to_owned(),
-            problems: problems.join("; "),
-        })
     }
 
     /// The program that these weights belong to.

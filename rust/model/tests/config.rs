@@ -313,64 +313,6 @@ fn what_we_do_not_do_is_refused_by_name() {
     }
 }
 
-#[test]
-fn case_104_lists_of_rope_factors_are_checked() {
-    let long = |change: (&str, Value)| {
-        let mut scaling = json!({
-            "type": "longrope", "short_factor": [1.5], "long_factor": [3.0],
-            "original_max_position_embeddings": 32,
-        });
-        scaling[change.0] = change.1;
-        read(with("rope_scaling", Some(scaling)))
-    };
-    let config = long(("type", json!("su"))).expect("sound lists");
-    let RopeScaling::Long(scaling) = &config.ropes[0].scaling else {
-        panic!("{:?}", config.ropes);
-    };
-    assert_eq!(
-        (&*scaling.short, &*scaling.long),
-        (&[1.5_f32][..], &[3.0_f32][..])
-    );
-    // Twice the context: the root of 1 + ln 2 / ln 32.
-    assert!((scaling.attention_factor - 1.2_f64.sqrt()).abs() < 1e-12);
-    let mut program = config.program();
-    assert_eq!(program.ropes[0].inv_freq, [1.0 / 1.5]);
-    program.serve_context(32);
-    assert_eq!(program.ropes[0].inv_freq, [1.0 / 1.5]);
-    let mut program = config.program();
-    program.serve_context(33);
-    assert_eq!(program.ropes[0].inv_freq, [1.0 / 3.0]);
-
-    let cases = [
-        (
-            "short_factor",
-            json!([1.0, 1.0]),
-            "a list of 1 numbers, got a list of 2",
-        ),
-        ("long_factor", json!(null), "long_factor must be present"),
-        ("long_factor", json!(2.0), "a list of 1 numbers"),
-        (
-            "long_factor",
-            json!([0.0]),
-            "long_factor must be a number from",
-        ),
-        (
-            "long_factor",
-            json!(["x"]),
-            "long_factor must be a number from",
-        ),
-        (
-            "original_max_position_embeddings",
-            json!(1),
-            "original_max_position_embeddings",
-        ),
-        ("attention_factor", json!(-1), "attention_factor"),
-    ];
-    for (key, value, words) in cases {
-        assert_refused(long((key, value)), Kind::Corrupt, words);
-    }
-}
-
 fn read_gguf_rope(pairs: &[(&'static str, gguf::Value)]) -> Result<RopeScaling, Error> {
     let mut all = metadata();
     all.extend(pairs.iter().cloned());

@@ -97,7 +97,7 @@ fn case_104_hostile_numbers_of_experts_are_refused_naming_the_key() {
     ];
     let error = read(qwen3(&many)).expect_err("four million experts");
     assert!(
-        error.to_string().contains("at most 131072 experts"),
+        error.to_string().contains("at most 65536 experts"),
         "{error}"
     );
 }
@@ -125,7 +125,15 @@ fn experts_that_are_not_computed_are_refused_by_name() {
 
 /// The tiny Llama of a GGUF file with 4 experts of which 2 are used, in stacks of `count`.
 fn stacked(count: usize) -> tokenmill_formats::Checkpoint {
+    stacked_with(count, &[])
+}
+
+fn stacked_with(
+    count: usize,
+    more: &[(&'static str, gguf::Value)],
+) -> tokenmill_formats::Checkpoint {
     let mut pairs = metadata();
+    pairs.extend(more.iter().cloned());
     pairs.push(("llama.expert_count", gguf::Value::U32(4)));
     pairs.push(("llama.expert_used_count", gguf::Value::U32(2)));
     let mut tensors = gguf_tensors();
@@ -155,6 +163,34 @@ fn a_gguf_llama_with_experts_is_a_mixtral_of_stacked_tensors() {
     let last = weights.spec(moe.experts[3].down.weight);
     assert_eq!(last.name, "blk.0.ffn_down_exps.weight");
     assert_eq!(last.rows.map(|rows| (rows.start, rows.len)), Some((24, 8)));
+}
+
+#[test]
+fn other_ways_to_weigh_or_to_choose_are_refused_and_neutral_ones_are_not() {
+    use gguf::Value::{Bool, F32, U32};
+    let read = |pair| ModelConfig::read(&stacked_with(4, &[pair]));
+    for (key, value) in [
+        ("llama.expert_gating_func", U32(2)),
+        ("llama.expert_group_count", U32(4)),
+        ("llama.expert_weights_scale", F32(2.5)),
+        ("llama.expert_shared_count", U32(1)),
+    ] {
+        let error = read((key, value)).expect_err(key);
+        assert_eq!(error.kind(), Kind::Unsupported, "{error}");
+        assert!(error.to_string().contains(key), "{error}");
+    }
+    for (key, value) in [
+        ("llama.expert_gating_func", U32(1)),
+        ("llama.expert_weights_scale", F32(0.0)),
+    ] {
+        read((key, value)).expect(key);
+    }
+    let config = read(("llama.expert_weights_norm", Bool(false))).expect("a flag");
+    assert!(
+        config.layers[0]
+            .experts
+            .is_some_and(|experts| !experts.is_renormalised)
+    );
 }
 
 #[test]

@@ -68,7 +68,9 @@ fn route(op: &Moe, logits: &[f32]) -> Vec<(usize, f32)> {
     order.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]).then(a.cmp(&b)));
     let mut chosen = order[..op.active].to_vec();
     chosen.sort_unstable();
-    let weights = if op.is_renormalised {
+    let weights = if logits.iter().any(|logit| logit.is_nan()) {
+        vec![f32::NAN; op.active]
+    } else if op.is_renormalised {
         softmax(
             &chosen
                 .iter()

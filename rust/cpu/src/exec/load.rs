@@ -126,7 +126,7 @@ fn vectors_of(phase: &Phase) -> Vec<(WeightId, f32)> {
             .collect(),
         Phase::Project(project) => vectors_of_heads(&project.heads),
         Phase::Finish(finish) => vectors_of_heads(&finish.heads),
-        Phase::Products(products) | Phase::ExpertDowns(products) => plain(
+        Phase::Products(products) | Phase::ExpertProducts(products) => plain(
             &products
                 .iter()
                 .map(|product| product.bias)
@@ -138,7 +138,7 @@ fn vectors_of(phase: &Phase) -> Vec<(WeightId, f32)> {
             .flat_map(|gate| plain(&[gate.bias, gate.up_bias]))
             .collect(),
         Phase::Head(head) => plain(&[head.bias]),
-        Phase::Attend(_) | Phase::Route(_) => Vec::new(),
+        Phase::Attend(_) | Phase::Sort(_) => Vec::new(),
     }
 }
 

@@ -42,7 +42,7 @@ pub(crate) struct Memory {
     pub(crate) cache: KvCache,
     /// Step of the last write of each slot: two rows of one step must not share one.
     pub(crate) written: Vec<u64>,
-    /// Registers, `[rows_max][width]`.
+    /// Registers, `[rows_max * copies][width]`.
     pub(crate) regs: Vec<Buffer>,
     /// Activations made ready, by `ActId`.
     pub(crate) acts: Vec<ActView>,

@@ -3,8 +3,10 @@
 //!
 //! Invariant: the places of all picks are a permutation of `0 .. rows * active`, ascending by expert, then by row.
 
+use std::cmp::Ordering;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU32, AtomicUsize};
 
 use super::memory::CHUNK_ROWS;
 use crate::plan::{Phase, Plan, Routing};
@@ -41,7 +43,7 @@ impl Routes {
     /// Room for every mixture of a plan.
     pub(crate) fn new(plan: &Plan, rows_max: usize) -> Self {
         let routings = plan.phases.iter().filter_map(|phase| match phase {
-            Phase::Route(routing) => Some(routing),
+            Phase::Sort(routing) => Some(routing),
             _ => None,
         });
         let (mut picks, mut experts, mut chunks) = (0, 0, 0);
@@ -68,40 +70,47 @@ impl Routes {
         words * size_of::<AtomicU32>()
     }
 
-    /// Chooses the experts of a row: the largest logits, of equal ones the lower number. `is_chosen` is scratch.
+    /// Chooses the experts of a row: the largest logits, of equal ones the lower numbers. `scratch` is as long.
     ///
-    /// A row of NaN gets some experts and NaN weights; it concerns no other row.
+    /// A row with a NaN gets some experts and NaN weights; it concerns no other row.
     pub(crate) fn choose(
         &self,
         routing: &Routing,
         row: usize,
         logits: &[f32],
-        is_chosen: &mut [f32],
+        scratch: &mut [f32],
     ) {
-        is_chosen.fill(0.0);
-        for _ in 0..routing.active {
-            let rest = (0..logits.len()).filter(|expert| is_chosen[*expert] == 0.0);
-            let best = rest.reduce(|best, expert| {
-                if logits[expert].total_cmp(&logits[best]).is_gt() {
-                    expert
-                } else {
-                    best
-                }
-            });
-            if let Some(best) = best {
-                is_chosen[best] = 1.0;
+        scratch.copy_from_slice(logits);
+        let (above, last, _) =
+            scratch.select_nth_unstable_by(routing.active - 1, |a, b| b.total_cmp(a));
+        let last = *last;
+        let mut ties = 1 + above.iter().filter(|x| x.total_cmp(&last).is_eq()).count();
+        let mut is_chosen = |expert: &usize| match logits[*expert].total_cmp(&last) {
+            Ordering::Greater => true,
+            Ordering::Equal if ties > 0 => {
+                ties -= 1;
+                true
             }
+            _ => false,
+        };
+        let own = &self.experts[row * routing.active..(row + 1) * routing.active];
+        let chosen = (0..logits.len()).filter(&mut is_chosen);
+        for (slot, expert) in own.iter().zip(chosen) {
+            slot.store(expert as u32, Relaxed);
         }
         let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let power = |expert: usize| f64::from(logits[expert] - max).exp();
-        let counts = |expert: &usize| !routing.is_renormalised || is_chosen[*expert] != 0.0;
-        let sum: f64 = (0..logits.len()).filter(counts).map(power).sum();
-        let chosen = (0..logits.len()).filter(|expert| is_chosen[*expert] != 0.0);
-        for (rank, expert) in chosen.enumerate() {
-            let at = row * routing.active + rank;
-            self.experts[at].store(expert as u32, Ordering::Relaxed);
-            let weight = (power(expert) / sum) as f32;
-            self.weights[at].store(weight.to_bits(), Ordering::Relaxed);
+        let chosen = || own.iter().map(|expert| expert.load(Relaxed) as usize);
+        let sum: f64 = if logits.iter().any(|logit| logit.is_nan()) {
+            f64::NAN
+        } else if routing.is_renormalised {
+            chosen().map(power).sum()
+        } else {
+            (0..logits.len()).map(power).sum()
+        };
+        let weights = &self.weights[row * routing.active..];
+        for (slot, expert) in weights.iter().zip(chosen()) {
+            slot.store(((power(expert) / sum) as f32).to_bits(), Relaxed);
         }
     }
 
@@ -109,12 +118,12 @@ impl Routes {
     pub(crate) fn sort(&self, routing: &Routing, rows: usize) {
         let (next, picks) = (&self.next[..routing.experts], rows * routing.active);
         for next in next {
-            next.store(0, Ordering::Relaxed);
+            next.store(0, Relaxed);
         }
-        let expert_of = |pick: usize| self.experts[pick].load(Ordering::Relaxed) as usize;
+        let expert_of = |pick: usize| self.experts[pick].load(Relaxed) as usize;
         let bump = |next: &AtomicU32| {
-            let value = next.load(Ordering::Relaxed);
-            next.store(value + 1, Ordering::Relaxed);
+            let value = next.load(Relaxed);
+            next.store(value + 1, Relaxed);
             value
         };
         for pick in 0..picks {
@@ -122,21 +131,21 @@ impl Routes {
         }
         let (mut start, mut count) = (0, 0);
         for (expert, next) in next.iter().enumerate() {
-            let end = start + next.load(Ordering::Relaxed);
-            next.store(start, Ordering::Relaxed);
+            let end = start + next.load(Relaxed);
+            next.store(start, Relaxed);
             while start < end {
                 let chunk_end = end.min(start + CHUNK_ROWS as u32);
                 let values = [expert as u32, start, chunk_end];
                 for (slot, value) in self.chunks[count].iter().zip(values) {
-                    slot.store(value, Ordering::Relaxed);
+                    slot.store(value, Relaxed);
                 }
                 (start, count) = (chunk_end, count + 1);
             }
         }
-        self.chunk_count.store(count, Ordering::Relaxed);
+        self.chunk_count.store(count, Relaxed);
         for pick in 0..picks {
             let place = bump(&next[expert_of(pick)]);
-            self.places[pick].store(place, Ordering::Relaxed);
+            self.places[pick].store(place, Relaxed);
         }
     }
 
@@ -145,18 +154,18 @@ impl Routes {
         let own = row * active..(row + 1) * active;
         let places = self.places[own.clone()].iter();
         places.zip(&self.weights[own]).map(|(place, weight)| Pick {
-            place: place.load(Ordering::Relaxed) as usize,
-            weight: f32::from_bits(weight.load(Ordering::Relaxed)),
+            place: place.load(Relaxed) as usize,
+            weight: f32::from_bits(weight.load(Relaxed)),
         })
     }
 
     /// The expert and the places of a chunk; `None` behind the last.
     pub(crate) fn chunk(&self, chunk: usize) -> Option<(usize, Range<usize>)> {
-        if chunk >= self.chunk_count.load(Ordering::Relaxed) {
+        if chunk >= self.chunk_count.load(Relaxed) {
             return None;
         }
         let [expert, start, end] =
-            std::array::from_fn(|i| self.chunks[chunk][i].load(Ordering::Relaxed) as usize);
+            std::array::from_fn(|i| self.chunks[chunk][i].load(Relaxed) as usize);
         Some((expert, start..end))
     }
 }
@@ -178,12 +187,12 @@ mod tests {
             matrices: Vec::new(),
             acts: Vec::new(),
             classes: Vec::new(),
-            phases: vec![Phase::Route(routing)],
+            phases: vec![Phase::Sort(routing)],
         };
         let routes = Routes::new(&plan, logits.len());
-        let mut is_chosen = vec![0.0; routing.experts];
+        let mut scratch = vec![0.0; routing.experts];
         for (row, logits) in logits.iter().enumerate() {
-            routes.choose(&routing, row, logits, &mut is_chosen);
+            routes.choose(&routing, row, logits, &mut scratch);
         }
         routes.sort(&routing, logits.len());
         routes
@@ -235,14 +244,18 @@ mod tests {
             f32::NEG_INFINITY,
         ];
         let empty = [f32::NEG_INFINITY; 4];
-        let rows: [&[f32]; 3] = [&broken, &[0.0, 1.0, 2.0, 3.0], &empty];
+        let negative = [-f32::NAN, 1.0, 2.0, 3.0];
+        let rows: [&[f32]; 4] = [&broken, &[0.0, 1.0, 2.0, 3.0], &empty, &negative];
         let routes = routed(routing(4, 3, false), &rows);
-        let mut places: Vec<usize> = (0..3)
+        let mut places: Vec<usize> = (0..4)
             .flat_map(|row| routes.picks(row, 3).map(|pick| pick.place))
             .collect();
         places.sort_unstable();
-        assert_eq!(places, (0..9).collect::<Vec<_>>());
+        assert_eq!(places, (0..12).collect::<Vec<_>>());
         assert!(routes.picks(1, 3).all(|pick| pick.weight.is_finite()));
+        for broken in [0, 2, 3] {
+            assert!(routes.picks(broken, 3).all(|pick| pick.weight.is_nan()));
+        }
     }
 
     #[test]

@@ -59,6 +59,17 @@ impl Step<'_> {
                     );
                 };
             }
+            RowOp::Choose(routing) => self.choose(row, routing),
+            RowOp::ActivatePicks {
+                gate,
+                up,
+                activation,
+                out,
+                active,
+            } => self.activate_picks(row, *activation, [*gate, *up, *out], *active),
+            RowOp::PreparePicks { from, act, active } => {
+                self.prepare_picks(row, *from, *act, *active);
+            }
             RowOp::Pick { from, to, active } => self.pick(row, *from, *to, *active),
             RowOp::Combine { from, out, active } => self.combine(row, *from, *out, *active),
             RowOp::Prepare { from, act } => self.prepare(*from, row, *act, row),
@@ -130,7 +141,7 @@ impl Step<'_> {
         unsafe { norm_row(self.level, &row) };
     }
 
-    fn prepare(&self, from: usize, row: usize, act: ActId, to: usize) {
+    pub(super) fn prepare(&self, from: usize, row: usize, act: ActId, to: usize) {
         let view = self.memory.acts[act.0];
         let from_row = self.memory.regs[from].row(row).cast_const();
         // SAFETY: see above.

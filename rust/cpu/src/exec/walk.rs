@@ -160,10 +160,10 @@ impl Clock<'_> {
 /// The part that a phase counts under.
 fn part(phase: &Phase) -> TimedPart {
     match phase {
-        Phase::Rows(_) | Phase::Route(_) => TimedPart::Rows,
+        Phase::Rows(_) | Phase::Sort(_) => TimedPart::Rows,
         Phase::Project(_) | Phase::Finish(_) => TimedPart::Qkv,
         Phase::Attend(_) => TimedPart::Attention,
-        Phase::Products(_) | Phase::ExpertDowns(_) => TimedPart::Linear,
+        Phase::Products(_) | Phase::ExpertProducts(_) => TimedPart::Linear,
         Phase::Gate(_) | Phase::ExpertGates(_) => TimedPart::Gate,
         Phase::Head(_) => TimedPart::Head,
     }
@@ -219,9 +219,9 @@ impl Step<'_> {
                 .sum(),
             Phase::Attend(attend) => self.memory.items.of(attend.class).len(),
             Phase::Gate(gate) => self.gate_cut(gate).units(),
-            Phase::Route(_) => 1,
+            Phase::Sort(_) => 1,
             Phase::ExpertGates(gates) => self.expert_gate_cut(gates).units(),
-            Phase::ExpertDowns(downs) => self.expert_down_cut(downs).units(),
+            Phase::ExpertProducts(products) => self.expert_product_cut(products).units(),
             Phase::Head(head) => self.head_cut(head).units(),
         }
     }
@@ -234,9 +234,9 @@ impl Step<'_> {
             Phase::Finish(finish) => self.finish(finish, unit),
             Phase::Attend(attend) => self.attend(attend, unit),
             Phase::Gate(gate) => self.gate(gate, unit),
-            Phase::Route(routing) => self.route(routing),
+            Phase::Sort(routing) => self.memory.routes.sort(routing, self.batch.rows()),
             Phase::ExpertGates(gates) => self.expert_gate(gates, unit),
-            Phase::ExpertDowns(downs) => self.expert_down(downs, unit),
+            Phase::ExpertProducts(products) => self.expert_product(products, unit),
             Phase::Head(head) => self.head(head, unit),
         }
     }

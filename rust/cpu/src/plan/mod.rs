@@ -84,12 +84,12 @@ pub(crate) enum Phase {
     Attend(Attend),
     /// Gate and up with their activation.
     Gate(Gate),
-    /// The choice of experts for every row.
-    Route(Routing),
+    /// The order of all rows' choices: one unit.
+    Sort(Routing),
     /// Gate and up of each expert, on its picks.
     ExpertGates(Vec<Gate>),
-    /// Down of each expert, on its picks.
-    ExpertDowns(Vec<Product>),
+    /// A product of each expert, on its picks.
+    ExpertProducts(Vec<Product>),
     /// The output head.
     Head(Head),
 }
@@ -112,10 +112,26 @@ pub(crate) enum RowOp {
         activation: Activation,
         out: usize,
     },
+    /// The row's experts and their weights.
+    Choose(Routing),
     /// Copies activations to the row's picks.
     Pick {
         from: ActId,
         to: ActId,
+        active: usize,
+    },
+    /// `Activate`, of every pick.
+    ActivatePicks {
+        gate: usize,
+        up: usize,
+        activation: Activation,
+        out: usize,
+        active: usize,
+    },
+    /// `Prepare`, of every pick.
+    PreparePicks {
+        from: usize,
+        act: ActId,
         active: usize,
     },
     /// `out = sum of weight * from` over the row's picks.

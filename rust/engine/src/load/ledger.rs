@@ -34,6 +34,9 @@ pub struct Line {
 pub struct Ledger {
     /// What the backend may use.
     pub plan: MemoryPlan,
+    /// The context that was asked for, before the pool lowered it: what a LongRoPE goes by, so that the memory
+    /// that happens to be free changes no token.
+    pub context_asked: usize,
     /// Sequences running at once.
     pub sequences_max: usize,
     /// Requests running or waiting.
@@ -82,7 +85,10 @@ impl Ledger {
                 got: pool_bytes,
             });
         }
-        let (context_len, notes) = context(program, options, blocks * block_size)?;
+        let context_asked = context_asked(program, options)?;
+        let pool_tokens = blocks * block_size;
+        let context_len = context_asked.min(pool_tokens);
+        let notes = notes(program, context_asked, pool_tokens);
         let plan = MemoryPlan {
             blocks,
             block_size,
@@ -106,6 +112,7 @@ impl Ledger {
             .map_or(sequences_max + WAITING_MAX, |count| count as usize);
         let ledger = Self {
             plan,
+            context_asked,
             sequences_max,
             requests_max,
             tokens_per_step,
@@ -215,29 +222,39 @@ fn threads(options: &EngineOptions) -> usize {
     )
 }
 
-/// The context: the model's, or the option's, lowered to what one sequence finds in the pool.
-fn context(
-    program: &Program,
-    options: &EngineOptions,
-    pool_tokens: usize,
-) -> Result<(usize, Vec<String>)> {
+/// The context: the model's, or the option's.
+fn context_asked(program: &Program, options: &EngineOptions) -> Result<usize> {
     let model = program.shape.context_len;
-    let asked = match options.max_model_len {
-        Some(len) if len as usize > model => {
-            return Err(Error::Option(tokenmill_core::Error::BadValue {
-                name: "max_model_len".into(),
-                expected: format!("at most the model's context of {model} tokens"),
-                got: len.to_string(),
-            }));
-        }
-        Some(len) => len as usize,
-        None => model,
-    };
-    if asked <= pool_tokens {
-        return Ok((asked, Vec::new()));
+    match options.max_model_len {
+        Some(len) if len as usize > model => Err(Error::Option(tokenmill_core::Error::BadValue {
+            name: "max_model_len".into(),
+            expected: format!("at most the model's context of {model} tokens"),
+            got: len.to_string(),
+        })),
+        Some(len) => Ok(len as usize),
+        None => Ok(model),
     }
-    let note = format!(
-        "max_model_len is lowered from {asked} to {pool_tokens} tokens: that is the whole KV pool"
-    );
-    Ok((pool_tokens, vec![note]))
+}
+
+/// What was decided that nobody said.
+fn notes(program: &Program, context_asked: usize, pool_tokens: usize) -> Vec<String> {
+    let mut notes = Vec::new();
+    if context_asked > pool_tokens {
+        notes.push(format!(
+            "max_model_len is lowered from {context_asked} to {pool_tokens} tokens: that is the whole KV pool"
+        ));
+    }
+    if let Some(long) = program.ropes.iter().find_map(|rope| rope.long.as_ref()) {
+        let original = long.original_context;
+        let which = if context_asked > original {
+            "long"
+        } else {
+            "short"
+        };
+        notes.push(format!(
+            "the {which} rotary factors serve a context of {context_asked}; max_model_len up to {original} means the \
+             short ones"
+        ));
+    }
+    notes
 }

@@ -47,7 +47,7 @@ pub fn load(path: &Path, options: &EngineOptions) -> Result<(Host, Info)> {
     // Wrong tensors are told before sizes that do not fit.
     Weights::new(&program, &checkpoint)?;
     let mut ledger = Ledger::new(&program, checkpoint.weight_bytes(), options)?;
-    program.serve_context(ledger.plan.context_len);
+    program.serve_context(ledger.context_asked);
     let weights = Weights::new(&program, &checkpoint)?;
     let mut backend = backend(options)?;
     check_block_size(&ledger, &backend.caps())?;

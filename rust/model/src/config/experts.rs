@@ -8,8 +8,8 @@ use crate::error::Result;
 use crate::fields::{Key, Value};
 
 const EXPERTS: RangeInclusive<usize> = 1..=1024;
-/// Experts of all layers together; the largest published models have a fifth of it.
-const EXPERTS_MAX: usize = 1 << 17;
+/// Experts of all layers together; the largest published models have a third of it.
+const EXPERTS_MAX: usize = 1 << 16;
 
 /// The mixture of one layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,8 +76,9 @@ impl Reader<'_> {
     }
 
     fn is_renormalised(&self, rule: ExpertRule) -> Result<bool> {
+        let stated = self.fields.flag(Key::new("", "expert_weights_norm"))?;
         match rule.renormalised_flag {
-            Some(_) if self.fields.is_gguf() => Ok(rule.is_renormalised_in_gguf),
+            _ if self.fields.is_gguf() => Ok(stated.unwrap_or(rule.is_renormalised_in_gguf)),
             Some(flag) => Ok(self.fields.flag(Key::new(flag, ""))?.unwrap_or(false)),
             None => Ok(true),
         }
@@ -114,7 +115,8 @@ impl Reader<'_> {
         Ok(is_dense)
     }
 
-    /// Mixtures in files of an architecture that has none as we know it, and shared experts.
+    /// Mixtures in files of an architecture that has none as we know it, shared experts, and other ways to weigh
+    /// or to choose.
     pub(super) fn refuse_other_experts(&self) -> Result<()> {
         let shared = [
             Key::new("n_shared_experts", "expert_shared_count"),
@@ -135,6 +137,22 @@ impl Reader<'_> {
                 return Err(unsupported(what));
             }
         }
-        Ok(())
+        // By number: softmax is 1, and 0 says nothing.
+        let gating = Key::new("", "expert_gating_func");
+        let groups = Key::new("", "expert_group_count");
+        for key in [gating, groups] {
+            let value = self.fields.count(key, 0..=1 << 16)?.unwrap_or(0);
+            if value > 1 {
+                return Err(unsupported(format!("{} = {value}", self.fields.name(key))));
+            }
+        }
+        let scale = Key::new("", "expert_weights_scale");
+        match self.fields.number(scale, 0.0..=1e6)? {
+            None | Some(0.0 | 1.0) => Ok(()),
+            Some(value) => Err(unsupported(format!(
+                "{} = {value}",
+                self.fields.name(scale)
+            ))),
+        }
     }
 }

@@ -132,7 +132,12 @@ impl Reader<'_> {
         for (layer, row) in layers.iter_mut().zip(rows) {
             layer.heads = row.count(keys::HEADS, HEADS)?.unwrap_or(layer.heads);
             layer.kv_heads = row.count(keys::KV_HEADS, HEADS)?.unwrap_or(layer.kv_heads);
-            layer.inner = row.count(keys::INNER, WIDTH)?.unwrap_or(layer.inner);
+            let inner = row.count(keys::INNER, WIDTH)?;
+            if inner.is_some() && layer.experts.is_some() {
+                let what = format!("{} of a mixture of experts", row.name(keys::INNER));
+                return Err(unsupported(what));
+            }
+            layer.inner = inner.unwrap_or(layer.inner);
         }
         Ok(())
     }

@@ -81,18 +81,22 @@ pub fn rope(dim: usize, theta: f64, scaling: &RopeScaling) -> Rope {
     let plain: Vec<f64> = (0..dim / 2)
         .map(|pair| inv_freq(dim, theta, pair))
         .collect();
-    let (mut long, divided) = (None, |factors: &[f32]| -> Vec<f64> {
-        let divide = |(freq, factor): (&f64, &f32)| freq / f64::from(*factor);
-        plain.iter().zip(factors).map(divide).collect()
-    });
+    // In f32, as the reference computes it.
+    let stretched = |factors: &[f32]| -> Vec<f32> {
+        let stretch = |(pair, factor): (usize, &f32)| 1.0 / (factor * wavelength(dim, theta, pair));
+        factors.iter().enumerate().map(stretch).collect()
+    };
     let (scaled, attention_factor) = match scaling {
-        RopeScaling::None => (plain.clone(), 1.0),
+        RopeScaling::None => (plain, 1.0),
         RopeScaling::Long(scaling) => {
-            long = Some(LongRope {
-                inv_freq: narrow(&divided(&scaling.long)),
-                original_context: scaling.original_context,
-            });
-            (divided(&scaling.short), scaling.attention_factor)
+            return Rope {
+                inv_freq: stretched(&scaling.short),
+                attention_factor: scaling.attention_factor as f32,
+                long: Some(LongRope {
+                    inv_freq: stretched(&scaling.long),
+                    original_context: scaling.original_context,
+                }),
+            };
         }
         RopeScaling::Linear { factor } => (plain.iter().map(|freq| freq / factor).collect(), 1.0),
         RopeScaling::Llama3(scaling) => (
@@ -107,14 +111,10 @@ pub fn rope(dim: usize, theta: f64, scaling: &RopeScaling) -> Rope {
         ),
     };
     Rope {
-        inv_freq: narrow(&scaled),
+        inv_freq: scaled.iter().map(|&freq| freq as f32).collect(),
         attention_factor: attention_factor as f32,
-        long,
+        long: None,
     }
-}
-
-fn narrow(frequencies: &[f64]) -> Vec<f32> {
-    frequencies.iter().map(|&freq| freq as f32).collect()
 }
 
 /// LongRoPE's growth of attention, for a context `factor` times the original one.
@@ -142,10 +142,14 @@ pub fn yarn_attention(factor: f64, mscale: f64) -> f64 {
     }
 }
 
-fn inv_freq(dim: usize, theta: f64, pair: usize) -> f64 {
+/// Over 2 pi.
+fn wavelength(dim: usize, theta: f64, pair: usize) -> f32 {
     let exponent = (2 * pair) as f32 / dim as f32;
-    let wavelength = theta.powf(f64::from(exponent)) as f32;
-    f64::from(1.0 / wavelength)
+    theta.powf(f64::from(exponent)) as f32
+}
+
+fn inv_freq(dim: usize, theta: f64, pair: usize) -> f64 {
+    f64::from(1.0 / wavelength(dim, theta, pair))
 }
 
 fn llama3(freq: f64, scaling: &Llama3Scaling) -> f64 {

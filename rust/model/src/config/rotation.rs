@@ -126,7 +126,12 @@ fn original_context(fields: &Fields<'_>, object: &Fields<'_>, context_len: usize
     let key = Key::new("original_max_position_embeddings", "");
     let inner = object.number(key, ORIGINAL_CONTEXT)?;
     let outer = fields.number(key, ORIGINAL_CONTEXT)?;
-    Ok(inner.or(outer).unwrap_or(context_len as f64))
+    let original = inner.or(outer).unwrap_or(context_len as f64);
+    if ORIGINAL_CONTEXT.contains(&original) {
+        Ok(original)
+    } else {
+        Err(fields.missing(key))
+    }
 }
 
 fn read_llama3(
@@ -176,6 +181,15 @@ fn read_yarn(fields: &Fields<'_>, object: &Fields<'_>, context_len: usize) -> Re
 /// Two lists of factors, one of which the context that is served chooses.
 fn read_long(fields: &Fields<'_>, object: &Fields<'_>, place: Place) -> Result<LongScaling> {
     let original = original_context(fields, object, place.context_len)?;
+    // Where both are there, libraries differ in which one counts.
+    let outer = Key::new("original_max_position_embeddings", "");
+    if let Some(outer_len) = fields
+        .number(outer, ORIGINAL_CONTEXT)?
+        .filter(|len| *len != original)
+    {
+        let expected = format!("{original}, as inside the scaling");
+        return Err(fields.error(outer, &expected, &outer_len.to_string()));
+    }
     let factor = object.number(Key::new("factor", ""), FACTOR)?;
     let factor = factor.unwrap_or(place.context_len as f64 / original);
     let attention = object.number(Key::new("attention_factor", ""), FREQ_FACTOR)?;
@@ -204,6 +218,11 @@ fn read_gguf_long(
         let what = format!("rope scaling {} with two lists of factors", quote(other));
         return Err(unsupported(what));
     }
+    refuse_gguf_factors(fields, None)?;
+    if let Some(factor) = gguf_factor(fields)?.filter(|factor| *factor != 1.0) {
+        let what = format!("a factor of {factor} beside two lists of factors");
+        return Err(unsupported(what));
+    }
     let original = Key::new("", "rope.scaling.original_context_length");
     let original = fields.number(original, ORIGINAL_CONTEXT)?;
     let attention = Key::new("", "rope.scaling.attn_factor");
@@ -227,7 +246,8 @@ fn read_gguf(fields: &Fields<'_>, theta_default: f64, place: Place) -> Result<Ro
     if place.has_gguf_factors {
         return read_gguf_long(fields, theta, kind, place);
     }
-    refuse_gguf_factors(fields, kind == Some("yarn"))?;
+    let ramp = if kind == Some("yarn") { 1.0 } else { 0.0 };
+    refuse_gguf_factors(fields, Some(ramp))?;
     let stated = gguf_factor(fields)?;
     let factor = || stated.ok_or_else(|| fields.missing(GGUF_FACTOR));
     let scaling = match kind {
@@ -263,17 +283,22 @@ fn gguf_factor(fields: &Fields<'_>) -> Result<Option<f64>> {
     Ok(None)
 }
 
-/// Multipliers of attention and of the ramp that our tables do not have: only their neutral values.
-fn refuse_gguf_factors(fields: &Fields<'_>, is_yarn: bool) -> Result<()> {
-    let ramp = if is_yarn { 1.0 } else { 0.0 };
+/// Multipliers of attention and of the ramp that our tables do not have: only their neutral values. `ramp`: the
+/// neutral value of YaRN's; `None`: two lists of factors, with which attention's own multiplier is read.
+fn refuse_gguf_factors(fields: &Fields<'_>, ramp: Option<f64>) -> Result<()> {
     let neutral: [(&str, &[f64]); 4] = [
-        ("rope.scaling.attn_factor", &[1.0]),
         ("rope.scaling.yarn_attn_factor", &[1.0]),
         // A negative number says "by the type".
-        ("rope.scaling.yarn_ext_factor", &[ramp, -1.0]),
+        ("rope.scaling.yarn_ext_factor", &[ramp.unwrap_or(0.0), -1.0]),
         ("rope.scaling.yarn_log_multiplier", &[0.0]),
+        ("rope.scaling.attn_factor", &[1.0]),
     ];
-    for (name, neutral) in neutral {
+    let checked = if ramp.is_some() {
+        &neutral[..]
+    } else {
+        &neutral[..3]
+    };
+    for (name, neutral) in checked {
         let key = Key::new("", name);
         let value = fields.number(key, -1e6..=1e6)?;
         if let Some(value) = value.filter(|value| !neutral.contains(value)) {

@@ -19,12 +19,9 @@ impl Reader<'_> {
         match self.architecture.window {
             WindowRule::Uniform { default } => {
                 let default = default.filter(|_| !self.has_null_window());
-                let window = self.fields.count(keys::WINDOW, CONTEXT)?.or(default);
-                Ok(vec![window; len])
+                Ok(vec![self.stated_window()?.or(default); len])
             }
-            WindowRule::GgufOnly if self.fields.is_gguf() => {
-                Ok(vec![self.fields.count(keys::WINDOW, CONTEXT)?; len])
-            }
+            WindowRule::GgufOnly if self.fields.is_gguf() => Ok(vec![self.stated_window()?; len]),
             WindowRule::IfUsed => Ok(vec![self.used_window()?; len]),
             WindowRule::UpperLayers => self.upper_windows(len),
             WindowRule::Pattern { every } => self.pattern_windows(len, every),
@@ -78,6 +75,15 @@ impl Reader<'_> {
         Ok((0..len)
             .map(|index| is_local(index).then_some(window))
             .collect())
+    }
+
+    /// The window that the file gives. A GGUF file says 0 for none.
+    fn stated_window(&self) -> Result<Option<usize>> {
+        if self.fields.is_gguf() && self.fields.count(keys::WINDOW, 0..=*CONTEXT.end())? == Some(0)
+        {
+            return Ok(None);
+        }
+        self.fields.count(keys::WINDOW, CONTEXT)
     }
 
     /// A `null` says "none" where an absent key means the architecture's default.

@@ -5,7 +5,9 @@
 use crate::exec::memory::{CHUNK_LEN, CHUNK_ROWS};
 use crate::exec::routes::chunks_max;
 use crate::exec::walk::Step;
-use crate::lanes::elementwise::add_scaled;
+use tokenmill_model::Activation;
+
+use crate::lanes::elementwise::{activate, add_scaled};
 use crate::linear::copy_row;
 use crate::pack::ROWS;
 use crate::plan::{ActId, Gate, Product, Routing};
@@ -38,18 +40,16 @@ impl ExpertCut {
 }
 
 impl Step<'_> {
-    /// Chooses the experts of every row and sorts the picks: one unit.
-    pub(crate) fn route(&self, routing: &Routing) {
-        let (rows, register) = (self.batch.rows(), &self.memory.regs[routing.logits]);
-        // SAFETY: the worker's own row is as wide as the widest register; nobody else has it.
-        let is_chosen =
-            unsafe { std::slice::from_raw_parts_mut(self.own.row.row(0), routing.experts) };
-        for row in 0..rows {
-            // SAFETY: the router's product was an earlier phase.
-            let logits = unsafe { register.slice(row, routing.experts) };
-            self.memory.routes.choose(routing, row, logits, is_chosen);
+    /// Chooses the experts of a row.
+    pub(crate) fn choose(&self, row: usize, routing: &Routing) {
+        let register = &self.memory.regs[routing.logits];
+        // SAFETY: the worker's own row is as wide as the widest register, and nobody else has it; the router's
+        // product was an earlier phase.
+        unsafe {
+            let scratch = std::slice::from_raw_parts_mut(self.own.row.row(0), routing.experts);
+            let logits = register.slice(row, routing.experts);
+            self.memory.routes.choose(routing, row, logits, scratch);
         }
-        self.memory.routes.sort(routing, rows);
     }
 
     /// Copies a row's activations to the places of its picks.
@@ -58,6 +58,29 @@ impl Step<'_> {
         for pick in self.memory.routes.picks(row, active) {
             // SAFETY: the row was made ready before; a place belongs to one row alone.
             unsafe { copy_row(&acts[from.0], row, &acts[to.0], pick.place) };
+        }
+    }
+
+    /// Activates the inner values of a row's picks, from two registers.
+    pub(crate) fn activate_picks(
+        &self,
+        row: usize,
+        activation: Activation,
+        [gate, up, out]: [usize; 3],
+        active: usize,
+    ) {
+        let (regs, width) = (&self.memory.regs, self.plan.regs[out].width);
+        for pick in self.memory.routes.picks(row, active) {
+            let [gate, up, out] = [gate, up, out].map(|reg| regs[reg].row(pick.place));
+            // SAFETY: a place belongs to one row alone, and the row is this worker's; its products are there.
+            unsafe { activate(self.level, activation, gate, up, out, width) };
+        }
+    }
+
+    /// Makes the values of a row's picks ready for a product.
+    pub(crate) fn prepare_picks(&self, row: usize, from: usize, act: ActId, active: usize) {
+        for pick in self.memory.routes.picks(row, active) {
+            self.prepare(from, pick.place, act, pick.place);
         }
     }
 
@@ -89,11 +112,11 @@ impl Step<'_> {
         }
     }
 
-    /// Down of one expert on some of its picks.
-    pub(crate) fn expert_down(&self, downs: &[Product], unit: usize) {
-        let (chunk, blocks) = self.expert_down_cut(downs).ranges(unit);
+    /// A product of one expert on some of its picks.
+    pub(crate) fn expert_product(&self, products: &[Product], unit: usize) {
+        let (chunk, blocks) = self.expert_product_cut(products).ranges(unit);
         if let Some((expert, places)) = self.memory.routes.chunk(chunk) {
-            self.product(&downs[expert], (places, blocks));
+            self.product(&products[expert], (places, blocks));
         }
     }
 
@@ -105,9 +128,10 @@ impl Step<'_> {
         self.expert_cut(gates.len(), picks, gate.inner.div_ceil(ROWS), (unit, most))
     }
 
-    pub(crate) fn expert_down_cut(&self, downs: &[Product]) -> ExpertCut {
-        let blocks = self.model.matrix(downs[0].matrix).blocks();
-        self.expert_cut(downs.len(), self.picks(downs[0].act), blocks, (1, blocks))
+    pub(crate) fn expert_product_cut(&self, products: &[Product]) -> ExpertCut {
+        let blocks = self.model.matrix(products[0].matrix).blocks();
+        let picks = self.picks(products[0].act);
+        self.expert_cut(products.len(), picks, blocks, (1, blocks))
     }
 
     /// Runs of whole `unit`s and at most `most` blocks, so that all workers have enough of them.

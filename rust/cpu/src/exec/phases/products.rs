@@ -66,7 +66,7 @@ impl Step<'_> {
             rows: rows.clone(),
             blocks,
         };
-        // SAFETY: the register has a row per row of the step; this unit alone writes these.
+        // SAFETY: the register has a row per row of the step, or per pick; this unit alone writes these.
         unsafe { self.multiply(&operands, out) };
         if let Some(bias) = product.bias {
             rows.for_each(|row| self.add_bias(bias, &outputs, register.row(row)));

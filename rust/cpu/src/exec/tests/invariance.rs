@@ -102,6 +102,28 @@ fn rows_depend_on_their_prefix_alone_in_every_format_at_every_level() {
 }
 
 #[test]
+fn experts_of_many_rows_give_the_same_bits_as_of_few() {
+    for (encoding, activations) in [
+        (Encoding::F32, Activations::Exact),
+        (Encoding::Q8_0, Activations::Int8),
+    ] {
+        let (program, source) = Recipe {
+            experts: Some((3, 2, true)),
+            encoding,
+            other_encoding: encoding,
+            layers: 1,
+            ..Recipe::llama()
+        }
+        .build();
+        let base = Schedule {
+            activations,
+            ..Schedule::exact()
+        };
+        check("many rows", &program, &source, &base, &[390]);
+    }
+}
+
+#[test]
 fn every_chunk_length_up_to_a_block_and_one_gives_the_same_bits() {
     let (program, source) = Recipe::llama().build();
     let tokens = sequences(program.shape.vocab_len, &[37]);

@@ -27,9 +27,9 @@ fn letters(plan: &Plan) -> String {
         Phase::Finish(_) => 'f',
         Phase::Attend(_) => 'a',
         Phase::Gate(_) => 'g',
-        Phase::Route(_) => 't',
+        Phase::Sort(_) => 's',
         Phase::ExpertGates(_) => 'G',
-        Phase::ExpertDowns(_) => 'P',
+        Phase::ExpertProducts(_) => 'P',
         Phase::Head(_) => 'h',
     };
     plan.phases.iter().map(letter).collect()
@@ -113,17 +113,12 @@ fn what_this_backend_does_not_do_is_refused_by_name() {
         ..Recipe::llama()
     }
     .build();
-    let error = plan(&program, &source, ARITHMETIC).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "an expert whose gate and up are encoded differently is not supported by cpu"
-    );
-    // The second expert's matrices become those of another encoding.
+    // The second expert's matrices change their encodings.
     let Some(Op::Moe(moe)) = program.ops.iter_mut().find(|op| matches!(op, Op::Moe(_))) else {
         panic!("there are experts");
     };
-    (moe.experts[0].gate, moe.experts[1].up) = (None, moe.experts[1].gate.unwrap());
-    moe.experts[1].gate = None;
+    let up = moe.experts[1].up;
+    moe.experts[1].up = moe.experts[1].gate.replace(up).unwrap();
     let error = plan(&program, &source, ARITHMETIC).unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -132,14 +127,26 @@ fn what_this_backend_does_not_do_is_refused_by_name() {
 }
 
 #[test]
-fn a_mixture_is_five_phases_for_any_number_of_experts() {
+fn experts_whose_gate_and_up_do_not_stack_are_multiplied_apart() {
+    let plan = planned(&Recipe {
+        experts: Some((3, 2, true)),
+        encoding: Encoding::Q8_0,
+        other_encoding: Encoding::Q4_1,
+        layers: 1,
+        ..Recipe::llama()
+    });
+    assert!(letters(&plan).ends_with("rsrPrPrPrh"), "{}", letters(&plan));
+}
+
+#[test]
+fn a_mixture_has_as_many_phases_for_any_number_of_experts() {
     for experts in [2, 11] {
         let plan = planned(&Recipe {
             experts: Some((experts, 2, true)),
             layers: 1,
             ..Recipe::llama()
         });
-        assert_eq!(letters(&plan), "rqaprptrGPrh");
+        assert_eq!(letters(&plan), "rqaprprsrGPrh");
         // The norms' outputs: for q-k-v, and once for the router and all experts.
         assert_eq!(prepares(&plan), 2);
     }

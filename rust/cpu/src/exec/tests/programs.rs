@@ -247,6 +247,16 @@ impl Recipe {
                 },
             ),
             (
+                "experts of mixed encodings",
+                Self {
+                    experts: Some((4, 2, false)),
+                    encoding: Encoding::Q8_0,
+                    other_encoding: Encoding::Q4_1,
+                    has_biases: true,
+                    ..llama()
+                },
+            ),
+            (
                 "experts of integers",
                 Self {
                     experts: Some((5, 2, true)),
