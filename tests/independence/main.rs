@@ -45,12 +45,7 @@ fn request(index: usize) -> Request {
         ignore_eos: index.is_multiple_of(2),
         ..SamplingParams::default()
     };
-    Request {
-        prompt: Prompt::Tokens(tokens),
-        params,
-        priority: 0,
-        cache_salt: None,
-    }
+    Request::new(Prompt::Tokens(tokens), params)
 }
 
 /// Order `seed` of `count` things.

@@ -67,12 +67,10 @@ impl Engine {
         let door = self.host.door();
         let submitted = py.detach(|| {
             let params = door.params(&values)?;
-            door.submit(Request {
-                prompt,
-                params,
-                priority,
-                cache_salt,
-            })
+            let mut request = Request::new(prompt, params);
+            request.priority = priority;
+            request.cache_salt = cache_salt;
+            door.submit(request)
         });
         Handle::new(py, submitted.map_err(|error| convert(py, &error))?)
     }

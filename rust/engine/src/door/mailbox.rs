@@ -181,13 +181,11 @@ mod tests {
     use tokenmill_core::{Event, FinishReason};
 
     fn event(index: u32, token: u32, is_last: bool) -> Event {
-        Event {
-            index,
-            tokens: vec![token],
-            text: token.to_string(),
-            logprobs: Vec::new(),
-            finish: is_last.then_some(Finish::new(FinishReason::Length)),
-        }
+        let mut event = Event::new(index);
+        event.tokens.push(token);
+        event.text = token.to_string();
+        event.finish = is_last.then_some(Finish::new(FinishReason::Length));
+        event
     }
 
     #[test]

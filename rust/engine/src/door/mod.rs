@@ -50,6 +50,7 @@ pub(crate) struct Admitted {
 
 /// What an engine can hold, fixed at start.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Capacity {
     /// Longest sequence, in tokens.
     pub context_len: usize,

@@ -28,7 +28,7 @@ use tokenmill_sched::{SchedConfig, Scheduler};
 
 use crate::door::{Capacity, Door, Shared};
 use crate::error::{Error, Result};
-use crate::host::Host;
+use crate::host::{Host, start};
 use crate::load::choice::{backend, sched_config};
 use crate::load::info::Info;
 use crate::load::ledger::Ledger;
@@ -76,7 +76,7 @@ pub fn load(path: &Path, options: &EngineOptions) -> Result<(Host, Info)> {
         backend,
         voice,
     })?;
-    Ok((Host::start(engine, door)?, info))
+    Ok((start(engine, door)?, info))
 }
 
 fn check_block_size(ledger: &Ledger, caps: &Caps) -> Result<()> {

@@ -71,12 +71,12 @@ impl Sequence {
         if end.is_some() {
             text.push_str(&self.transcript.finish());
         }
-        let finish = end.map(|(reason, stop)| Finish {
-            stop,
-            lifted: std::mem::take(&mut self.lifted),
-            ..Finish::new(reason)
+        let finish = end.map(|(reason, stop)| {
+            let mut finish = Finish::new(reason);
+            finish.stop = stop;
+            finish.lifted = std::mem::take(&mut self.lifted);
+            finish
         });
-        let logprobs = choice.logprobs.into_iter().collect();
         let mut tokens = vec![token];
         if finish.is_some() && faults.has(Planted::DropLastToken) {
             tokens.clear();
@@ -84,12 +84,11 @@ impl Sequence {
         if self.output_len.is_multiple_of(7) && faults.has(Planted::RepeatToken) {
             tokens.push(token);
         }
-        Event {
-            index: self.index,
-            tokens,
-            text,
-            logprobs,
-            finish,
-        }
+        let mut event = Event::new(self.index);
+        event.tokens = tokens;
+        event.text = text;
+        event.logprobs = choice.logprobs.into_iter().collect();
+        event.finish = finish;
+        event
     }
 }
