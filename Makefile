@@ -108,8 +108,9 @@ fmt-check: $(call stamp,lint)
 	$(VENV)/bin/ruff format --quiet --check $(PY_SOURCES)
 
 .PHONY: lint
-lint: $(call stamp,test) $(call stamp,lint) fmt-check build ## clippy, ruff, mypy, stubs against the module, tree rules, licences
+lint: $(call stamp,test) $(call stamp,lint) fmt-check build ## clippy, rustdoc, ruff, mypy, stubs against the module, tree rules, licences
 	$(CARGO) clippy --workspace --all-targets --locked --quiet -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked --quiet
 	$(VENV)/bin/ruff check --quiet $(PY_SOURCES)
 	$(VENV)/bin/mypy --no-error-summary
 	$(PY) -m mypy.stubtest --mypy-config-file pyproject.toml tokenmill._tokenmill
@@ -120,6 +121,10 @@ lint: $(call stamp,test) $(call stamp,lint) fmt-check build ## clippy, ruff, myp
 .PHONY: ratchet
 ratchet: $(call stamp,test) ## lower the record of files and functions over a size limit
 	cd tests/python && $(abspath $(PY)) -m tidy.ratchet
+
+.PHONY: surface
+surface: $(call stamp,test) ## record the public surface of the crate (docs/surface.txt) and say what changed
+	cd tests/python && CARGO_TARGET_DIR=$(abspath $(TARGET)) $(abspath $(PY)) -m docs.surface
 
 .PHONY: test
 test: test-rust test-python ## every test: crates, then the Python door on the default model

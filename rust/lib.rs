@@ -59,6 +59,7 @@
 //! `#[non_exhaustive]`. The variants of [`Error`] may change: branch on `kind()`, `param()` and `code()`.
 
 pub use tokenmill_core::event::Finish;
+pub use tokenmill_core::kind::KindRow;
 pub use tokenmill_core::option::{self, EngineOptions};
 pub use tokenmill_core::{
     Event, Failure, FinishReason, HasKind, Kind, Limits, LogprobsMode, Prompt, Rendered, Request,
