@@ -92,6 +92,15 @@ run: release ## a chat with the default model (the first run fetches it, 93 MB)
 model: | $(VENV)/.made
 	@$(PY) -m tokenmill pull
 
+# Slow code with every variable to be seen; the first build takes some minutes.
+.PHONY: debugger
+debugger: build model ## follow a request in gdb: docs/what-happens-to-a-request.md
+	$(CARGO) build --workspace --profile debugger --example tell --locked
+	@sed -n '/^```gdb/,/^```/p' docs/what-happens-to-a-request.md | grep -v '^```' >$(TARGET)/debugger/break-points.gdb
+	@gdb=$$(command -v rust-gdb || command -v gdb) || { echo 'this needs gdb' >&2; exit 1; }; \
+	"$$gdb" -q -ex 'set breakpoint pending on' -x $(TARGET)/debugger/break-points.gdb \
+	  --args $(TARGET)/debugger/examples/tell "$$($(PY) -m tokenmill pull)" "The sea is"
+
 # ---- checking -----------------------------------------------------------------------------------------------------
 
 PY_SOURCES := python tests/python tests/models benches/python
@@ -125,6 +134,10 @@ ratchet: $(call stamp,test) ## lower the record of files and functions over a si
 .PHONY: surface
 surface: $(call stamp,test) ## record the public surface of the crate (docs/surface.txt) and say what changed
 	cd tests/python && CARGO_TARGET_DIR=$(abspath $(TARGET)) $(abspath $(PY)) -m docs.surface
+
+.PHONY: pages
+pages: $(call stamp,test) ## renew the generated parts of docs/what-happens-to-a-request.md
+	cd tests/python && $(abspath $(PY)) -m docs.hops
 
 .PHONY: test
 test: test-rust test-python ## every test: crates, then the Python door on the default model

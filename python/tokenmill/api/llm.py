@@ -186,6 +186,7 @@ class LLM:
     def _rendered(self, messages: list[dict[str, Any]], add_generation_prompt: bool) -> Prompt:
         return Prompt(self._engine.render(messages, add_generation_prompt))
 
+    # hop 1.1: generate, chat and stream all hand their prompts over here
     def _submit(
         self,
         prompt: Prompt,

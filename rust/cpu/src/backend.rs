@@ -108,6 +108,7 @@ impl Backend for CpuBackend {
         Ok(())
     }
 
+    // hop 4.2: the batch goes through the layers, on the pool
     fn run(&mut self, batch: &StepBatch) -> Result<Ticket> {
         self.loaded()?.run(batch).map(Ticket)
     }

@@ -52,6 +52,7 @@ impl Engine {
     }
 
     /// Queues a request.
+    // hop 1.2: Python values become Rust values, and the interpreter is let go
     #[pyo3(signature = (prompt, sampling, priority=0, cache_salt=None))]
     fn submit(
         &self,

@@ -52,6 +52,7 @@ impl Handle {
     }
 
     /// Waits for the next event, at most `timeout`.
+    // hop 6.3: the caller takes it
     pub fn receive(&self, timeout: Option<Duration>) -> Received {
         if self.shared.is_forked() {
             return Received::Ended;

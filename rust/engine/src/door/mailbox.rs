@@ -59,6 +59,7 @@ impl Mailbox {
     }
 
     /// Adds an event; the last one of a sample carries `finish`.
+    // hop 6.2: the event is queued for the caller, never waiting for it
     pub(crate) fn send(&self, event: Event) {
         let mut state = self.lock();
         if state.is_reader_gone {

@@ -187,6 +187,7 @@ impl Door {
     }
 
     /// Validates and queues a request.
+    // hop 2.1: the one validator; what passes has a seat, a number and a seed
     pub fn submit(&self, request: Request) -> Result<Handle> {
         let shared = &self.shared;
         self.refuse_unless_open()?;

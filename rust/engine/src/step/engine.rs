@@ -109,6 +109,7 @@ impl Engine {
         }
     }
 
+    // hop 2.2: on the engine's thread: the request becomes a sequence with its sampler
     fn admit(&mut self, admitted: Admitted) {
         let Admitted {
             id,

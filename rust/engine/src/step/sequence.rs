@@ -28,6 +28,7 @@ pub(crate) struct Sequence {
 impl Sequence {
     /// Commits a sampled token: advances the sampler and the text, and says what to tell the caller. The
     /// event carries a finish without figures; the engine adds them.
+    // hop 6.1: the token enters the text; decided is what of it is final and whether it ends
     pub fn commit(
         &mut self,
         choice: Choice,
