@@ -49,7 +49,8 @@ $(VENV)/.installed-%: | $(VENV)/bin/uv
 	@touch $@
 
 .PHONY: setup
-setup: $(call stamp,test) $(call stamp,lint) ## virtual environment with everything that tests and lints need
+setup: $(call stamp,test) $(call stamp,lint) ## virtual environment with everything that tests and lints need, and git hooks
+	@.githooks/install
 
 .PHONY: locks
 locks: | $(VENV)/bin/uv ## resolve the dependency groups of pyproject.toml again
