@@ -54,7 +54,7 @@ setup: $(call stamp,test) $(call stamp,lint) ## virtual environment with everyth
 
 .PHONY: locks
 locks: | $(VENV)/bin/uv ## resolve the dependency groups of pyproject.toml again
-	for group in test lint build bench; do \
+	for group in test lint build bench docs; do \
 	  $(VENV)/bin/uv pip compile --quiet --python-version 3.11 --group $$group --generate-hashes --no-header --no-annotate \
 	    $$([ $$group = test ] || echo "-c python/locks/test.txt") -o python/locks/$$group.txt; \
 	done
@@ -132,6 +132,11 @@ lint: $(call stamp,test) $(call stamp,lint) fmt-check build ## clippy, rustdoc, 
 ratchet: $(call stamp,test) ## lower the record of files and functions over a size limit
 	cd tests/python && $(abspath $(PY)) -m tidy.ratchet
 
+.PHONY: docs
+docs: $(call stamp,docs) build ## one site of everything to read, Rust, Python and pages: target/site/index.html
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --exclude tokenmill-py --no-deps --locked --quiet
+	cd tests/python && $(abspath $(PY)) -m docs.site $(abspath $(TARGET))
+
 .PHONY: surface
 surface: $(call stamp,test) ## record the public surface of the crate (docs/surface.txt) and say what changed
 	cd tests/python && CARGO_TARGET_DIR=$(abspath $(TARGET)) $(abspath $(PY)) -m docs.surface
@@ -201,7 +206,7 @@ bench-startup: release model $(PEERS)/.made ## from a shell to the first token, 
 	$(PY) benches/python/startup.py --peer $(PEERS)/bin/python --record
 
 .PHONY: ci
-ci: lint test wheel ## what .ci/run runs
+ci: lint test docs wheel ## what .ci/run runs
 
 .PHONY: clean
 clean: ## remove what was built here; the model cache stays

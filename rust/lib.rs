@@ -58,18 +58,25 @@
 //! [`EngineOptions`], [`RenderOptions`]) gain fields, so end them with `..Default::default()`; what callers read is
 //! `#[non_exhaustive]`. The variants of [`Error`] may change: branch on `kind()`, `param()` and `code()`.
 
+#[doc(inline)]
 pub use tokenmill_core::event::Finish;
+#[doc(inline)]
 pub use tokenmill_core::kind::KindRow;
+#[doc(inline)]
 pub use tokenmill_core::option::{self, EngineOptions};
+#[doc(inline)]
 pub use tokenmill_core::{
     Event, Failure, FinishReason, HasKind, Kind, Limits, LogprobsMode, Prompt, Rendered, Request,
     RequestId, SamplingParams, StopReason, TokenId, TokenLogprob, TokenLogprobs,
 };
 #[cfg(feature = "cpu")]
+#[doc(inline)]
 pub use tokenmill_engine::measure_machine;
+#[doc(inline)]
 pub use tokenmill_engine::{
     Capacity, Door, Error, Handle, Host, Info, Lexicon, Received, Result, Stats, check_text,
     inspect, load,
 };
 #[cfg(feature = "text")]
+#[doc(inline)]
 pub use tokenmill_engine::{Date, Message, RenderOptions};
