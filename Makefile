@@ -97,10 +97,8 @@ model: | $(VENV)/.made
 .PHONY: debugger
 debugger: build model ## follow a request in gdb: docs/what-happens-to-a-request.md
 	$(CARGO) build --workspace --profile debugger --example tell --locked
-	@sed -n '/^```gdb/,/^```/p' docs/what-happens-to-a-request.md | grep -v '^```' >$(TARGET)/debugger/break-points.gdb
 	@gdb=$$(command -v rust-gdb || command -v gdb) || { echo 'this needs gdb' >&2; exit 1; }; \
-	"$$gdb" -q -ex 'set breakpoint pending on' -x $(TARGET)/debugger/break-points.gdb \
-	  --args $(TARGET)/debugger/examples/tell "$$($(PY) -m tokenmill pull)" "The sea is"
+	"$$gdb" -q -x tests/python/docs/hops_gdb.py --args $(TARGET)/debugger/examples/tell "$$($(PY) -m tokenmill pull)" "The sea is"
 
 # ---- checking -----------------------------------------------------------------------------------------------------
 

@@ -1,7 +1,8 @@
 """The stops of docs/what-happens-to-a-request.md, from markers in the sources.
 
 A marker is a comment above a function, `hop 4.2: why one would stop here`; hop and place in it give
-the order. `make pages` writes the page's table and its break points anew; a test compares.
+the order. `make pages` writes the page's generated parts anew; a test compares. gdb gets its break
+points from here too (`hops_gdb.py`), so no line number is written down.
 """
 
 import re
@@ -31,14 +32,18 @@ class Stop:
     name: str
     owner: str
     why: str
+    line: int
 
     @property
-    def command(self) -> str:
-        """What sets the break point: in gdb, or in pdb for Python."""
-        if self.path.suffix == ".rs":
-            return f"break {self.path}:{self.name}"
+    def label(self) -> str:
+        """As a debugger tells it."""
+        return f"hop {self.hop}.{self.place} {HOPS[self.hop]}: {self.why}"
+
+    @property
+    def in_python(self) -> str:
+        """What `pdb` knows the function by."""
         module = ".".join(self.path.relative_to("python").with_suffix("").parts)
-        return f"break {module}.{self.owner}.{self.name}"
+        return f"{module}.{self.owner}.{self.name}"
 
 
 def stops(tree: Tree) -> list[Stop]:
@@ -50,16 +55,16 @@ def stops(tree: Tree) -> list[Stop]:
         lines = tree.read(path).splitlines()
         for at, line in enumerate(lines):
             if match := _MARKER.match(line):
-                name = _function(path, lines, at)
-                owner = _owner(lines, at)
-                found.append(Stop(int(match[1]), int(match[2]), path, name, owner, match[3]))
+                name, line_of = _function(path, lines, at)
+                hop, place, owner = int(match[1]), int(match[2]), _owner(lines, at)
+                found.append(Stop(hop, place, path, name, owner, match[3], line_of))
     return sorted(found)
 
 
-def _function(path: PurePosixPath, lines: list[str], at: int) -> str:
-    for line in lines[at + 1 : at + 1 + _REACH]:
-        if match := _FUNCTION.match(line):
-            return match[1]
+def _function(path: PurePosixPath, lines: list[str], at: int) -> tuple[str, int]:
+    for below in range(at + 1, min(at + 1 + _REACH, len(lines))):
+        if match := _FUNCTION.match(lines[below]):
+            return match[1], below + 1
     raise ValueError(f"{path}:{at + 1}: no function below the marker")
 
 
@@ -79,7 +84,7 @@ def page(text: str, found: list[Stop]) -> str:
 def _table(found: list[Stop]) -> str:
     rows = ["| hop | where | what happens |", "|---|---|---|"]
     for stop in found:
-        hop = f"{stop.hop} {HOPS[stop.hop]}"
+        hop = f"{stop.hop}.{stop.place} {HOPS[stop.hop]}"
         where = f"`{stop.owner}::{stop.name}`" if stop.path.suffix == ".rs" else ""
         where = where or f"`{stop.owner}.{stop.name}`"
         rows.append(f"| {hop} | {where} in [{stop.path}](../{stop.path}) | {stop.why} |")
@@ -87,13 +92,8 @@ def _table(found: list[Stop]) -> str:
 
 
 def _breaks(found: list[Stop]) -> str:
-    rust = [stop.command for stop in found if stop.path.suffix == ".rs"]
-    python = [stop.command for stop in found if stop.path.suffix == ".py"]
-    return (
-        "```gdb\n" + "\n".join(rust) + "\n```\n\n"
-        "and those of Python in `pdb`:\n\n"
-        "```text\n" + "\n".join(python) + "\n```\n"
-    )
+    names = [f"break {stop.in_python}" for stop in found if stop.path.suffix == ".py"]
+    return "```text\n" + "\n".join(names) + "\n```\n"
 
 
 if __name__ == "__main__":
