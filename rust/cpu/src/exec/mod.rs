@@ -6,11 +6,13 @@ mod items;
 mod load;
 mod memory;
 mod phases;
+mod preview;
 mod rows;
 #[cfg(test)]
 mod tests;
 mod walk;
 
+pub use preview::Preview;
 pub(crate) use walk::Loaded;
 
 use tokenmill_model::Error;

@@ -104,7 +104,7 @@ impl Ledger {
         let requests_max = options
             .max_num_queued_reqs
             .map_or(sequences_max + WAITING_MAX, |count| count as usize);
-        let ledger = Self {
+        Ok(Self {
             plan,
             sequences_max,
             requests_max,
@@ -113,13 +113,15 @@ impl Ledger {
             kv_token_bytes,
             lines,
             notes,
-        };
-        ledger.check_machine(total_bytes().unwrap_or(u64::MAX))?;
-        Ok(ledger)
+        })
     }
 
     /// Refuses what no request pattern could make fit.
-    fn check_machine(&self, available: u64) -> Result<()> {
+    pub(crate) fn check_machine(&self) -> Result<()> {
+        self.check_against(total_bytes().unwrap_or(u64::MAX))
+    }
+
+    fn check_against(&self, available: u64) -> Result<()> {
         let needed = self.total_bytes();
         if needed > available {
             return Err(Error::MachineMemory { needed, available });
