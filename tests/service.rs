@@ -13,7 +13,7 @@ use serde_json::{Value as Json, json};
 mod tiny_gguf;
 
 /// Far longer than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 struct Service {
     child: Child,
