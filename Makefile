@@ -135,6 +135,14 @@ docs: $(call stamp,docs) build ## one site of everything to read, Rust, Python a
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --exclude tokenmill-py --no-deps --locked --quiet
 	cd tests/python && $(abspath $(PY)) -m docs.site $(abspath $(TARGET))
 
+# A folder of its own: other features mean other builds of what is shared.
+.PHONY: features
+features: ## the crate with each feature alone and with none, so that a service can leave out what it does not use
+	for chosen in "" cpu reference text cpu,text; do \
+	  RUSTFLAGS="-D warnings" CARGO_TARGET_DIR=$(abspath $(TARGET))/features \
+	    $(CARGO) check --quiet --locked -p tokenmill --lib --no-default-features --features "$$chosen" || exit 1; \
+	done
+
 .PHONY: surface
 surface: $(call stamp,test) ## record the public surface of the crate (docs/surface.txt) and say what changed
 	cd tests/python && CARGO_TARGET_DIR=$(abspath $(TARGET)) $(abspath $(PY)) -m docs.surface
@@ -204,7 +212,7 @@ bench-startup: release model $(PEERS)/.made ## from a shell to the first token, 
 	$(PY) benches/python/startup.py --peer $(PEERS)/bin/python --record
 
 .PHONY: ci
-ci: lint test docs wheel ## what .ci/run runs
+ci: lint features test docs wheel ## what .ci/run runs
 
 .PHONY: clean
 clean: ## remove what was built here; the model cache stays

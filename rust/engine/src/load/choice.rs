@@ -47,6 +47,8 @@ pub(crate) fn prospect(
     weights: &Weights<'_>,
     plan: &MemoryPlan,
 ) -> Result<Prospect> {
+    #[cfg(not(feature = "cpu"))]
+    let _ = (weights, plan);
     let mut prospect = Prospect {
         caps: backend.caps(),
         weight_bytes: 0,
