@@ -49,11 +49,12 @@ $(VENV)/.installed-%: | $(VENV)/bin/uv
 	@touch $@
 
 .PHONY: setup
-setup: $(call stamp,test) $(call stamp,lint) ## virtual environment with everything that tests and lints need
+setup: $(call stamp,test) $(call stamp,lint) ## virtual environment with everything that tests and lints need, and git hooks
+	@.githooks/install
 
 .PHONY: locks
 locks: | $(VENV)/bin/uv ## resolve the dependency groups of pyproject.toml again
-	for group in test lint build bench; do \
+	for group in test lint build bench docs; do \
 	  $(VENV)/bin/uv pip compile --quiet --python-version 3.11 --group $$group --generate-hashes --no-header --no-annotate \
 	    $$([ $$group = test ] || echo "-c python/locks/test.txt") -o python/locks/$$group.txt; \
 	done
@@ -92,6 +93,13 @@ run: release ## a chat with the default model (the first run fetches it, 93 MB)
 model: | $(VENV)/.made
 	@$(PY) -m tokenmill pull
 
+# Slow code with every variable to be seen; the first build takes some minutes.
+.PHONY: debugger
+debugger: build model ## follow a request in gdb: docs/what-happens-to-a-request.md
+	$(CARGO) build --workspace --profile debugger --example tell --locked
+	@gdb=$$(command -v rust-gdb || command -v gdb) || { echo 'this needs gdb' >&2; exit 1; }; \
+	"$$gdb" -q -x tests/python/docs/hops_gdb.py --args $(TARGET)/debugger/examples/tell "$$($(PY) -m tokenmill pull)" "The sea is"
+
 # ---- checking -----------------------------------------------------------------------------------------------------
 
 PY_SOURCES := python tests/python tests/models benches/python
@@ -108,8 +116,9 @@ fmt-check: $(call stamp,lint)
 	$(VENV)/bin/ruff format --quiet --check $(PY_SOURCES)
 
 .PHONY: lint
-lint: $(call stamp,test) $(call stamp,lint) fmt-check build ## clippy, ruff, mypy, stubs against the module, tree rules, licences
+lint: $(call stamp,test) $(call stamp,lint) fmt-check build ## clippy, rustdoc, ruff, mypy, stubs against the module, tree rules, licences
 	$(CARGO) clippy --workspace --all-targets --locked --quiet -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked --quiet
 	$(VENV)/bin/ruff check --quiet $(PY_SOURCES)
 	$(VENV)/bin/mypy --no-error-summary
 	$(PY) -m mypy.stubtest --mypy-config-file pyproject.toml tokenmill._tokenmill
@@ -120,6 +129,27 @@ lint: $(call stamp,test) $(call stamp,lint) fmt-check build ## clippy, ruff, myp
 .PHONY: ratchet
 ratchet: $(call stamp,test) ## lower the record of files and functions over a size limit
 	cd tests/python && $(abspath $(PY)) -m tidy.ratchet
+
+.PHONY: docs
+docs: $(call stamp,docs) build ## one site of everything to read, Rust, Python and pages: target/site/index.html
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --exclude tokenmill-py --no-deps --locked --quiet
+	cd tests/python && $(abspath $(PY)) -m docs.site $(abspath $(TARGET))
+
+# A folder of its own: other features mean other builds of what is shared.
+.PHONY: features
+features: ## the crate with each feature alone and with none, so that a service can leave out what it does not use
+	for chosen in "" cpu reference text cpu,text; do \
+	  RUSTFLAGS="-D warnings" CARGO_TARGET_DIR=$(abspath $(TARGET))/features \
+	    $(CARGO) check --quiet --locked -p tokenmill --lib --no-default-features --features "$$chosen" || exit 1; \
+	done
+
+.PHONY: surface
+surface: $(call stamp,test) ## record the public surface of the crate (docs/surface.txt) and say what changed
+	cd tests/python && CARGO_TARGET_DIR=$(abspath $(TARGET)) $(abspath $(PY)) -m docs.surface
+
+.PHONY: pages
+pages: $(call stamp,test) ## renew the generated parts of docs/what-happens-to-a-request.md
+	cd tests/python && $(abspath $(PY)) -m docs.hops
 
 .PHONY: test
 test: test-rust test-python ## every test: crates, then the Python door on the default model
@@ -182,7 +212,7 @@ bench-startup: release model $(PEERS)/.made ## from a shell to the first token, 
 	$(PY) benches/python/startup.py --peer $(PEERS)/bin/python --record
 
 .PHONY: ci
-ci: lint test wheel ## what .ci/run runs
+ci: lint features test docs wheel ## what .ci/run runs
 
 .PHONY: clean
 clean: ## remove what was built here; the model cache stays

@@ -1,30 +1,83 @@
 //! Tokenmill: decode, serve and compress large language models. This crate is the facade: re-exports only.
 //!
-//! ```no_run
-//! use tokenmill::{EngineOptions, Prompt, Request, SamplingParams, load};
+//! A service loads a model once, clones the [`Door`] into its threads or tasks, submits requests and reads events:
 //!
-//! let path = std::path::Path::new("model.gguf");
-//! let (host, _info) = load(path, &EngineOptions::default())?;
-//! let params = SamplingParams { max_tokens: Some(32), ..SamplingParams::default() };
-//! let prompt = Prompt::Text("The sky is".into());
-//! let request = Request { prompt, params, priority: 0, cache_salt: None };
-//! for event in host.door().submit(request)? {
-//!     let _text: String = event.text;
-//! }
-//! # Ok::<(), tokenmill::Error>(())
 //! ```
+//! use std::path::Path;
+//! use tokenmill::{EngineOptions, Request, SamplingParams, load};
+//!
+//! fn tell(model: &Path, prompt: &str) -> tokenmill::Result<String> {
+//!     // A GGUF file, or a folder with safetensors. The engine runs on a thread of its own.
+//!     let (host, _info) = load(model, &EngineOptions::default())?;
+//!     let params = SamplingParams {
+//!         max_tokens: Some(32),
+//!         ..SamplingParams::default()
+//!     };
+//!     // Requests run together in one batch; whoever has a clone of the door may submit.
+//!     let handle = host.door().submit(Request::new(prompt, params))?;
+//!     let mut story = String::new();
+//!     for event in handle {
+//!         story.push_str(&event.text);
+//!         if let Some(finish) = event.finish {
+//!             story.push_str(&format!(" [{}]", finish.reason.as_str()));
+//!         }
+//!     }
+//!     Ok(story)
+//! }
+//! # mod tiny { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/models/tiny_gguf.rs")); }
+//! # let folder = tempfile::tempdir().unwrap();
+//! # let model = folder.path().join("tiny.gguf");
+//! # std::fs::write(&model, tiny::gguf()).unwrap();
+//! # let story = tell(&model, "The sky is").unwrap();
+//! # assert!(story.len() > 10 && story.ends_with(']'), "{story}");
+//! ```
+//!
+//! # The path of a service
+//!
+//! 1. [`load`] reads a model and starts its engine. [`inspect`] says beforehand what it would hold; [`check_text`],
+//!    run in a process of its own under limits, tries the tokenizer and the template of a file that a stranger made.
+//! 2. [`Door::submit`] validates and queues a [`Request`], or refuses it: an [`Error`] says its [`Kind`], the field
+//!    and the bound. A full queue is [`Kind::Overloaded`]: try again later. [`Door::params`] makes parameters from
+//!    named values, over the model's own defaults; [`Lexicon::render`] writes a conversation.
+//! 3. [`Handle`] gives one [`Event`] a step and sample, by iterating, with a time limit ([`Handle::receive`]) or
+//!    awaited ([`Handle::next_event`], under any executor). The last event of a sample carries a [`Finish`].
+//! 4. [`Handle::cancel`], or dropping the handle, ends a request: its memory is free after the engine's next step.
+//! 5. [`Host::drain`] waits for what is running and takes nothing new; [`Host::close`], or dropping the host, ends it.
+//!
+//! Two engines may live in one process. A slow reader holds nobody up: its events coalesce. A forked child must load
+//! its own engine. `rust/examples/service.rs` is a small service over TCP built so.
+//!
+//! # Features
+//!
+//! `cpu` (kernels chosen at run time), `reference` (float32, slow, for comparisons) and `text` (tokenizers and
+//! templates; without it prompts and outputs are token ids) are on by default.
+//!
+//! # What is promised
+//!
+//! Versions follow Semantic Versioning for what this crate names. Structs that callers fill in ([`SamplingParams`],
+//! [`EngineOptions`], [`RenderOptions`]) gain fields, so end them with `..Default::default()`; what callers read is
+//! `#[non_exhaustive]`. The variants of [`Error`] may change: branch on `kind()`, `param()` and `code()`.
 
+#[doc(inline)]
+pub use tokenmill_core::event::Finish;
+#[doc(inline)]
+pub use tokenmill_core::kind::KindRow;
+#[doc(inline)]
 pub use tokenmill_core::option::{self, EngineOptions};
+#[doc(inline)]
 pub use tokenmill_core::{
-    Event, FinishReason, HasKind, Kind, Limits, LogprobsMode, NamedPipeline, OutputKind,
-    PipelineChoice, Prompt, Rendered, RepetitionDetection, Request, SamplingParams, Step,
-    StopReason, TokenId, TokenLogprob, TokenLogprobs, event,
+    Event, Failure, FinishReason, HasKind, Kind, Limits, LogprobsMode, NamedPipeline, OutputKind,
+    PipelineChoice, Prompt, Rendered, RepetitionDetection, Request, RequestId, SamplingParams,
+    Step, StopReason, TokenId, TokenLogprob, TokenLogprobs,
 };
 #[cfg(feature = "cpu")]
+#[doc(inline)]
 pub use tokenmill_engine::measure_machine;
+#[doc(inline)]
 pub use tokenmill_engine::{
-    Capacity, Door, Error, Handle, Host, Info, Ledger, Received, Result, Stats, check_text,
+    Capacity, Door, Error, Handle, Host, Info, Lexicon, Received, Result, Stats, check_text,
     inspect, load,
 };
 #[cfg(feature = "text")]
+#[doc(inline)]
 pub use tokenmill_engine::{Date, Message, RenderOptions};

@@ -5,7 +5,9 @@
 use std::path::{Path, PathBuf};
 
 use tokenmill_core::TokenId;
+use tokenmill_core::option::{ActivationsChoice, DtypeChoice, EngineOptions};
 use tokenmill_cpu::CpuBackend;
+use tokenmill_engine::{inspect, load};
 use tokenmill_formats::Checkpoint;
 use tokenmill_model::{Backend, Weights, build};
 use tokenmill_reference::ReferenceBackend;
@@ -195,6 +197,60 @@ const FRANCE: [TokenId; 37] = [
 /// Greedy continuation and largest logits of the last prompt row, from transformers in float32.
 const FRANCE_GREEDY: [TokenId; 8] = [504, 3575, 282, 4649, 314, 7042, 30, 2];
 const FRANCE_LOGITS: [(usize, f32); 3] = [(504, 25.325), (60, 25.243), (15319, 24.942)];
+
+/// Where a load and a look beforehand differ, of what both can know.
+fn foretold_wrongly(file: &Path, options: &EngineOptions) -> Result<(), String> {
+    let told = inspect(file, options).map_err(|error| format!("info: {error}"));
+    let held = load(file, options).map_err(|error| format!("info: {error}"));
+    let (told, held) = match (told, held) {
+        (Err(told), Err(held)) if told == held => return Ok(()),
+        (told, held) => (told?, held?.1),
+    };
+    let held = held.entries();
+    for (name, value) in told.entries() {
+        let found = held.iter().find(|(held, _)| held == name);
+        // The chat template may add its own notes.
+        if *name != "notes" && found.map(|(_, value)| value) != Some(value) {
+            return Err(format!("{name}: told {value}, held {found:?}"));
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn info_tells_before_a_load_what_the_load_then_holds() {
+    let Some(folder) = path_of("TOKENMILL_TINY_DIR") else {
+        return;
+    };
+    let cases = std::fs::read_dir(&folder).expect("a folder");
+    let files: Vec<PathBuf> = cases
+        .flat_map(|case| {
+            ["model", "model.gguf"].map(|file| case.as_ref().expect("a case").path().join(file))
+        })
+        .filter(|file| file.exists())
+        .collect();
+    assert!(files.len() >= 16, "{files:?}");
+    let float32 = EngineOptions {
+        dtype: DtypeChoice::Float32,
+        activations: ActivationsChoice::Exact,
+        kv_cache_memory_bytes: Some(1 << 22),
+        ..EngineOptions::default()
+    };
+    let auto = EngineOptions {
+        dtype: DtypeChoice::Auto,
+        activations: ActivationsChoice::Auto,
+        ..float32.clone()
+    };
+    let wrong: Vec<String> = files
+        .iter()
+        .flat_map(|file| [(file, &auto), (file, &float32)])
+        .filter_map(|(file, options)| {
+            let problem = foretold_wrongly(file, options).err()?;
+            Some(format!("{}: {problem}", file.display()))
+        })
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
 
 fn check_default_model(make: Make) {
     let Some(file) = path_of("TOKENMILL_TEST_GGUF") else {

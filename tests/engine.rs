@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokenmill_core::event::Finish;
 use tokenmill_core::{FinishReason, HasKind, Kind, Limits, Prompt, Request, SamplingParams};
 use tokenmill_engine::{
-    Door, Engine, Error, Handle, Host, Parts, Planted, Received, Step, assemble, simulated,
+    Door, Engine, Error, Handle, Parts, Planted, Received, Step, assemble, simulated, start,
 };
 use tokenmill_sched::{Policy, SchedConfig};
 use tokenmill_sim::{SimBackend, Triggers, Violations};
@@ -58,12 +58,7 @@ fn request(tokens: &[u32], max_tokens: u32) -> Request {
             .to_vec(),
         ..SamplingParams::default()
     };
-    Request {
-        prompt: Prompt::Tokens(tokens.to_vec()),
-        params,
-        priority: 0,
-        cache_salt: None,
-    }
+    Request::new(tokens.to_vec(), params)
 }
 
 /// Everything a request of one sample said, stepping the engine until it ended.
@@ -299,9 +294,10 @@ fn a_refused_request_does_not_change_the_seeds_of_later_ones() {
 
 #[test]
 fn a_priority_is_refused_where_nobody_looks_at_it() {
-    let urgent = || Request {
-        priority: -1,
-        ..request(&[1], 3)
+    let urgent = || {
+        let mut request = request(&[1], 3);
+        request.priority = -1;
+        request
     };
     let error = engine().1.submit(urgent()).expect_err("fcfs");
     assert_eq!(
@@ -385,7 +381,7 @@ fn handles_and_resets_never_block_whoever_steps_the_engine() {
 #[test]
 fn draining_finishes_what_runs_and_refuses_what_comes() {
     let (engine, door) = engine();
-    let host = Host::start(engine, door.clone()).expect("a thread");
+    let host = start(engine, door.clone()).expect("a thread");
     let running = door.submit(request(&[1], 30)).expect("it fits");
     host.drain();
     assert_eq!(
@@ -405,7 +401,7 @@ fn closing_ends_every_request_once_with_a_draining_error() {
     let handles: Vec<_> = (1..20)
         .map(|token| door.submit(request(&[token], 40)).expect("it fits"))
         .collect();
-    let host = Host::start(engine, door.clone()).expect("a thread");
+    let host = start(engine, door.clone()).expect("a thread");
     host.close();
     for handle in handles {
         let finishes: Vec<_> = handle.filter_map(|event| event.finish).collect();
@@ -437,7 +433,7 @@ fn broken_books_kill_the_engine_loudly_and_tell_every_caller() {
     };
     let parts = simulated(broken, SimBackend::default(), VOCAB, vec![0]).expect("parts");
     let (engine, door) = assemble(parts).expect("an engine");
-    let host = Host::start(engine, door.clone()).expect("a thread");
+    let host = start(engine, door.clone()).expect("a thread");
     let handles: Vec<_> = [3, 40]
         .map(|length| door.submit(request(&[1, 2], length)).expect("it fits"))
         .into();

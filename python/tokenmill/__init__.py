@@ -1,10 +1,15 @@
 """Tokenmill: decode, serve and compress large language models.
 
-from tokenmill import LLM, SamplingParams
-with LLM() as llm:
-    print(llm.chat([{"role": "user", "content": "Hello!"}])[0].outputs[0].text)
+>>> from tokenmill import LLM, SamplingParams
+>>> question = [{"role": "user", "content": "Name three rivers."}]
+>>> with LLM(max_model_len=256) as llm:
+...     (answer,) = llm.chat(question, SamplingParams(temperature=0.0, max_tokens=8))
+>>> answer.outputs[0].finish_reason
+'length'
 
-A name is imported when it is first used, so that the command starts at once.
+With no model named it is the default one, fetched once. `LLM` blocks, `AsyncLLM` is awaited; both
+take the same prompts and `SamplingParams`, and raise `TokenmillError` or a kind of it. A name is
+imported when it is first used, so that the command starts at once.
 """
 
 from tokenmill.exports import TYPE_CHECKING

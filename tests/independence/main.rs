@@ -46,12 +46,7 @@ fn request(index: usize) -> Request {
         ..SamplingParams::default()
     };
     let params = constrained(index, params);
-    Request {
-        prompt: Prompt::Tokens(tokens),
-        params,
-        priority: 0,
-        cache_salt: None,
-    }
+    Request::new(Prompt::Tokens(tokens), params)
 }
 
 /// Scored prompts, masks and other engines' orders on some of them.

@@ -35,10 +35,9 @@ impl Bench {
             .map(|(name, value)| ((*name).to_owned(), value.clone()))
             .collect();
         let params = self.door.params(&named)?;
-        self.submit(Request {
-            params,
-            ..request(&[1, 2, 3], 1)
-        })
+        let mut request = request(&[1, 2, 3], 1);
+        request.params = params;
+        self.submit(request)
     }
 
     fn submit(&self, request: Request) -> Result<Handle, Error> {

@@ -49,12 +49,7 @@ fn request(tokens: &[u32], max_tokens: u32) -> Request {
         logit_bias: vec![(NAN_TOKEN, -100.0)],
         ..SamplingParams::default()
     };
-    Request {
-        prompt: Prompt::Tokens(tokens.to_vec()),
-        params,
-        priority: 0,
-        cache_salt: None,
-    }
+    Request::new(Prompt::Tokens(tokens.to_vec()), params)
 }
 
 /// Every event of these requests, stepping the engine until all have ended.

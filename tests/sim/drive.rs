@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokenmill_core::{Event, FinishReason, Limits, Prompt, Request, TokenLogprobs};
@@ -107,7 +106,7 @@ fn play(trace: &Trace, steps: usize, engine: &mut Engine, door: &Door) -> Result
         engine.check();
         // Whose handle is gone is gone from the engine after one step.
         let open = callers.iter().filter(|caller| caller.handle.is_some());
-        let live = door.stats().requests_live.load(Ordering::Relaxed) as usize;
+        let live = door.stats().figure("requests_live").expect("a figure") as usize;
         if live > open.count() {
             return Err(format!("step {now} left {live} requests alive"));
         }
@@ -149,12 +148,9 @@ fn submit<'a>(
         .max_tokens
         .map_or(1, |tokens| tokens as usize);
     let fits = arrival.prompt.len() + asked <= capacity.context_len;
-    let request = Request {
-        prompt: Prompt::Tokens(arrival.prompt.clone()),
-        params: arrival.params.clone(),
-        priority: arrival.priority,
-        cache_salt: arrival.salt.clone(),
-    };
+    let mut request = Request::new(arrival.prompt.clone(), arrival.params.clone());
+    request.priority = arrival.priority;
+    request.cache_salt.clone_from(&arrival.salt);
     match door.submit(request) {
         Ok(handle) if fits && !is_draining => {
             let room = capacity.context_len - arrival.prompt.len();

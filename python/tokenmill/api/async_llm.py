@@ -22,7 +22,15 @@ from tokenmill.api.tokenizer import Tokenizer
 
 
 class AsyncLLM:
-    """As `LLM`, with methods to await. One engine may serve several event loops."""
+    """As `LLM`, with methods to await. One engine may serve several event loops.
+
+    >>> async def tell():
+    ...     async with await AsyncLLM.load(max_model_len=256) as llm:
+    ...         params = SamplingParams(temperature=0.0, max_tokens=4)
+    ...         return [chunk.text async for chunk in llm.stream("The sea is", params)]
+    >>> len(asyncio.run(tell())) > 0
+    True
+    """
 
     def __init__(self, model: str | os.PathLike[str] | None = None, **engine_options: Any) -> None:
         self._llm = LLM(model, **engine_options)

@@ -63,6 +63,7 @@ class Collector:
         """Whether every sample has ended."""
         return self._finished is not None
 
+    # hop 6.4: events become outputs and chunks
     def add(self, event: Event) -> StreamChunk:
         """Take one event; gives back what is new."""
         sample = self._samples[event["index"]]

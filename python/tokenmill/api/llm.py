@@ -43,6 +43,17 @@ class LLM:
     `smollm2-135m-instruct`, fetched on first use. Keywords are the engine options of the table
     (`tokenmill generate --help` lists them); an unknown one is refused with the nearest known name.
     Close it, or use it as a context manager, to give its memory back.
+
+    >>> llm = LLM(max_model_len=256)
+    >>> greedy = SamplingParams(temperature=0.0, max_tokens=4)
+    >>> first, second = llm.generate(["The sea is", "Water boils at"], greedy)
+    >>> len(first.outputs[0].token_ids), second.prompt
+    (4, 'Water boils at')
+    >>> with llm.stream("The sea is", greedy) as stream:
+    ...     chunks = [chunk.text for chunk in stream]
+    >>> "".join(chunks) == first.outputs[0].text
+    True
+    >>> llm.close()
     """
 
     def __init__(self, model: str | os.PathLike[str] | None = None, **engine_options: Any) -> None:
@@ -186,6 +197,7 @@ class LLM:
     def _rendered(self, messages: list[dict[str, Any]], add_generation_prompt: bool) -> Prompt:
         return Prompt(self._engine.render(messages, add_generation_prompt))
 
+    # hop 1.1: generate, chat and stream all hand their prompts over here
     def _submit(
         self,
         prompt: Prompt,

@@ -85,7 +85,17 @@ class _Checked:
 
 @_fields_of_table
 class SamplingParams(_Checked):
-    """Sampling parameters; every field has a default. Names as in vLLM and transformers."""
+    """Sampling parameters; every field has a default. Names as in vLLM and transformers.
+
+    >>> params = SamplingParams(temperature=0.7, top_p=0.9, seed=1)
+    >>> params.replace(seed=2)
+    SamplingParams(temperature=0.7, top_p=0.9, seed=2)
+    >>> params.max_tokens
+    16
+    >>> SamplingParams(top_p=0)
+    Traceback (most recent call last):
+    tokenmill.InvalidRequestError: top_p must be a number above 0 and at most 1, got 0
+    """
 
     n: int = _TABLE
     presence_penalty: float = _TABLE

@@ -82,6 +82,9 @@ class ModelInfo(TypedDict):
 class PlannedInfo(ModelInfo):
     """A model and what an engine under given options would hold; nothing is loaded."""
 
+    backend: str
+    level: str
+    arithmetic: dict[str, str]  # how matrices of each encoding are multiplied
     threads: int
     dtype: str
     activations: str
@@ -100,8 +103,6 @@ class PlannedInfo(ModelInfo):
 class EngineInfo(PlannedInfo):
     """A loaded model and the backend that runs it."""
 
-    backend: str
-    level: str
     eos_token_ids: list[int]
     has_tokenizer: bool
     has_chat_template: bool

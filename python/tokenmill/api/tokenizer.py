@@ -10,7 +10,15 @@ from tokenmill import _tokenmill
 
 
 class Tokenizer:
-    """Text to ids and back, exactly as the engine does it."""
+    """Text to ids and back, exactly as the engine does it.
+
+    >>> from tokenmill import LLM
+    >>> with LLM(max_model_len=256) as llm:
+    ...     tokenizer = llm.get_tokenizer()
+    ...     ids = tokenizer.encode("The sea is blue")
+    ...     tokenizer.decode(ids), len(ids)
+    ('The sea is blue', 4)
+    """
 
     def __init__(self, engine: _tokenmill.Engine) -> None:
         self._engine = engine

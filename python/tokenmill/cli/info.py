@@ -11,6 +11,7 @@ from tokenmill.cli import flags
 from tokenmill.cli.parser import Arguments, Parser
 from tokenmill.cli.terminal import harmless, table
 from tokenmill.errors import refusal
+from tokenmill.models.probe import probe
 from tokenmill.models.resolve import resolve
 from tokenmill.progress import format_bytes
 
@@ -27,17 +28,27 @@ def describe(parser: Parser) -> None:
 
 
 def run(arguments: Arguments) -> int:
-    """Print what the headers say and what an engine would hold; no weight is read."""
+    """Print what the headers say and what an engine would hold; no weight is read.
+
+    What a load would refuse ends it with the same error.
+    """
     name = arguments["name"]
     if name is not None and arguments["model"] is not None:
         raise refusal("model", "info takes one model: its argument or --model, not both")
     values = flags.engine(arguments)
     resolved = resolve(flags.model_name(arguments) if name is None else name)
-    found = _tokenmill.inspect(os.fspath(resolved.path), values)
+    path = os.fspath(resolved.path)
+    found = _tokenmill.inspect(path, values)
     if arguments["json"]:
-        sys.stdout.write(json.dumps({"path": str(resolved.path), **found}, indent=2) + "\n")
-        return 0
-    sys.stdout.write(harmless(_text(str(resolved.path), found)))
+        out = json.dumps({"path": path, **found}, indent=2) + "\n"
+    else:
+        out = harmless(_text(path, found))
+    # What a load would refuse is refused here, after the sizes that a person may still want.
+    sys.stdout.write(out)
+    sys.stdout.flush()
+    if resolved.known is None or values.get("tokenizer") or values.get("chat_template"):
+        probe(resolved.path, values)
+    _tokenmill.check_text(path, values)
     return 0
 
 
@@ -77,7 +88,15 @@ def _plan(found: PlannedInfo) -> str:
         f"most, {found['blocks'] * found['block_size']:,} in the pool; "
         f"{found['max_num_batched_tokens']} tokens a step, {found['threads']} threads\n"
     )
-    return table(rows, ("memory of an engine", "bytes")) + shape
+    return table(rows, ("memory of an engine", "bytes")) + shape + _runs_on(found)
+
+
+def _runs_on(found: PlannedInfo) -> str:
+    """What would compute it, and in which arithmetic."""
+    level = f" ({found['level']})" if found["level"] else ""
+    parts = [f"{encoding} in {words}" for encoding, words in found["arithmetic"].items()]
+    cache = f"keys and values in {found['kv_cache_dtype']}"
+    return f"runs on {found['backend']}{level}: {'; '.join([*parts, cache])}\n"
 
 
 def _kv(found: PlannedInfo) -> str:

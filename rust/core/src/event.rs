@@ -5,6 +5,7 @@ use crate::kind::{HasKind, Kind};
 
 /// Why a sample ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum FinishReason {
     /// An end token, a stop id or a stop string.
     Stop,
@@ -56,6 +57,7 @@ pub type TokenLogprobs = Vec<TokenLogprob>;
 
 /// One step of one sample.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Event {
     /// Which of the `n` samples.
     pub index: u32,
@@ -80,10 +82,23 @@ impl Event {
         self.prompt_logprobs.extend(next.prompt_logprobs);
         self.finish = next.finish;
     }
+
+    /// An event of sample `index` that says nothing yet.
+    pub const fn new(index: u32) -> Self {
+        Self {
+            index,
+            tokens: Vec::new(),
+            text: String::new(),
+            logprobs: Vec::new(),
+            prompt_logprobs: Vec::new(),
+            finish: None,
+        }
+    }
 }
 
 /// The end of a sample.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Finish {
     /// Why.
     pub reason: FinishReason,
@@ -119,6 +134,7 @@ impl Finish {
 
 /// Why a request failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Failure {
     /// Who is at fault, and so the status code.
     pub kind: Kind,

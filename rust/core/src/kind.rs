@@ -30,6 +30,7 @@ pub enum Kind {
 
 /// What every door says about a kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct KindRow {
     /// The kind itself.
     pub kind: Kind,

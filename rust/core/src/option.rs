@@ -18,6 +18,7 @@ mod value;
 #[cfg(test)]
 mod tests;
 
+pub use crate::error::{Error, Result};
 pub use choice::{
     ActivationsChoice, BackendChoice, DtypeChoice, GenerationConfigChoice, KvCacheDtypeChoice,
     SchedulingPolicyChoice,

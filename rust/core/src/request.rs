@@ -16,6 +16,30 @@ pub enum Prompt {
     Rendered(Rendered),
 }
 
+impl From<&str> for Prompt {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<String> for Prompt {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<Vec<TokenId>> for Prompt {
+    fn from(tokens: Vec<TokenId>) -> Self {
+        Self::Tokens(tokens)
+    }
+}
+
+impl From<Rendered> for Prompt {
+    fn from(rendered: Rendered) -> Self {
+        Self::Rendered(rendered)
+    }
+}
+
 /// Text of a chat template. Where a caller's words spell a control token, the marker stands behind its first
 /// character, so that it is none; the marker is no part of the text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,8 +73,9 @@ impl Rendered {
     }
 }
 
-/// One request.
+/// One request. Made by [`Request::new`]; the other fields are set afterwards.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Request {
     /// What to continue.
     pub prompt: Prompt,
@@ -60,4 +85,16 @@ pub struct Request {
     pub priority: i32,
     /// Scope of the prefix cache; equal salts share blocks.
     pub cache_salt: Option<String>,
+}
+
+impl Request {
+    /// A request of no special priority that shares cached prefixes with all others without a salt.
+    pub fn new(prompt: impl Into<Prompt>, params: SamplingParams) -> Self {
+        Self {
+            prompt: prompt.into(),
+            params,
+            priority: 0,
+            cache_salt: None,
+        }
+    }
 }

@@ -2,11 +2,11 @@
 //! instruction level; everything else is `exec`'s.
 
 use tokenmill_model::{
-    Backend, BlockCopy, Caps, Error, KvFormat, MemoryPlan, Program, Result, StepBatch, Ticket,
-    Weights,
+    Activations, Backend, BlockCopy, Caps, ComputeDtype, Error, KvFormat, MemoryPlan, Program,
+    Result, StepBatch, Ticket, Weights,
 };
 
-use crate::exec::{Loaded, NAME, internal};
+use crate::exec::{Loaded, NAME, Preview, internal};
 use crate::isa::Level;
 use crate::memory::TILE;
 
@@ -31,6 +31,17 @@ pub struct MemoryUse {
 }
 
 impl CpuBackend {
+    /// What `load` would make of these weights, with nothing read but their headers.
+    pub fn preview(
+        &self,
+        program: &Program,
+        weights: &Weights<'_>,
+        dtype: ComputeDtype,
+        activations: Activations,
+    ) -> Result<Preview> {
+        Preview::new(program, weights, (dtype, activations), self.level)
+    }
+
     /// A backend at the machine's level, lowered by `TOKENMILL_CPU_ISA` where that is set. An unknown name is
     /// an error.
     pub fn new() -> Result<Self> {
@@ -108,6 +119,7 @@ impl Backend for CpuBackend {
         Ok(())
     }
 
+    // hop 4.2: the batch goes through the layers, on the pool
     fn run(&mut self, batch: &StepBatch) -> Result<Ticket> {
         self.loaded()?.run(batch).map(Ticket)
     }

@@ -17,4 +17,5 @@ mod pool;
 
 pub use backend::{CpuBackend, MemoryUse};
 pub use calibrate::Machine;
+pub use exec::Preview;
 pub use isa::Level;

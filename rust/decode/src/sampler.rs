@@ -82,6 +82,7 @@ impl Sampler {
 
     /// Chooses the next token from the model's logits (`[vocab_len]`, f32). Changes nothing: the same row
     /// gives the same choice until `advance`.
+    // hop 5.1: processors, then the argmin of keyed noise over probabilities
     pub fn sample(&self, logits: &[f32], scratch: &mut Scratch) -> Result<Choice> {
         if logits.len() != self.vocab_len {
             return Err(Error::RowLength {

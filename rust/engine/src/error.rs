@@ -5,8 +5,10 @@ use tokenmill_core::{HasKind, Kind};
 /// Result of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// A refusal or failure.
+/// A refusal or failure. Callers branch on [`HasKind::kind`], `param` and `code`; what a variant wraps belongs to
+/// the part that found the fault and may change.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// An option value.
     #[error(transparent)]

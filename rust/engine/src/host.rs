@@ -18,22 +18,22 @@ pub struct Host {
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-impl Host {
-    /// Starts the thread.
-    pub fn start(engine: Engine, door: Door) -> Result<Self> {
-        let thread = std::thread::Builder::new()
-            .name("tokenmill-engine".into())
-            .spawn(move || serve(engine))
-            .map_err(|source| Error::Io {
-                what: "the engine thread did not start",
-                source,
-            })?;
-        Ok(Self {
-            door,
-            thread: Mutex::new(Some(thread)),
-        })
-    }
+/// Puts an engine on a thread of its own.
+pub fn start(engine: Engine, door: Door) -> Result<Host> {
+    let thread = std::thread::Builder::new()
+        .name("tokenmill-engine".into())
+        .spawn(move || serve(engine))
+        .map_err(|source| Error::Io {
+            what: "the engine thread did not start",
+            source,
+        })?;
+    Ok(Host {
+        door,
+        thread: Mutex::new(Some(thread)),
+    })
+}
 
+impl Host {
     /// The way in.
     pub fn door(&self) -> &Door {
         &self.door

@@ -15,7 +15,7 @@ pub use door::handle::Handle;
 pub use door::mailbox::Received;
 pub use door::{Capacity, Door};
 pub use error::{Error, Result};
-pub use host::Host;
+pub use host::{Host, start};
 pub use lexicon::Lexicon;
 pub use load::info::{Info, inspect};
 pub use load::ledger::{Ledger, Line};

@@ -11,9 +11,9 @@ macro_rules! figures {
         /// The figures. Counters only grow; gauges say so.
         #[derive(Debug, Default)]
         pub struct Stats {
-            $($(#[$doc])* pub $name: AtomicU64,)*
+            $($(#[$doc])* pub(crate) $name: AtomicU64,)*
             /// Nanoseconds of `model_ns` by kind of operation, under the option `profile`.
-            pub op_times: Option<Arc<OpTimes>>,
+            pub(crate) op_times: Option<Arc<OpTimes>>,
         }
 
         impl Stats {
@@ -22,6 +22,14 @@ macro_rules! figures {
                 let figures = [$((stringify!($name), self.$name.load(Ordering::Relaxed)),)*];
                 let of_ops = self.op_times.iter().flat_map(|times| times.snapshot());
                 figures.into_iter().chain(of_ops).collect()
+            }
+
+            /// One figure by its name; `None`: there is none of this name.
+            pub fn figure(&self, name: &str) -> Option<u64> {
+                match name {
+                    $(stringify!($name) => Some(self.$name.load(Ordering::Relaxed)),)*
+                    _ => None,
+                }
             }
         }
     };

@@ -124,10 +124,10 @@ impl Program {
     /// was filled.
     pub fn serve_context(&mut self, context_len: usize) {
         for rope in &mut self.ropes {
-            if let Some(long) = rope.long.take()
+            if let Some(long) = &rope.long
                 && context_len > long.original_context
             {
-                rope.inv_freq = long.inv_freq;
+                rope.inv_freq.clone_from(&long.inv_freq);
             }
         }
     }

@@ -198,13 +198,11 @@ fn is_harmless(name: &str) -> bool {
 /// What is wrong with a tensor of the file, in words.
 fn problem(spec: &WeightSpec, info: &TensorInfo) -> Result<Option<String>> {
     let (name, encoding) = (&spec.name, info.encoding);
-    if encoding == Encoding::Nvfp4 {
+    // Neither has a backend that computes it.
+    if matches!(encoding, Encoding::Nvfp4 | Encoding::F64) {
         return Err(unsupported(format!("{encoding} of {name}")));
     }
-    let is_plain = matches!(
-        encoding,
-        Encoding::F64 | Encoding::F32 | Encoding::F16 | Encoding::Bf16
-    );
+    let is_plain = matches!(encoding, Encoding::F32 | Encoding::F16 | Encoding::Bf16);
     if !is_plain && !encoding.is_quantised() {
         return Ok(Some(format!("{name} is {encoding}, expected floats")));
     }

@@ -159,7 +159,8 @@ fn a_gguf_file_has_its_factors_as_tensors_and_its_attention_as_a_number() {
 
 #[test]
 fn hostile_factors_of_gguf_files_are_refused() {
-    let cases: [(&[(&str, &[f32])], &str); 5] = [
+    type Factors<'a> = &'a [(&'a str, &'a [f32])];
+    let cases: [(Factors<'_>, &str); 5] = [
         (&[(SHORT, &[2.0])], "only one of"),
         (&[(LONG, &[2.0])], "only one of"),
         (&[(SHORT, &[2.0, 2.0]), (LONG, &[4.0])], "expected [1]"),

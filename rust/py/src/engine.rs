@@ -52,6 +52,7 @@ impl Engine {
     }
 
     /// Queues a request.
+    // hop 1.2: Python values become Rust values, and the interpreter is let go
     #[pyo3(signature = (prompt, sampling, priority=0, cache_salt=None))]
     fn submit(
         &self,
@@ -67,12 +68,10 @@ impl Engine {
         let door = self.host.door();
         let submitted = py.detach(|| {
             let params = door.params(&values)?;
-            door.submit(Request {
-                prompt,
-                params,
-                priority,
-                cache_salt,
-            })
+            let mut request = Request::new(prompt, params);
+            request.priority = priority;
+            request.cache_salt = cache_salt;
+            door.submit(request)
         });
         Handle::new(py, submitted.map_err(|error| convert(py, &error))?)
     }

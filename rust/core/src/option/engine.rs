@@ -10,7 +10,8 @@ use crate::option::choice::{
 use crate::option::spec::{Access, Group, OPTIONS, checked};
 use crate::option::value::Value;
 
-/// How one engine is started. Names, bounds and docs: the option table.
+/// How one engine is started. Names, bounds and docs: the option table. Fields are added over time, so write
+/// `..EngineOptions::default()` behind those you set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineOptions {
     /// A path, a known name or a hub name.

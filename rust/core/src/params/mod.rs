@@ -9,6 +9,7 @@ pub use pipeline::{NamedPipeline, PipelineChoice, Step};
 
 /// What the reported log-probabilities are taken from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum LogprobsMode {
     /// log-softmax of the model's own logits.
     #[default]
@@ -105,7 +106,8 @@ impl RepetitionDetection {
     }
 }
 
-/// How one request wants its tokens chosen. Names, defaults and bounds: the option table.
+/// How one request wants its tokens chosen. Names, defaults and bounds: the option table. Fields are added
+/// over time, so write `..SamplingParams::default()` behind those you set.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SamplingParams {
     /// Samples drawn from the same prompt, 1..=`Limits::n_max`.

@@ -6,12 +6,14 @@ mod items;
 mod load;
 mod memory;
 mod phases;
+mod preview;
 mod routes;
 mod rows;
 #[cfg(test)]
 mod tests;
 mod walk;
 
+pub use preview::Preview;
 pub(crate) use walk::Loaded;
 
 use tokenmill_model::Error;

@@ -153,6 +153,16 @@ impl PackPlan {
         })
     }
 
+    /// How it is multiplied, for people.
+    pub(crate) fn in_words(&self) -> &'static str {
+        match (self.shape.layout, self.math) {
+            (_, Math::Int8) => "int8",
+            (_, Math::Bf16) => "bfloat16",
+            (Layout::F32, Math::F32) => "float32",
+            (_, Math::F32) => "float32, weights expanded as they are read",
+        }
+    }
+
     /// Bytes of the packed matrix.
     pub(crate) fn bytes(&self) -> usize {
         self.blocks * self.shape.block_bytes

@@ -12,7 +12,8 @@ use crate::door::Shared;
 use crate::door::mailbox::{Mailbox, Received};
 use crate::error::{Error, Result};
 
-/// One accepted request.
+/// One accepted request. Events are read by iterating (which blocks), with a time limit ([`Handle::receive`]) or
+/// awaited ([`Handle::next_event`]), from any thread; dropping the handle cancels the request.
 #[derive(Debug)]
 pub struct Handle {
     pub(crate) id: RequestId,
@@ -51,6 +52,7 @@ impl Handle {
     }
 
     /// Waits for the next event, at most `timeout`.
+    // hop 6.3: the caller takes it
     pub fn receive(&self, timeout: Option<Duration>) -> Received {
         if self.shared.is_forked() {
             return Received::Ended;
@@ -85,7 +87,7 @@ impl Handle {
     }
 
     /// Awaits the next event; `None` when every sample has ended.
-    pub async fn next(&self) -> Option<Event> {
+    pub async fn next_event(&self) -> Option<Event> {
         std::future::poll_fn(|context| self.poll_next(context)).await
     }
 }

@@ -59,6 +59,7 @@ impl Mailbox {
     }
 
     /// Adds an event; the last one of a sample carries `finish`.
+    // hop 6.2: the event is queued for the caller, never waiting for it
     pub(crate) fn send(&self, event: Event) {
         let mut state = self.lock();
         if state.is_reader_gone {
@@ -176,14 +177,11 @@ mod tests {
     use tokenmill_core::{Event, FinishReason};
 
     fn event(index: u32, token: u32, is_last: bool) -> Event {
-        Event {
-            index,
-            tokens: vec![token],
-            text: token.to_string(),
-            logprobs: Vec::new(),
-            prompt_logprobs: Vec::new(),
-            finish: is_last.then_some(Finish::new(FinishReason::Length)),
-        }
+        let mut event = Event::new(index);
+        event.tokens.push(token);
+        event.text = token.to_string();
+        event.finish = is_last.then_some(Finish::new(FinishReason::Length));
+        event
     }
 
     #[test]

@@ -54,6 +54,7 @@ pub(crate) struct Admitted {
 
 /// What an engine can hold, fixed at start.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Capacity {
     /// Longest sequence, in tokens.
     pub context_len: usize,
@@ -199,6 +200,7 @@ impl Door {
     }
 
     /// Validates and queues a request.
+    // hop 2.1: the one validator; what passes has a seat, a number and a seed
     pub fn submit(&self, request: Request) -> Result<Handle> {
         let shared = &self.shared;
         self.refuse_unless_open()?;

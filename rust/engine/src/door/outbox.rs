@@ -62,18 +62,11 @@ impl Outbox {
     pub fn end(&mut self, reason: FinishReason, error: Option<&Failure>) {
         for index in 0..self.open.len() {
             if self.open[index] {
-                let finish = Finish {
-                    error: error.cloned().map(Box::new),
-                    ..Finish::new(reason)
-                };
-                self.send(Event {
-                    index: index as u32,
-                    tokens: Vec::new(),
-                    text: String::new(),
-                    logprobs: Vec::new(),
-                    prompt_logprobs: Vec::new(),
-                    finish: Some(finish),
-                });
+                let mut finish = Finish::new(reason);
+                finish.error = error.cloned().map(Box::new);
+                let mut event = Event::new(index as u32);
+                event.finish = Some(finish);
+                self.send(event);
             }
         }
     }

@@ -59,13 +59,12 @@ mod tests {
 
     fn lengths(params: &SamplingParams, tokens: u32) -> Vec<usize> {
         let mut pace = Pace::of(params).expect("a pace");
-        let event = |token| Event {
-            index: 0,
-            tokens: vec![token],
-            text: token.to_string(),
-            logprobs: Vec::new(),
-            prompt_logprobs: Vec::new(),
-            finish: (token + 1 == tokens).then_some(Finish::new(FinishReason::Length)),
+        let event = |token| {
+            let mut event = Event::new(0);
+            event.tokens.push(token);
+            event.text = token.to_string();
+            event.finish = (token + 1 == tokens).then_some(Finish::new(FinishReason::Length));
+            event
         };
         let passed: Vec<Event> = (0..tokens)
             .filter_map(|token| pace.pass(event(token)))

@@ -1,7 +1,9 @@
 //! Options turned into parts: which backend, which budgets.
 
 use tokenmill_core::option::{BackendChoice, EngineOptions, SchedulingPolicyChoice};
-use tokenmill_model::Backend;
+#[cfg(feature = "cpu")]
+use tokenmill_formats::Encoding;
+use tokenmill_model::{Backend, Caps, MemoryPlan, Weights};
 use tokenmill_sched::{Policy, SchedConfig};
 
 use crate::door::random;
@@ -26,6 +28,46 @@ pub(crate) fn backend(options: &EngineOptions) -> Result<Box<dyn Backend>> {
             reason: format!("this build has no backend {}", other.name()),
         }),
     }
+}
+
+/// What a backend would make of a model before it has read it.
+#[derive(Debug)]
+pub(crate) struct Prospect {
+    /// What the backend says of itself.
+    pub caps: Caps,
+    /// Bytes of the weights as it will hold them; 0: as in the file, as far as it can tell.
+    pub weight_bytes: u64,
+    /// Encodings of matrices, each with its arithmetic in words.
+    pub arithmetic: Vec<(&'static str, &'static str)>,
+}
+
+/// The prospect of `options` for these weights; refuses what `load` would refuse for its backend.
+pub(crate) fn prospect(
+    backend: &dyn Backend,
+    weights: &Weights<'_>,
+    plan: &MemoryPlan,
+) -> Result<Prospect> {
+    #[cfg(not(feature = "cpu"))]
+    let _ = (weights, plan);
+    let mut prospect = Prospect {
+        caps: backend.caps(),
+        weight_bytes: 0,
+        arithmetic: Vec::new(),
+    };
+    match prospect.caps.name {
+        #[cfg(feature = "cpu")]
+        "cpu" => {
+            let cpu = tokenmill_cpu::CpuBackend::new()?;
+            let program = weights.program();
+            let made = cpu.preview(program, weights, plan.dtype, plan.activations)?;
+            prospect.weight_bytes = made.weights_bytes as u64;
+            let words = |(encoding, words): (Encoding, _)| (encoding.name(), words);
+            prospect.arithmetic = made.arithmetic.into_iter().map(words).collect();
+        }
+        "reference" => prospect.arithmetic = vec![("all", "float32")],
+        _ => prospect.arithmetic = vec![("all", "none: tokens are drawn from a hash")],
+    }
+    Ok(prospect)
 }
 
 /// The scheduler's budgets, as the ledger priced them.

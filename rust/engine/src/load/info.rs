@@ -7,10 +7,12 @@ use std::path::Path;
 use tokenmill_core::option::{EngineOptions, Value};
 use tokenmill_formats::Checkpoint;
 use tokenmill_model::cost::{SpanShape, StepShape, WeightBytes, step_cost};
-use tokenmill_model::{Caps, KvFormat, Program, Weights};
+use tokenmill_model::{KvFormat, Program, Weights};
 
 use crate::error::Result;
+use crate::load::choice::{Prospect, backend};
 use crate::load::ledger::Ledger;
+use crate::load::priced;
 use crate::load::voice::Voice;
 
 /// A tree of named values.
@@ -24,8 +26,10 @@ pub struct Info {
 pub fn inspect(path: &Path, options: &EngineOptions) -> Result<Info> {
     let checkpoint = Checkpoint::open(path)?;
     let program = tokenmill_model::build(&checkpoint)?;
+    let weights = Weights::new(&program, &checkpoint)?;
+    let (ledger, prospect) = priced(&*backend(options)?, &checkpoint, &weights, options)?;
     let mut info = Info::new(&checkpoint, &program)?;
-    info.add_plan(&Ledger::new(&program, checkpoint.weight_bytes(), options)?);
+    info.add_plan(&ledger, &prospect);
     Ok(info)
 }
 
@@ -64,7 +68,7 @@ impl Info {
     }
 
     /// What was planned before anything was allocated.
-    pub(crate) fn add_plan(&mut self, ledger: &Ledger) {
+    pub(crate) fn add_plan(&mut self, ledger: &Ledger, prospect: &Prospect) {
         let plan = &ledger.plan;
         let lines = ledger
             .lines
@@ -72,7 +76,14 @@ impl Info {
             .map(|line| (text(line.what), int(line.bytes as usize)))
             .collect();
         let notes = ledger.notes.iter().map(|note| text(note)).collect();
+        let arithmetic = prospect.arithmetic.iter();
+        let arithmetic = arithmetic
+            .map(|(encoding, words)| (text(encoding), text(words)))
+            .collect();
         self.entries.extend([
+            ("backend", text(prospect.caps.name)),
+            ("level", text(&prospect.caps.level)),
+            ("arithmetic", Value::Map(arithmetic)),
             ("threads", int(plan.threads)),
             ("dtype", text(&format!("{:?}", plan.dtype).to_lowercase())),
             (
@@ -100,7 +111,7 @@ impl Info {
     }
 
     /// What only a loaded model knows; its notes join those of the plan.
-    pub(crate) fn add_loaded(&mut self, caps: &Caps, voice: &Voice) {
+    pub(crate) fn add_loaded(&mut self, voice: &Voice) {
         let eos = voice.eos.iter().map(|&token| int(token as usize)).collect();
         let defaults = voice
             .defaults
@@ -113,8 +124,6 @@ impl Info {
             }
         }
         self.entries.extend([
-            ("backend", text(caps.name)),
-            ("level", text(&caps.level)),
             ("eos_token_ids", Value::List(eos)),
             ("has_tokenizer", Value::Bool(voice.lexicon.has_tokenizer())),
             ("has_chat_template", Value::Bool(voice.has_template())),

@@ -34,9 +34,6 @@ pub struct Line {
 pub struct Ledger {
     /// What the backend may use.
     pub plan: MemoryPlan,
-    /// The context that was asked for, before the pool lowered it: what a LongRoPE goes by, so that the memory
-    /// that happens to be free changes no token.
-    pub context_asked: usize,
     /// Sequences running at once.
     pub sequences_max: usize,
     /// Requests running or waiting.
@@ -110,9 +107,8 @@ impl Ledger {
         let requests_max = options
             .max_num_queued_reqs
             .map_or(sequences_max + WAITING_MAX, |count| count as usize);
-        let ledger = Self {
+        Ok(Self {
             plan,
-            context_asked,
             sequences_max,
             requests_max,
             tokens_per_step,
@@ -120,13 +116,15 @@ impl Ledger {
             kv_token_bytes,
             lines,
             notes,
-        };
-        ledger.check_machine(total_bytes().unwrap_or(u64::MAX))?;
-        Ok(ledger)
+        })
     }
 
     /// Refuses what no request pattern could make fit.
-    fn check_machine(&self, available: u64) -> Result<()> {
+    pub(crate) fn check_machine(&self) -> Result<()> {
+        self.check_against(total_bytes().unwrap_or(u64::MAX))
+    }
+
+    fn check_against(&self, available: u64) -> Result<()> {
         let needed = self.total_bytes();
         if needed > available {
             return Err(Error::MachineMemory { needed, available });
@@ -222,8 +220,9 @@ fn threads(options: &EngineOptions) -> usize {
     )
 }
 
-/// The context: the model's, or the option's.
-fn context_asked(program: &Program, options: &EngineOptions) -> Result<usize> {
+/// The context: the model's, or the option's, before the pool lowers it. A LongRoPE goes by it, so that the
+/// memory that happens to be free changes no token.
+pub(crate) fn context_asked(program: &Program, options: &EngineOptions) -> Result<usize> {
     let model = program.shape.context_len;
     match options.max_model_len {
         Some(len) if len as usize > model => Err(Error::Option(tokenmill_core::Error::BadValue {

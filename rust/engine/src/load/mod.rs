@@ -28,10 +28,10 @@ use tokenmill_sched::{SchedConfig, Scheduler};
 
 use crate::door::{Capacity, Door, Shared};
 use crate::error::{Error, Result};
-use crate::host::Host;
-use crate::load::choice::{backend, sched_config};
+use crate::host::{Host, start};
+use crate::load::choice::{Prospect, backend, prospect, sched_config};
 use crate::load::info::Info;
-use crate::load::ledger::Ledger;
+use crate::load::ledger::{Ledger, context_asked};
 use crate::load::voice::Voice;
 use crate::stats::Stats;
 use crate::step::engine::Engine;
@@ -44,13 +44,10 @@ use crate::step::planted::Faults;
 pub fn load(path: &Path, options: &EngineOptions) -> Result<(Host, Info)> {
     let checkpoint = Checkpoint::open(path)?;
     let mut program = tokenmill_model::build(&checkpoint)?;
-    // Wrong tensors are told before sizes that do not fit.
-    Weights::new(&program, &checkpoint)?;
-    let mut ledger = Ledger::new(&program, checkpoint.weight_bytes(), options)?;
-    program.serve_context(ledger.context_asked);
+    program.serve_context(context_asked(&program, options)?);
     let weights = Weights::new(&program, &checkpoint)?;
     let mut backend = backend(options)?;
-    check_block_size(&ledger, &backend.caps())?;
+    let (mut ledger, prospect) = priced(&*backend, &checkpoint, &weights, options)?;
     let (packed, voice) = std::thread::scope(|scope| {
         let voice = scope.spawn(|| Voice::read(&checkpoint, options));
         let packed = backend.load(&program, &weights, &ledger.plan);
@@ -63,8 +60,8 @@ pub fn load(path: &Path, options: &EngineOptions) -> Result<(Host, Info)> {
     voice.check(program.shape.vocab_len)?;
     let mut info = Info::new(&checkpoint, &program)?;
     ledger.settle_weights(backend.caps().weight_bytes);
-    info.add_plan(&ledger);
-    info.add_loaded(&backend.caps(), &voice);
+    info.add_plan(&ledger, &prospect);
+    info.add_loaded(&voice);
     let (engine, door) = assemble(Parts {
         weight_bytes: WeightBytes::of(&weights)?,
         kv_format: ledger.plan.kv_format,
@@ -79,7 +76,22 @@ pub fn load(path: &Path, options: &EngineOptions) -> Result<(Host, Info)> {
         backend,
         voice,
     })?;
-    Ok((Host::start(engine, door)?, info))
+    Ok((start(engine, door)?, info))
+}
+
+/// What an engine under `options` will hold, or why this machine or this backend cannot.
+pub(crate) fn priced(
+    backend: &dyn Backend,
+    checkpoint: &Checkpoint,
+    weights: &Weights<'_>,
+    options: &EngineOptions,
+) -> Result<(Ledger, Prospect)> {
+    let mut ledger = Ledger::new(weights.program(), checkpoint.weight_bytes(), options)?;
+    let prospect = prospect(backend, weights, &ledger.plan)?;
+    check_block_size(&ledger, &prospect.caps)?;
+    ledger.settle_weights(prospect.weight_bytes);
+    ledger.check_machine()?;
+    Ok((ledger, prospect))
 }
 
 fn check_block_size(ledger: &Ledger, caps: &Caps) -> Result<()> {
@@ -94,10 +106,12 @@ fn check_block_size(ledger: &Ledger, caps: &Caps) -> Result<()> {
     }))
 }
 
-/// Reads a model's tokenizer and chat template, and nothing else. Files of strangers are best read so in a
+/// Reads a model's tokenizer and chat template, and no weights. Files of strangers are best read so in a
 /// process of its own, under limits of memory and time, before `load`: neither parser bounds both.
 pub fn check_text(path: &Path, options: &EngineOptions) -> Result<()> {
-    Voice::read(&Checkpoint::open(path)?, options).map(drop)
+    let checkpoint = Checkpoint::open(path)?;
+    let mut voice = Voice::read(&checkpoint, options)?;
+    voice.check(tokenmill_model::build(&checkpoint)?.shape.vocab_len)
 }
 
 /// What an engine is made of. Tests bring their own backend, secret and clock.

@@ -108,6 +108,7 @@ impl Engine {
         }
     }
 
+    // hop 2.2: on the engine's thread: the request becomes a sequence with its sampler
     fn admit(&mut self, admitted: Admitted) {
         let Admitted {
             id,
@@ -210,13 +211,9 @@ impl Engine {
                 continue;
             }
             let ms = self.lives[&request].params.deadline_ms.unwrap_or(0);
-            let failure = Failure {
-                code: Some("deadline_exceeded"),
-                ..Failure::new(
-                    Kind::Deadline,
-                    format!("the request's deadline of {ms} ms is over"),
-                )
-            };
+            let message = format!("the request's deadline of {ms} ms is over");
+            let mut failure = Failure::new(Kind::Deadline, message);
+            failure.code = Some("deadline_exceeded");
             self.end_request(request, FinishReason::Error, Some(&failure));
         }
     }

@@ -68,6 +68,7 @@ impl Sequence {
 
     /// Commits a sampled token: advances the sampler and the text, and says what to tell the caller. The
     /// event carries a finish without figures; the engine adds them.
+    // hop 6.1: the token enters the text; decided is what of it is final and whether it ends
     pub fn commit(
         &mut self,
         choice: Choice,
@@ -114,12 +115,12 @@ impl Sequence {
         if end.is_some() {
             text.push_str(&self.transcript.finish());
         }
-        let finish = end.map(|(reason, stop)| Finish {
-            stop,
-            lifted: std::mem::take(&mut self.lifted),
-            ..Finish::new(reason)
+        let finish = end.map(|(reason, stop)| {
+            let mut finish = Finish::new(reason);
+            finish.stop = stop;
+            finish.lifted = std::mem::take(&mut self.lifted);
+            finish
         });
-        let logprobs = choice.logprobs.into_iter().collect();
         let mut tokens = vec![token];
         if finish.is_some() && faults.has(Planted::DropLastToken) {
             tokens.clear();
@@ -127,13 +128,11 @@ impl Sequence {
         if self.output_len.is_multiple_of(7) && faults.has(Planted::RepeatToken) {
             tokens.push(token);
         }
-        Event {
-            index: self.index,
-            tokens,
-            text,
-            logprobs,
-            prompt_logprobs: Vec::new(),
-            finish,
-        }
+        let mut event = Event::new(self.index);
+        event.tokens = tokens;
+        event.text = text;
+        event.logprobs = choice.logprobs.into_iter().collect();
+        event.finish = finish;
+        event
     }
 }

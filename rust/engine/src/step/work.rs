@@ -82,6 +82,7 @@ impl Engine {
     }
 
     /// Runs spans `from..to` of the plan and samples their tokens.
+    // hop 4.1: the plan becomes one ragged batch; its rows come back as logits and are sampled
     fn execute(&mut self, from: usize, to: usize) -> Result<(), Failure> {
         self.meter.start();
         fill(&mut self.batch, self.scheduler.planned(), from, to);

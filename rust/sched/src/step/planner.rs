@@ -8,6 +8,7 @@ use crate::sequence::SeqIx;
 impl Scheduler {
     /// Decides the next step. Cancels of running sequences take effect here. The plan must be ended by
     /// `commit` or `abort_step` before the next, unless it is empty.
+    // hop 3.1: which sequences, how many tokens, which blocks
     pub fn plan(&mut self) -> &Plan {
         assert!(
             !self.in_flight,
