@@ -8,7 +8,7 @@ from tokenmill.api.outputs import (
     RequestOutput,
     StreamChunk,
 )
-from tokenmill.api.params import RequestOutputKind, SamplingParams
+from tokenmill.api.params import RepetitionDetectionParams, RequestOutputKind, SamplingParams
 from tokenmill.api.stream import Stream
 from tokenmill.api.tokenizer import Tokenizer
 
@@ -16,6 +16,7 @@ __all__ = [
     "LLM",
     "CompletionOutput",
     "Logprob",
+    "RepetitionDetectionParams",
     "RequestMetrics",
     "RequestOutput",
     "RequestOutputKind",

@@ -7,7 +7,7 @@ immutable and checked when it is made.
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Any, Literal, TypeVar, dataclass_transform
+from typing import Any, Literal, NotRequired, TypedDict, TypeVar, dataclass_transform
 
 from tokenmill import _tokenmill
 from tokenmill.errors import InvalidRequestError
@@ -25,6 +25,14 @@ class RequestOutputKind(StrEnum):
     CUMULATIVE = "cumulative"
     DELTA = "delta"
     FINAL_ONLY = "final_only"
+
+
+class RepetitionDetectionParams(TypedDict):
+    """When an output is taken to have fallen into a loop; a plain dict does as well."""
+
+    max_pattern_size: int
+    min_pattern_size: NotRequired[int]
+    min_count: int
 
 
 # Tells a type checker that a field may be left out; the value itself stands in the option table.
@@ -128,7 +136,7 @@ class SamplingParams(_Checked):
     suppress_tokens: Sequence[int] | None = _TABLE
     begin_suppress_tokens: Sequence[int] | None = _TABLE
     min_length: int = _TABLE
-    repetition_detection: Mapping[str, int] | None = _TABLE
+    repetition_detection: RepetitionDetectionParams | None = _TABLE
     spaces_between_special_tokens: bool = _TABLE
     penalty_last_n: int | None = _TABLE
     pipeline: Pipeline | Sequence[str] = _TABLE

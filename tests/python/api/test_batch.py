@@ -324,7 +324,7 @@ class Quick:
     """An engine that answers with one token at once, and remembers nothing but a count."""
 
     FINISH = {"reason": "length", "stop_reason": None, "error": None, "lifted": []}
-    FINISH |= {"cached_tokens": 0, "preemptions": 0}
+    FINISH |= {"cached_tokens": 0, "created_tokens": 0, "preemptions": 0}
     EVENT = {"index": 0, "tokens": [1], "text": "a", "logprobs": [], "finish": FINISH}
 
     def __init__(self):

@@ -8,6 +8,7 @@ import pytest
 from tokenmill import (
     AsyncLLM,
     InvalidRequestError,
+    RepetitionDetectionParams,
     RequestOutputKind,
     SamplingParams,
 )
@@ -117,7 +118,7 @@ def test_a_loop_ends_the_output(real):
     (token,) = ids_of(real, " blue")
     params = GREEDY.replace(
         allowed_token_ids=[token],
-        repetition_detection={"max_pattern_size": 2, "min_count": 5},
+        repetition_detection=RepetitionDetectionParams(max_pattern_size=2, min_count=5),
     )
     completion = one(real, params).outputs[0]
     assert (completion.finish_reason, completion.token_ids) == ("repetition", [token] * 5)

@@ -139,7 +139,6 @@ def test_results_have_every_name_that_programs_look_for(fake):
     for name in (
         "encoder_prompt",
         "encoder_prompt_token_ids",
-        "num_cache_creation_tokens",
         "kv_transfer_params",
         "lora_request",
         "prompt_logprobs",
@@ -147,6 +146,7 @@ def test_results_have_every_name_that_programs_look_for(fake):
         assert getattr(output, name) is None
     for name in ("lora_request", "spec_decode_metrics", "routed_experts", "error", "error_kind"):
         assert getattr(output.outputs[0], name) is None
+    assert (output.num_cached_tokens, output.num_cache_creation_tokens) == (0, 0)
     assert output.warnings == []
 
 

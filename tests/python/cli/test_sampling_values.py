@@ -106,3 +106,13 @@ def test_a_value_within_its_bound_reaches_the_engine(name, text, value, command,
     assert command("generate", "x", "-m", model, flag(name, text)).code == 0
     given = FakeEngine.instances[0].submitted[0][1][name]
     assert given == (pytest.approx(value) if isinstance(value, float) else value)
+
+
+@pytest.mark.parametrize("verb", ["generate", "chat"])
+@pytest.mark.parametrize("flag", ["logprobs=2", "prompt-logprobs=2", "logprob-token-ids=5"])
+def test_log_probs_that_nobody_would_see_are_refused(verb, flag, command, model):
+    arguments = ["x"] if verb == "generate" else ["-q", "x"]
+    ran = command(verb, *arguments, "-m", model, f"--{flag}")
+    assert ran.code == 2
+    assert flag.split("=")[0].replace("-", "_") in ran.err
+    assert "--json" in ran.err

@@ -204,6 +204,11 @@ impl Door {
     pub fn submit(&self, request: Request) -> Result<Handle> {
         let shared = &self.shared;
         self.refuse_unless_open()?;
+        // From here on, so that reading a long prompt counts.
+        let deadline_ns = request
+            .params
+            .deadline_ms
+            .map(|ms| (shared.clock)().saturating_add(u64::from(ms) * 1_000_000));
         let prompt = self.prompt_tokens(request.prompt)?;
         let mut params = request.params;
         self.check_params(&mut params)?;
@@ -230,9 +235,7 @@ impl Door {
             output_len_max,
             priority: request.priority,
             cache_salt: request.cache_salt,
-            deadline_ns: params
-                .deadline_ms
-                .map(|ms| (shared.clock)().saturating_add(u64::from(ms) * 1_000_000)),
+            deadline_ns,
             outbox: Outbox::new(mailbox.clone(), &params, seat),
         };
         shared.stats.handles_open.fetch_add(1, Ordering::Relaxed);
