@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokenmill_core::{Event, FinishReason, Limits, Prompt, Request, TokenLogprobs};
+use tokenmill_core::{Event, FinishReason, Limits, Request, TokenLogprobs};
 use tokenmill_engine::{Door, Engine, Handle, Parts, Received, Step, assemble, simulated};
 use tokenmill_sim::{SimBackend, Violations};
 
