@@ -156,6 +156,10 @@ sim: ## the scheduler simulator: all fixed seeds, one with SEED=7, or others wit
 	$(if $(SEED),TOKENMILL_SIM_SEED=$(SEED)) $(if $(SEEDS),TOKENMILL_SIM_SEEDS=$(SEEDS)) \
 	  $(CARGO) test --workspace --locked --test sim -- --nocapture every_seed
 
+.PHONY: fuzz
+fuzz: $(call stamp,test) ## coverage-guided fuzzing, recorded: all targets, or T=gguf_header; SECONDS=60 each; M=--merge keeps inputs
+	cd tests/python && $(abspath $(PY)) -m trust.fuzz --record --seconds $(or $(SECONDS),60) $(if $(T),--target $(T)) $(M)
+
 .PHONY: bench
 bench: release model ## scheduler, sampler and kernels, then the engine on the default model
 	$(CARGO) bench --workspace --locked

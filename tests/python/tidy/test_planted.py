@@ -101,6 +101,13 @@ def test_a_crowded_folder_is_found(tmp_path):
     assert "src/ has 13 entries" in messages(sizes, tree)
 
 
+def test_only_the_corpora_may_be_crowded(tmp_path):
+    tree = plant(tmp_path, {f"tests/corpus/header/{i}": "x" for i in range(13)})
+    assert messages(sizes, tree) == ""
+    tree = plant(tmp_path, {f"tests/corpus/{i}/x": "x" for i in range(13)})
+    assert "tests/corpus/ has 14 entries" in messages(sizes, tree)
+
+
 def test_what_is_within_the_limits_passes(tmp_path):
     tests = "#[cfg(test)]\nmod tests {\n" + f"    fn long() {{\n{body(900)}    }}\n" + "}\n"
     code = f"//! Owns.\nfn fits(&self, a: u8, b: u8, c: u8, d: u8, e: u8) {{\n{body(68)}}}\n"
