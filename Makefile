@@ -156,9 +156,22 @@ sim: ## the scheduler simulator: all fixed seeds, one with SEED=7, or others wit
 	$(if $(SEED),TOKENMILL_SIM_SEED=$(SEED)) $(if $(SEEDS),TOKENMILL_SIM_SEEDS=$(SEEDS)) \
 	  $(CARGO) test --workspace --locked --test sim -- --nocapture every_seed
 
+.PHONY: asan
+asan: $(call stamp,test) ## tests of formats and sched under AddressSanitizer, which must first find a planted bug
+	cd tests/python && $(abspath $(PY)) -m trust.asan
+
+.PHONY: loom
+loom: ## handle, mailbox and engine thread in every order of their operations, with two planted bugs
+	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=$(abspath $(TARGET))/loom \
+	  $(CARGO) test --locked -p tokenmill-engine --no-default-features --lib models
+
 .PHONY: fuzz
 fuzz: $(call stamp,test) ## coverage-guided fuzzing, recorded: all targets, or T=gguf_header; SECONDS=60 each; M=--merge keeps inputs
 	cd tests/python && $(abspath $(PY)) -m trust.fuzz --record --seconds $(or $(SECONDS),60) $(if $(T),--target $(T)) $(M)
+
+.PHONY: fuzz-smoke
+fuzz-smoke: $(call stamp,test)
+	cd tests/python && $(abspath $(PY)) -m trust.fuzz --seconds 5
 
 .PHONY: bench
 bench: release model ## scheduler, sampler and kernels, then the engine on the default model
@@ -186,7 +199,7 @@ bench-startup: release model $(PEERS)/.made ## from a shell to the first token, 
 	$(PY) benches/python/startup.py --peer $(PEERS)/bin/python --record
 
 .PHONY: ci
-ci: lint test wheel ## what .ci/run runs
+ci: lint test loom asan fuzz-smoke wheel ## what .ci/run runs
 
 .PHONY: clean
 clean: ## remove what was built here; the model cache stays

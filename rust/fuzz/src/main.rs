@@ -24,6 +24,9 @@ libfuzzer_sys::fuzz_target!(
     },
     |data: &[u8]| {
         let target = TARGET.get().expect("set at the start");
+        if data.len() > target.len_max {
+            return;
+        }
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| (target.run)(data))) {
             let text = payload.downcast_ref::<String>().map(String::as_str);
             let text = text.or_else(|| payload.downcast_ref::<&str>().copied());

@@ -15,7 +15,6 @@ pub(crate) mod voice;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64};
 
 use rustc_hash::FxHashMap;
 use tokenmill_core::Limits;
@@ -33,6 +32,7 @@ use crate::load::choice::{backend, sched_config};
 use crate::load::info::Info;
 use crate::load::ledger::Ledger;
 use crate::load::voice::Voice;
+use crate::primitives::{AtomicBool, AtomicU8, AtomicU64, sync_channel};
 use crate::stats::Stats;
 use crate::step::engine::Engine;
 use crate::step::meter::{Clock, Meter, monotonic};
@@ -148,7 +148,7 @@ pub fn assemble(parts: Parts) -> Result<(Engine, Door)> {
     let scheduler = Scheduler::new(sched)?;
     // Room for every seat and the one wake-up: a send never waits for a step.
     let room = parts.requests_max + 1;
-    let (sender, commands) = std::sync::mpsc::sync_channel(room);
+    let (sender, commands) = sync_channel(room);
     let Voice {
         lexicon,
         eos,

@@ -5,7 +5,9 @@ use tokenmill_core::TokenId;
 use tokenmill_core::option::{EngineOptions, GenerationConfigChoice, Value};
 use tokenmill_formats::{Checkpoint, Config};
 
-use crate::error::{Error, Result};
+#[cfg(feature = "text")]
+use crate::error::Error;
+use crate::error::Result;
 use crate::lexicon::Lexicon;
 use crate::load::generation;
 

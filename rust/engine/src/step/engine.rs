@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use rustc_hash::FxHashMap;
-use std::sync::mpsc::Receiver;
 use tokenmill_core::{Failure, FinishReason, Kind, RequestId, SequenceId};
 use tokenmill_decode::{Sampler, Scratch, Vocabulary};
 use tokenmill_model::{Backend, StepBatch};
@@ -14,6 +13,7 @@ use tokenmill_sched::{NewSequence, Scheduler, Scope};
 
 use crate::door::{Admitted, Command, Phase, Shared};
 use crate::lexicon::Transcript;
+use crate::primitives::Receiver;
 use crate::stats::Stats;
 use crate::step::live::Live;
 use crate::step::meter::Meter;
