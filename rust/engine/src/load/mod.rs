@@ -48,10 +48,12 @@ pub fn load(path: &Path, options: &EngineOptions) -> Result<(Host, Info)> {
     let mut ledger = Ledger::new(&program, checkpoint.weight_bytes(), options)?;
     let mut backend = backend(options)?;
     check_block_size(&ledger, &backend.caps())?;
+    let read = || Voice::read(&checkpoint, options);
     let (packed, voice) = std::thread::scope(|scope| {
-        let voice = scope.spawn(|| Voice::read(&checkpoint, options));
+        let beside = std::thread::Builder::new().spawn_scoped(scope, read);
         let packed = backend.load(&program, &weights, &ledger.plan);
-        (packed, voice.join())
+        // Where there is no room for another thread, one after the other.
+        (packed, beside.map_or_else(|_| Ok(read()), |voice| voice.join()))
     });
     packed?;
     let mut voice = voice.map_err(|_| Error::Internal {
