@@ -173,6 +173,18 @@ fuzz: $(call stamp,test) ## coverage-guided fuzzing, recorded: all targets, or T
 fuzz-smoke: $(call stamp,test)
 	cd tests/python && $(abspath $(PY)) -m trust.fuzz --seconds 5
 
+# What docs/trust.md is made from. A test that fails is told by the page and by its maker's exit code.
+RESULTS := $(abspath $(TARGET))/trust
+.PHONY: trust
+trust: build model $(TINY) ## every test, loom and the sanitizer, then docs/trust.md; half an hour
+	@rm -rf $(RESULTS) && mkdir -p $(RESULTS)
+	-gguf=$$($(PY) -m tokenmill pull); export TOKENMILL_TINY_DIR=$(TINY) TOKENMILL_TEST_GGUF="$$gguf"; \
+	  $(CARGO) test --workspace --lib --tests --locked --no-fail-fast > $(RESULTS)/rust.log 2>&1
+	-$(MAKE) --no-print-directory loom > $(RESULTS)/loom.log 2>&1
+	-$(MAKE) --no-print-directory asan > $(RESULTS)/asan.log 2>&1
+	-$(PY) -m pytest -q --junitxml=$(RESULTS)/python.xml
+	cd tests/python && $(abspath $(PY)) -m trust.page $(RESULTS)
+
 .PHONY: bench
 bench: release model ## scheduler, sampler and kernels, then the engine on the default model
 	$(CARGO) bench --workspace --locked

@@ -1,4 +1,6 @@
-"""Cases 81 to 92 and 104 to 108: safetensors folders, configs and tokenizers that do not hold together."""
+"""Cases 81 to 92 and 104 to 108: safetensors folders, configs and tokenizers that do not hold
+together.
+"""
 
 import json
 import os
@@ -170,17 +172,22 @@ WEIGHT_ROWS = [
     _entry(85, "sub_byte_odd", "dtype|shape|data_offsets|F4", dtype="F4", shape=[3]),
     _folder(86, "name_twice", _twice, "model.norm.weight|twice|duplicate"),
     _folder(
-        86, "name_of_a_megabyte",
+        86,
+        "name_of_a_megabyte",
         lambda model: model.header.update({"n" * (1 << 20): model.header.pop(_NORM)}),
         "name",
     ),  # fmt: skip
     _folder(
-        86, "name_with_a_path",
-        lambda model: model.header.update({"../../x": model.header.pop(_NORM)}), "name",
+        86,
+        "name_with_a_path",
+        lambda model: model.header.update({"../../x": model.header.pop(_NORM)}),
+        "name",
     ),  # fmt: skip
     _folder(
-        87, "metadata_of_numbers",
-        lambda model: model.header.update({"__metadata__": {"format": 1}}), "metadata",
+        87,
+        "metadata_of_numbers",
+        lambda model: model.header.update({"__metadata__": {"format": 1}}),
+        "metadata",
     ),  # fmt: skip
     _folder(
         87, "metadata_a_list", lambda model: model.header.update({"__metadata__": []}), "metadata"
@@ -195,7 +202,9 @@ WEIGHT_ROWS = [
     _folder(89, "tensor_missing", _drop, "model.norm.weight"),
     _folder(89, "tensor_extra", _extra, "model.layers.7.odd.weight"),
     _folder(
-        89, "tensor_of_another_shape", lambda model: model.config.update(vocab_size=ROWS - 1),
+        89,
+        "tensor_of_another_shape",
+        lambda model: model.config.update(vocab_size=ROWS - 1),
         "embed_tokens",
     ),  # fmt: skip
     _entry(89, "tensor_of_another_dtype", "model.norm.weight", dtype="I32"),
@@ -218,18 +227,26 @@ CONFIG_ROWS = [
     _config(104, "context_2_63", max_position_embeddings=2**63),
     _config(104, "eps_negative", rms_norm_eps=-1e-5),
     _config(
-        104, "architecture_unknown", "unsupported", says="OddForCausalLM",
+        104,
+        "architecture_unknown",
+        "unsupported",
+        says="OddForCausalLM",
         architectures=["OddForCausalLM"],
     ),  # fmt: skip
     _folder(
-        104, "rope_theta_not_a_number",
-        lambda model: model.files.update({
-            "config.json": json.dumps({**model.config, "rope_theta": float("nan")}).encode(),
-        }),
+        104,
+        "rope_theta_not_a_number",
+        lambda model: model.files.update(
+            {
+                "config.json": json.dumps({**model.config, "rope_theta": float("nan")}).encode(),
+            }
+        ),
         "config.json",
     ),  # fmt: skip
     *(
-        _config(105, name, "unsupported", says="quantization_config|quant", quantization_config=block)
+        _config(
+            105, name, "unsupported", says="quantization_config|quant", quantization_config=block
+        )
         for name, block in {
             "group_zero": {"quant_method": "gptq", "bits": 4, "group_size": 0},
             "bits_17": {"quant_method": "gptq", "bits": 17, "group_size": 32},
@@ -238,32 +255,48 @@ CONFIG_ROWS = [
         }.items()
     ),
     _folder(
-        107, "regex_bomb",
-        _set(pre_tokenizer={
-            "type": "Split", "pattern": {"Regex": "("}, "behavior": "Isolated", "invert": False,
-        }),
+        107,
+        "regex_bomb",
+        _set(
+            pre_tokenizer={
+                "type": "Split",
+                "pattern": {"Regex": "("},
+                "behavior": "Isolated",
+                "invert": False,
+            }
+        ),
         "pre_tokenizer|pattern",
     ),  # fmt: skip
     _folder(
-        107, "replacements_that_grow",
-        _set(normalizer={"type": "Sequence", "normalizers": [_REPLACE] * 9}), "normalizer",
+        107,
+        "replacements_that_grow",
+        _set(normalizer={"type": "Sequence", "normalizers": [_REPLACE] * 9}),
+        "normalizer",
     ),  # fmt: skip
     _folder(
-        107, "precompiled_map",
-        _set(normalizer={"type": "Precompiled", "precompiled_charsmap": "AAAA"}), "normalizer",
+        107,
+        "precompiled_map",
+        _set(normalizer={"type": "Precompiled", "precompiled_charsmap": "AAAA"}),
+        "normalizer",
         kind="unsupported",
     ),  # fmt: skip
     _folder(
-        107, "post_processor_of_no_token",
-        _set(post_processor={
-            "type": "TemplateProcessing",
-            "single": [{"SpecialToken": {"id": "<gone>", "type_id": 0}}],
-            "pair": [], "special_tokens": {},
-        }),
+        107,
+        "post_processor_of_no_token",
+        _set(
+            post_processor={
+                "type": "TemplateProcessing",
+                "single": [{"SpecialToken": {"id": "<gone>", "type_id": 0}}],
+                "pair": [],
+                "special_tokens": {},
+            }
+        ),
         "post_processor",
     ),  # fmt: skip
     _folder(
-        107, "depth_129", lambda model: model.files.update({"tokenizer.json": _TOKENIZER_DEPTH}),
+        107,
+        "depth_129",
+        lambda model: model.files.update({"tokenizer.json": _TOKENIZER_DEPTH}),
         "tokenizer.json|deep",
     ),  # fmt: skip
     _folder(107, "ids_twice", _merge(vocab={**_VOCAB, "twice": 7}), "7|twice"),
@@ -272,7 +305,9 @@ CONFIG_ROWS = [
     _folder(107, "added_empty", _added(content=""), "added_tokens|empty"),
     _folder(107, "added_on_another", _added(id=3), "added_tokens|added"),
     _folder(
-        108, "more_tokens_than_rows", _merge(vocab={**_VOCAB, **{f"t{i}": 257 + i for i in range(9)}}),
+        108,
+        "more_tokens_than_rows",
+        _merge(vocab={**_VOCAB, **{f"t{i}": 257 + i for i in range(9)}}),
         "rows",
     ),  # fmt: skip
 ]

@@ -25,9 +25,7 @@ def _key(number: int, name: str, key: str, value: tuple[int, bytes], says: str, 
 
 
 def _tensor(number: int, name: str, says: str, kind: str = "corrupt", **fields) -> Row:
-    return _file(
-        number, name, lambda file: file.tensors[_EMBED].update(fields), says, kind=kind
-    )
+    return _file(number, name, lambda file: file.tensors[_EMBED].update(fields), says, kind=kind)
 
 
 def _swapped(folder: Path) -> Path:
@@ -57,12 +55,16 @@ ROWS = [
     _key(96, "array_amplified", "x.a", (9, array(0, [b"\0"], 10**9)), "x.a"),
     _key(96, "nested_129", "x.n", _nested(129), "x.n"),
     _file(
-        97, "key_twice", lambda file: file.more_keys.append(("llama.block_count", *u32(1))),
+        97,
+        "key_twice",
+        lambda file: file.more_keys.append(("llama.block_count", *u32(1))),
         "llama.block_count",
     ),  # fmt: skip
     _file(
-        97, "tensor_twice",
-        lambda file: file.more_tensors.append(dict(file.tensors[_EMBED])), "token_embd",
+        97,
+        "tensor_twice",
+        lambda file: file.more_tensors.append(dict(file.tensors[_EMBED])),
+        "token_embd",
     ),  # fmt: skip
     _key(97, "key_empty", "", u32(1), "key"),
     *(
@@ -84,15 +86,21 @@ ROWS = [
     _tensor(101, "offset_overlaps", "offset|overlap|token_embd|attn_norm", offset=32 * 1024),
     _tensor(101, "offset_wraps", "inside the file", offset=2**64 - 32),
     _key(
-        102, "token_of_2_31", _TOKENS,
-        (9, struct.pack("<IQQ", 8, 257, 2**31 + 1) + b"a"), "tokens",
+        102,
+        "token_of_2_31",
+        _TOKENS,
+        (9, struct.pack("<IQQ", 8, 257, 2**31 + 1) + b"a"),
+        "tokens",
     ),  # fmt: skip
     _file(
-        102, "scores_of_another_count",
-        lambda file: file.keys.update({
-            "tokenizer.ggml.model": text("llama"),
-            "tokenizer.ggml.scores": (9, array(6, [b"\0\0\0\0"] * 3)),
-        }),
+        102,
+        "scores_of_another_count",
+        lambda file: file.keys.update(
+            {
+                "tokenizer.ggml.model": text("llama"),
+                "tokenizer.ggml.scores": (9, array(6, [b"\0\0\0\0"] * 3)),
+            }
+        ),
         "scores",
     ),  # fmt: skip
     _key(102, "end_token_out_of_range", "tokenizer.ggml.eos_token_id", u32(10**6), "eos_token_id"),

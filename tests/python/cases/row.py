@@ -1,4 +1,6 @@
-"""One bad model of the list of bad inputs: its number, how it is made, and what must be said of it."""
+"""One bad model of the list of bad inputs: its number, how it is made, and what must be said of
+it.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -33,7 +33,8 @@ ROWS = [
     _template(70, "syntax_error", "a\n{% if %}", "line 2"),
     _template(70, "filter_unknown", "\n\n{{ 'x'|no_such_filter }}", "line 3"),
     _template(
-        71, "endless_loops",
+        71,
+        "endless_loops",
         "{% for a in range(20000) %}{% for b in range(20000) %}{% endfor %}{% endfor %}",
     ),  # fmt: skip
     _template(71, "range_10_10", "{% for a in range(10000000000) %}{% endfor %}"),

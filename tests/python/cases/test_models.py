@@ -1,4 +1,6 @@
-"""Every bad model through the Python door and through the command: the right kind, one line, in time."""
+"""Every bad model through the Python door and through the command: the right kind, one line, in
+time.
+"""
 
 import re
 import time

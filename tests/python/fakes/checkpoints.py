@@ -1,7 +1,8 @@
-"""A model of 20 thousand weights, written by hand as GGUF or as a folder of safetensors, whole or spoiled.
+"""A model of 20 thousand weights, written by hand as GGUF or as a folder of safetensors, whole or
+spoiled.
 
-It is a llama of one layer over bytes, so it loads and answers (nonsense) in milliseconds. Every key, tensor
-and byte of it can be changed before it is written.
+It is a llama of one layer over bytes, so it loads and answers (nonsense) in milliseconds. Every
+key, tensor and byte of it can be changed before it is written.
 """
 
 import json

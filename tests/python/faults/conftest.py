@@ -48,8 +48,8 @@ def program(
             "TMPDIR": str(temporaries),
             "XDG_CACHE_HOME": str(tmp_path / "cache-home"),
             "TOKENMILL_OFFLINE": "1",
-            # Rust's own report of a failed allocation waits for ever for a lock that it holds while it
-            # writes a backtrace.
+            # Rust's report of a failed allocation waits for ever for a lock that it holds itself
+            # while it writes a backtrace.
             "RUST_BACKTRACE": "0",
             **environment,
         }

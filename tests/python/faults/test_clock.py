@@ -1,7 +1,7 @@
 """F16: a wall clock that jumps by an hour changes neither the tokens nor how long anything takes.
 
-That nothing which decides reads a clock at all is a rule of the tree (`tidy`): here the clock that the C
-library tells is replaced under a whole program.
+That nothing which decides reads a clock at all is a rule of the tree (`tidy`): here the clock
+that the C library tells is replaced under a whole program.
 """
 
 import shutil
@@ -18,13 +18,16 @@ JUMPS = """
 
 static long calls;
 
-static long jump(void) { return (__atomic_fetch_add(&calls, 1, __ATOMIC_RELAXED) % 2) ? 3600 : -3600; }
+static long jump(void) {
+    return (__atomic_fetch_add(&calls, 1, __ATOMIC_RELAXED) % 2) ? 3600 : -3600;
+}
 
 int clock_gettime(clockid_t clock, struct timespec *now) {
     static int (*real)(clockid_t, struct timespec *);
     if (!real) real = dlsym(RTLD_NEXT, "clock_gettime");
     int code = real(clock, now);
-    if (code == 0 && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE)) now->tv_sec += jump();
+    if (code == 0 && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE))
+        now->tv_sec += jump();
     return code;
 }
 

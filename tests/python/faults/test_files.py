@@ -8,7 +8,6 @@ import pytest
 from fakes.checkpoints import Gguf, gguf_file
 from fakes.wheels import make_model
 from tokenmill import LLM, CorruptModelError, SamplingParams, UnsupportedError
-from tokenmill.errors import TokenmillIoError
 from tokenmill.models.atomic import AtomicFile
 from tokenmill.models.cache import ModelCache
 
@@ -25,7 +24,7 @@ def test_f09_the_nth_call_that_fails_keeps_the_old_file_and_leaves_no_other(
     real = getattr(os, call)
     for failing in range(1, 50):
         target.write_bytes(b"old")
-        calls = 0
+        calls, is_said = 0, None
 
         def fail(*args, at=failing, **kwargs):
             nonlocal calls
@@ -41,13 +40,14 @@ def test_f09_the_nth_call_that_fails_keeps_the_old_file_and_leaves_no_other(
                     for _ in range(3):
                         file.write(b"x" * 1000)
                     file.commit()
-            except (OSError, TokenmillIoError) as error:
-                assert "model.bin" in str(error) or "No space" in str(error)
+            except OSError as error:
+                is_said = "No space" in str(error)
         kept = target.read_bytes()
         if calls < failing:
             assert kept == b"x" * 3000
             assert failing > 1, f"{call} is never called: nothing was tried"
             return
+        assert is_said
         assert kept in (b"old", b"x" * 3000), f"{call} {failing}"
         assert [path.name for path in target.parent.iterdir()] == [target.name]
     pytest.fail("no end of calls")
@@ -77,7 +77,7 @@ def test_f10_a_flipped_header_is_refused_or_answers(tmp_path, monkeypatch):
     whole = Gguf()
     good, header_len = whole.bytes(), len(whole.header())
     rng = random.Random(11)
-    refused = 0
+    refused, odd = 0, []
     for at in rng.sample(range(header_len), 300):
         content = bytearray(good)
         content[at] ^= 1 << rng.randrange(8)
@@ -87,9 +87,10 @@ def test_f10_a_flipped_header_is_refused_or_answers(tmp_path, monkeypatch):
                 llm.generate("hello", SHORT)
         except (CorruptModelError, UnsupportedError) as error:
             refused += 1
-            assert str(error).isprintable()
+            odd += [str(error)] if not str(error).isprintable() else []
     print(f"{refused} of 300 flips of the header refused")
     assert refused > 20
+    assert odd == []
 
 
 def test_f10_a_cut_file_is_corrupt(tmp_path, monkeypatch):

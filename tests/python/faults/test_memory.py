@@ -1,5 +1,5 @@
-"""F15: an address space that is too small, at the start or later, is a refusal or an end; never a wrong
-answer, never a wait.
+"""F15: an address space that is too small, at the start or later, is a refusal or an end; never a
+wrong answer, never a wait.
 """
 
 import re

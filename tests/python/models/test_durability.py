@@ -126,7 +126,9 @@ def test_case_123_eight_processes_that_pull_at_once_fetch_once(serve, small, cac
 
 
 @pytest.mark.parametrize("limit", [10_000, 4_400_000])
-def test_case_123_f09_a_file_size_limit_is_an_io_error_and_leaves_nothing(limit, serve, small, cache):
+def test_case_123_f09_a_file_size_limit_is_an_io_error_and_leaves_nothing(
+    limit, serve, small, cache
+):
     serve("good", small)
     child = start(small.known, file_bytes_max=limit)
     _, errors = child.communicate(timeout=60)
@@ -152,7 +154,9 @@ def tiny_disk(tmp_path):
     subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_case_123_f09_a_full_disk_is_an_io_error_and_leaves_nothing(tiny_disk, serve, model, cache, monkeypatch):
+def test_case_123_f09_a_full_disk_is_an_io_error_and_leaves_nothing(
+    tiny_disk, serve, model, cache, monkeypatch
+):
     monkeypatch.setattr(pip_download, "find_pip", lambda: None)
     monkeypatch.setattr(cache, "root", tiny_disk / "cache")
     serve("good")
@@ -163,7 +167,9 @@ def test_case_123_f09_a_full_disk_is_an_io_error_and_leaves_nothing(tiny_disk, s
 
 
 @pytest.mark.parametrize("root", ["/proc/tokenmill", "/dev/null/cache"])
-def test_case_123_a_cache_that_cannot_be_written_is_an_io_error(root, serve, model, cache, monkeypatch):
+def test_case_123_a_cache_that_cannot_be_written_is_an_io_error(
+    root, serve, model, cache, monkeypatch
+):
     serve("good")
     monkeypatch.setattr(cache, "root", Path(root))
     with pytest.raises(TokenmillIoError, match="cache"):

@@ -136,9 +136,12 @@ def test_what_is_within_the_limits_passes(tmp_path):
         ("p/__init__.py", '"""x"""\ndef f(): pass', "must be a list of imports"),
         ("p/__init__.py", '"""x"""\nif A:\n    import b', "must be a list of imports"),
         ("p/__init__.py", '"""x"""\nif TYPE_CHECKING:\n    b = 1', "must be a list of imports"),
+        ("rust/sched/src/a.rs", "//! x\nfn f() { Instant::now(); }", "a.rs:2: Instant::now where"),
+        ("rust/engine/src/step/a.rs", "//! x\nuse std::time::SystemTime;", "SystemTime where"),
+        ("rust/engine/src/step/meter.rs", "//! x\nuse std::time::SystemTime;", "SystemTime where"),
     ],
 )
-def test_a_wrong_word_or_shape_is_found(name, content, part, tmp_path):
+def test_a_wrong_word_or_shape_or_clock_is_found(name, content, part, tmp_path):
     assert part in messages(words, plant(tmp_path, {name: content}))
 
 
@@ -150,6 +153,8 @@ def test_right_words_and_shapes_pass(tmp_path):
         "q/__init__.py": '"""x"""\nif TYPE_CHECKING:\n    import b\nelse:\n    import c\n',
         "a.rs": "//! x\n// TO" + 'DO(#7): later\nconst A: &str = "to' + 'do!()";\n',
         "a.sh": "#!/bin/sh\n# x\n",
+        "rust/engine/src/step/meter.rs": "//! x\nfn f() { Instant::now(); } // SystemTime\n",
+        "rust/engine/src/door/a.rs": "//! x\nfn f() { Instant::now(); }\n",
     }
     assert messages(words, plant(tmp_path, files)) == ""
 

@@ -1,7 +1,8 @@
 """The tests of `formats` and `sched` under AddressSanitizer, on the stable compiler.
 
-Neither crate may use `unsafe`, so what is looked for is in what they depend on. Before anything counts, a
-program that reads freed memory must be reported: a sanitizer that is off finds nothing either.
+Neither crate may use `unsafe`, so what is looked for is in what they depend on. Before anything
+counts, a program that reads freed memory must be reported: a sanitizer that is off finds nothing
+either.
 """
 
 import os

@@ -1,9 +1,10 @@
 """Runs the coverage-guided fuzzer of `rust/fuzz`, and keeps what it found.
 
-`make fuzz` runs every target, `make fuzz T=gguf_header SECONDS=600` one. A run works on a copy of the
-committed corpus in `fuzz-out/`, which later runs go on from; what crashes lies there too. A run is
-recorded in `fuzz.jsonl`, from which `docs/trust.md` takes its hours; `--merge` brings the committed
-corpora up to date, one input for every edge of the code. The canary must be found, or nothing counts.
+`make fuzz` runs every target, `make fuzz T=gguf_header SECONDS=600` one. A run works on a copy of
+the committed corpus in `fuzz-out/`, which later runs go on from; what crashes lies there too. A
+run is recorded in `fuzz.jsonl`, from which `docs/trust.md` takes its hours; `--merge` brings the
+committed corpora up to date, one input for every edge of the code. The canary must be found, or
+nothing counts.
 """
 
 import argparse
@@ -89,6 +90,11 @@ def start(binary: Path, target: str, *arguments: str) -> subprocess.CompletedPro
 def run(binary: Path, target: str, seconds: int, len_max: int) -> Run:
     """Fuzzes one target; a finding is printed with the input that shows it."""
     work = ROOT / "fuzz-out" / "corpus" / target
+    sources = [str(work), str(CORPORA / target)]
+    if target == CANARY:
+        # Found from nothing, or the fuzzer does not see the code.
+        shutil.rmtree(work, ignore_errors=True)
+        sources.pop()
     work.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
     outcome = start(
@@ -97,8 +103,7 @@ def run(binary: Path, target: str, seconds: int, len_max: int) -> Run:
         f"-max_total_time={seconds}",
         f"-max_len={len_max}",
         "-print_final_stats=1",
-        str(work),
-        str(CORPORA / target),
+        *sources,
     )
     spent = round(time.monotonic() - started)
     is_found = outcome.returncode != 0
@@ -117,7 +122,7 @@ def run(binary: Path, target: str, seconds: int, len_max: int) -> Run:
 
 
 def merge(binary: Path, target: str) -> None:
-    """The committed corpus made anew: one input for every edge, the smallest first, within the cap."""
+    """The committed corpus anew: one input for every edge, the smallest first, within the cap."""
     work = ROOT / "fuzz-out" / "corpus" / target
     kept = CORPORA / target
     with tempfile.TemporaryDirectory() as new:
