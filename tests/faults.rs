@@ -1,6 +1,7 @@
 //! Faults that a program can make for itself: files cut and flipped anywhere (F10), steps that fail or
 //! panic (F13), logits that are no numbers (F14). What is measured is printed under `--nocapture`. The
 //! faults that need a process to die, or its memory or clock, are in `tests/python/faults`.
+#![allow(clippy::print_stdout, reason = "what was measured, under --nocapture")]
 
 #[path = "../rust/formats/tests/files/make.rs"]
 #[allow(dead_code, reason = "another crate's tests use the rest")]
@@ -28,8 +29,11 @@ fn mix(value: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// Names, shapes and bytes of every tensor of a file, or why it was refused.
-fn content(path: &Path, bytes: &[u8]) -> Result<Vec<(String, Vec<usize>, Vec<u8>)>, Kind> {
+/// Name, shape and bytes.
+type Tensor = (String, Vec<usize>, Vec<u8>);
+
+/// Every tensor of a file, or why it was refused.
+fn content(path: &Path, bytes: &[u8]) -> Result<Vec<Tensor>, Kind> {
     std::fs::write(path, bytes).expect("room");
     let checkpoint = Checkpoint::open(path).map_err(|error| error.kind())?;
     let mut tensors = Vec::new();

@@ -15,6 +15,7 @@ pub(crate) mod voice;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::thread::ScopedJoinHandle;
 
 use rustc_hash::FxHashMap;
 use tokenmill_core::Limits;
@@ -53,7 +54,10 @@ pub fn load(path: &Path, options: &EngineOptions) -> Result<(Host, Info)> {
         let beside = std::thread::Builder::new().spawn_scoped(scope, read);
         let packed = backend.load(&program, &weights, &ledger.plan);
         // Where there is no room for another thread, one after the other.
-        (packed, beside.map_or_else(|_| Ok(read()), |voice| voice.join()))
+        (
+            packed,
+            beside.map_or_else(|_| Ok(read()), ScopedJoinHandle::join),
+        )
     });
     packed?;
     let mut voice = voice.map_err(|_| Error::Internal {

@@ -63,7 +63,6 @@ impl<T> SyncSender<T> {
 }
 
 impl<T> Receiver<T> {
-    #[expect(clippy::unnecessary_wraps, reason = "the standard library's face")]
     pub(crate) fn recv(&self) -> Result<T, RecvError> {
         let mut queue = self.0.queue.lock().unwrap();
         loop {

@@ -13,8 +13,10 @@ pub(crate) use channel::{Receiver, SyncSender, sync_channel};
 pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU8, AtomicU64};
 #[cfg(loom)]
 pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard};
+#[cfg(all(loom, test))]
+pub(crate) use planted::plant;
 #[cfg(loom)]
-pub(crate) use planted::{Bug, has, plant};
+pub(crate) use planted::{Bug, has};
 
 #[cfg(not(loom))]
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64};

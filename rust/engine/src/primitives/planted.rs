@@ -17,6 +17,7 @@ thread_local! {
 }
 
 /// Plants a bug for the models that this thread runs from now on.
+#[cfg(test)]
 pub(crate) fn plant(bug: Bug) {
     PLANTED.set(Some(bug));
 }

@@ -1,6 +1,7 @@
 //! A `config.json` of any architecture: a program, or a refusal that says what was wrong.
 
 use serde_json::Value;
+use tokenmill_core::option::EngineOptions;
 use tokenmill_core::{HasKind, Kind};
 use tokenmill_formats::{Checkpoint, Config, parse_json};
 
@@ -24,7 +25,7 @@ pub fn run(data: &[u8]) {
             }
         }
     }
-    let voice = tokenmill_engine::Voice::read(&checkpoint, &Default::default());
+    let voice = tokenmill_engine::Voice::read(&checkpoint, &EngineOptions::default());
     if let Err(error) = voice {
         check(&error.to_string(), error.kind());
     }
