@@ -186,6 +186,35 @@ sim: ## the scheduler simulator: all fixed seeds, one with SEED=7, or others wit
 	$(if $(SEED),TOKENMILL_SIM_SEED=$(SEED)) $(if $(SEEDS),TOKENMILL_SIM_SEEDS=$(SEEDS)) \
 	  $(CARGO) test --workspace --locked --test sim -- --nocapture every_seed
 
+.PHONY: asan
+asan: $(call stamp,test) ## tests of formats and sched under AddressSanitizer, which must first find a planted bug
+	cd tests/python && $(abspath $(PY)) -m trust.asan
+
+.PHONY: loom
+loom: ## handle, mailbox and engine thread in every order of their operations, with two planted bugs
+	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=$(abspath $(TARGET))/loom \
+	  $(CARGO) test --locked -p tokenmill-engine --no-default-features --lib models
+
+.PHONY: fuzz
+fuzz: $(call stamp,test) ## coverage-guided fuzzing, recorded: all targets, or T=gguf_header; SECONDS=60 each; M=--merge keeps inputs
+	cd tests/python && $(abspath $(PY)) -m trust.fuzz --record --seconds $(or $(SECONDS),60) $(if $(T),--target $(T)) $(M)
+
+.PHONY: fuzz-smoke
+fuzz-smoke: $(call stamp,test)
+	cd tests/python && $(abspath $(PY)) -m trust.fuzz --seconds 5
+
+# What docs/trust.md is made from. A test that fails is told by the page and by its maker's exit code.
+RESULTS := $(abspath $(TARGET))/trust
+.PHONY: trust
+trust: build model $(TINY) ## every test, loom and the sanitizer, then docs/trust.md; half an hour
+	@rm -rf $(RESULTS) && mkdir -p $(RESULTS)
+	-gguf=$$($(PY) -m tokenmill pull); export TOKENMILL_TINY_DIR=$(TINY) TOKENMILL_TEST_GGUF="$$gguf"; \
+	  $(CARGO) test --workspace --lib --tests --locked --no-fail-fast > $(RESULTS)/rust.log 2>&1
+	-$(MAKE) --no-print-directory loom > $(RESULTS)/loom.log 2>&1
+	-$(MAKE) --no-print-directory asan > $(RESULTS)/asan.log 2>&1
+	-$(PY) -m pytest -q --junitxml=$(RESULTS)/python.xml
+	cd tests/python && $(abspath $(PY)) -m trust.page $(RESULTS)
+
 .PHONY: bench
 bench: release model ## scheduler, sampler and kernels, then the engine on the default model
 	$(CARGO) bench --workspace --locked
@@ -212,7 +241,7 @@ bench-startup: release model $(PEERS)/.made ## from a shell to the first token, 
 	$(PY) benches/python/startup.py --peer $(PEERS)/bin/python --record
 
 .PHONY: ci
-ci: lint features test docs wheel ## what .ci/run runs
+ci: lint features test loom asan fuzz-smoke docs wheel ## what .ci/run runs
 
 .PHONY: clean
 clean: ## remove what was built here; the model cache stays

@@ -198,7 +198,8 @@ fn a_deadline_ends_a_request_within_a_step_and_leaves_what_it_said() {
 }
 
 #[test]
-fn a_deadline_counts_from_submit_also_in_the_queue_and_behind_held_events() {
+fn f16_a_deadline_counts_from_submit_on_the_engines_own_clock_also_in_the_queue_and_behind_held_events()
+ {
     let (mut engine, door, now_ms) = timed();
     let running: Vec<_> = (0..4)
         .map(|_| door.submit(with(|_| {})).expect("it fits"))

@@ -31,7 +31,7 @@ from tokenmill.api.tokenizer import Tokenizer
 from tokenmill.errors import UnsupportedError, refusal
 from tokenmill.models.probe import probe
 from tokenmill.models.resolve import resolve
-from tokenmill.progress import Progress
+from tokenmill.progress import Progress, say
 
 Params = SamplingParams | Sequence[SamplingParams] | None
 
@@ -70,6 +70,9 @@ class LLM:
             probe(resolved.path, values)
         self._engine = _tokenmill.Engine(os.fspath(resolved.path), values)
         self._tokenizer = Tokenizer(self._engine)
+        # What the model's files say that was ignored, or that a caller will stumble over.
+        for note in self._engine.info()["notes"]:
+            say(f"note: {note}")
         # Also runs at interpreter exit, before the engine's thread would outlive the interpreter.
         self._closer = weakref.finalize(self, self._engine.close)
 

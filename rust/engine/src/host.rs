@@ -81,7 +81,7 @@ impl Drop for Host {
     }
 }
 
-fn serve(mut engine: Engine) {
+pub(crate) fn serve(mut engine: Engine) {
     loop {
         match catch_unwind(AssertUnwindSafe(|| engine.step())) {
             Ok(Step::Ran) => {}

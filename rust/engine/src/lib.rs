@@ -8,6 +8,9 @@ mod error;
 mod host;
 mod lexicon;
 mod load;
+#[cfg(all(test, loom))]
+mod models;
+mod primitives;
 mod stats;
 mod step;
 

@@ -2,9 +2,11 @@
 //! wall time of the engine thread; bytes and FLOPs are counted from the program, not estimated.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use tokenmill_model::OpTimes;
+
+use crate::primitives::AtomicU64;
 
 macro_rules! figures {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {

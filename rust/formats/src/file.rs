@@ -19,6 +19,34 @@ pub(crate) trait ReadAt {
     fn read_at(&self, out: &mut [u8], offset: u64) -> Result<()>;
 }
 
+/// Bytes in memory behind the reader that files use.
+pub(crate) struct InMemory<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) bytes: &'a [u8],
+}
+
+impl ReadAt for InMemory<'_> {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn len(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    fn read_at(&self, out: &mut [u8], offset: u64) -> Result<()> {
+        let start = usize::try_from(offset).unwrap_or(usize::MAX);
+        let source = start
+            .checked_add(out.len())
+            .and_then(|end| self.bytes.get(start..end));
+        let changed = || Error::Changed {
+            file: self.name.to_owned(),
+        };
+        out.copy_from_slice(source.ok_or_else(changed)?);
+        Ok(())
+    }
+}
+
 /// A regular file with the size and time stamp it had when it was opened.
 #[derive(Debug)]
 pub(crate) struct WeightFile {

@@ -23,7 +23,7 @@ mod file;
 pub mod gguf;
 mod json;
 mod limits;
-mod safetensors;
+pub mod safetensors;
 mod weight_format;
 
 pub use checkpoint::{Checkpoint, Config, TensorInfo};

@@ -10,7 +10,7 @@ use tokenmill::option::Value;
 use tokenmill::{EngineOptions, Host, Prompt, Request};
 
 use crate::convert::{from_value, refuse, to_priority, to_salt, to_text, to_tokens, to_values};
-use crate::errors::{convert, raise};
+use crate::errors::{convert, detached, raise};
 use crate::handle::Handle;
 use crate::rendered::Rendered;
 
@@ -38,8 +38,7 @@ impl Engine {
     #[new]
     fn new(py: Python<'_>, path: PathBuf, options: &Bound<'_, PyDict>) -> PyResult<Self> {
         let options = to_options(py, options)?;
-        let loaded = py.detach(|| tokenmill::load(&path, &options));
-        let (host, info) = loaded.map_err(|error| convert(py, &error))?;
+        let (host, info) = detached(py, || tokenmill::load(&path, &options))?;
         let vocab_len = (info.entries().iter()).find_map(|entry| match entry {
             ("vocab_len", Value::Int(len)) => Some(*len),
             _ => None,
@@ -66,14 +65,14 @@ impl Engine {
         let values = to_values(sampling)?;
         let prompt = to_prompt(prompt)?;
         let door = self.host.door();
-        let submitted = py.detach(|| {
+        let submitted = detached(py, || {
             let params = door.params(&values)?;
             let mut request = Request::new(prompt, params);
             request.priority = priority;
             request.cache_salt = cache_salt;
             door.submit(request)
         });
-        Handle::new(py, submitted.map_err(|error| convert(py, &error))?)
+        Handle::new(py, submitted?)
     }
 
     /// A conversation as the model's template writes it.
@@ -112,9 +111,7 @@ impl Engine {
             ..Default::default()
         };
         let door = self.host.door();
-        py.detach(|| door.lexicon().render(&messages, &options))
-            .map(Rendered)
-            .map_err(|error| convert(py, &error))
+        detached(py, || door.lexicon().render(&messages, &options)).map(Rendered)
     }
 
     /// Text to ids.
@@ -129,8 +126,7 @@ impl Engine {
         self.refuse_forked(py)?;
         let lexicon = self.host.door().lexicon();
         let add_bos = add_bos && lexicon.adds_bos();
-        py.detach(|| lexicon.encode(text, add_bos, allow_control))
-            .map_err(|error| convert(py, &error))
+        detached(py, || lexicon.encode(text, add_bos, allow_control))
     }
 
     /// Ids to text.
@@ -149,8 +145,7 @@ impl Engine {
             return Err(refuse(py, "ids", &what));
         }
         let lexicon = self.host.door().lexicon();
-        py.detach(|| lexicon.decode(&ids, skip_special_tokens))
-            .map_err(|error| convert(py, &error))
+        detached(py, || lexicon.decode(&ids, skip_special_tokens))
     }
 
     /// What was loaded, and the memory plan.
@@ -200,9 +195,7 @@ pub(crate) fn inspect<'py>(
     options: &Bound<'py, PyDict>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let options = to_options(py, options)?;
-    let info = py
-        .detach(|| tokenmill::inspect(&path, &options))
-        .map_err(|error| convert(py, &error))?;
+    let info = detached(py, || tokenmill::inspect(&path, &options))?;
     from_value(py, &info.to_value())
 }
 
@@ -218,8 +211,7 @@ pub(crate) fn check_text(
     options: &Bound<'_, PyDict>,
 ) -> PyResult<()> {
     let options = to_options(py, options)?;
-    py.detach(|| tokenmill::check_text(&path, &options))
-        .map_err(|error| convert(py, &error))
+    detached(py, || tokenmill::check_text(&path, &options))
 }
 
 fn to_options(py: Python<'_>, options: &Bound<'_, PyDict>) -> PyResult<EngineOptions> {

@@ -2,6 +2,7 @@
 //! built-in that callers already catch. Each carries `kind` and `param`.
 
 use std::ffi::CString;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
@@ -80,6 +81,22 @@ pub(crate) fn raise(py: Python<'_>, kind: Kind, message: String, param: Option<&
     match made {
         Some(Ok(error) | Err(error)) => error,
         None => PyException::new_err(message),
+    }
+}
+
+/// Runs `work` without the GIL. Its error becomes an exception, and so does a panic: it is a fault of ours,
+/// and PyO3's own exception for it would pass every `except Exception`.
+pub(crate) fn detached<T: Send, E: HasKind + std::fmt::Display + Send>(
+    py: Python<'_>,
+    work: impl FnOnce() -> Result<T, E> + Send,
+) -> PyResult<T> {
+    match py.detach(|| catch_unwind(AssertUnwindSafe(work))) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(convert(py, &error)),
+        Err(_) => {
+            let message = "the engine failed; standard error says where".to_owned();
+            Err(raise(py, Kind::Internal, message, None))
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::errors::convert;
+use crate::errors::detached;
 
 /// Read bandwidth (bytes/s) and peaks (operations/s) of `threads` threads, each measured for about
 /// `seconds`.
@@ -23,9 +23,7 @@ pub(crate) fn measure_machine(
         return Err(PyValueError::new_err("threads must be 1 to 1024"));
     }
     let each = std::time::Duration::from_secs_f64(seconds);
-    let figures = py
-        .detach(|| tokenmill::measure_machine(each, threads))
-        .map_err(|error| convert(py, &error))?;
+    let figures = detached(py, || tokenmill::measure_machine(each, threads))?;
     let dict = PyDict::new(py);
     for (name, figure) in figures {
         dict.set_item(name, figure)?;

@@ -37,7 +37,7 @@ def test_one_text_gives_a_list_of_one(fake):
 
 
 @pytest.mark.parametrize("ids", [[104, 105], (104, 105), np.array([104, 105]), iter([104, 105])])
-def test_token_ids_of_any_sequence_are_one_prompt(fake, ids):
+def test_case_117_token_ids_of_any_sequence_are_one_prompt(fake, ids):
     llm, _ = fake
     (output,) = llm.generate(ids)
     assert output.prompt is None
@@ -66,7 +66,7 @@ def test_no_prompts_give_no_outputs(fake):
     assert llm.generate([]) == []
 
 
-def test_a_subclass_of_str_is_a_text(fake):
+def test_case_117_a_subclass_of_str_is_a_text(fake):
     class Text(str):
         __slots__ = ()
 
@@ -74,7 +74,7 @@ def test_a_subclass_of_str_is_a_text(fake):
     assert texts(llm.generate(Text("ab"))) == ["ab"]
 
 
-def test_a_generator_of_many_prompts_is_fed_as_the_queue_empties(fake):
+def test_case_117_a_generator_of_many_prompts_is_fed_as_the_queue_empties(fake):
     llm, engine = fake
     asked = (str(i) for i in range(3000))
     assert texts(llm.generate(asked)) == [str(i) for i in range(3000)]
@@ -201,7 +201,7 @@ def self_reference():
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_what_is_no_prompt_is_refused(fake, prompts):
+def test_case_117_what_is_no_prompt_is_refused(fake, prompts):
     llm, engine = fake
     with pytest.raises((TypeError, ValueError)):
         llm.generate(prompts)
@@ -255,7 +255,7 @@ def test_a_stream_gives_chunks_that_join_to_the_output(fake):
     assert output.finished
 
 
-def test_a_stream_that_is_left_is_cancelled(fake):
+def test_case_119_a_stream_that_is_left_is_cancelled(fake):
     llm, engine = fake
     with llm.stream("hello") as stream:
         next(stream)
@@ -275,7 +275,7 @@ def test_a_conversation_is_written_out_by_the_template(fake):
 @pytest.mark.parametrize(
     "messages", [None, [], "hi", [[]], ["hi"], {"role": "user"}, [3], [[], []]]
 )
-def test_what_is_no_conversation_is_refused(fake, messages):
+def test_case_117_what_is_no_conversation_is_refused(fake, messages):
     llm, _ = fake
     with pytest.raises((TypeError, ValueError)):
         llm.chat(messages)
@@ -315,7 +315,7 @@ def test_capabilities_list_every_option_with_its_state(fake):
 @pytest.mark.parametrize(
     "wrap", [lambda ids: ids, lambda ids: [ids], lambda ids: [{"prompt_token_ids": ids}]]
 )
-def test_ids_without_end_are_refused(fake, wrap):
+def test_case_117_ids_without_end_are_refused(fake, wrap):
     with pytest.raises(InvalidRequestError, match="prompt must hold at most 4194304"):
         fake[0].generate(wrap(itertools.repeat(1)))
 
@@ -360,7 +360,7 @@ def resident_bytes():
 
 
 @pytest.mark.slow
-def test_a_million_prompts_run_in_bounded_time_and_memory(fake, monkeypatch):
+def test_case_117_a_million_prompts_run_in_bounded_time_and_memory(fake, monkeypatch):
     """Case 117. What stays is the outputs; what is in flight is the window."""
     llm, _ = fake
     count = 1_000_000

@@ -51,7 +51,7 @@ print(took)
     assert min(took) < 0.1
 
 
-def test_a_dropped_stream_frees_its_blocks(real, wait_until):
+def test_case_119_a_dropped_stream_frees_its_blocks(real, wait_until):
     stream = real.stream("Count to a thousand:", LONG)
     next(stream)
     assert real.get_metrics()["requests_live"] == 1
@@ -61,7 +61,7 @@ def test_a_dropped_stream_frees_its_blocks(real, wait_until):
     wait_until(lambda: real.get_metrics()["blocks_used"] == 0)
 
 
-def test_a_stream_raised_into_frees_its_blocks(real, wait_until):
+def test_case_119_a_stream_raised_into_frees_its_blocks(real, wait_until):
     def read():
         with real.stream("Count:", LONG) as stream:
             for _ in stream:
@@ -103,7 +103,7 @@ def test_other_threads_run_while_one_generates(real):
     assert ticks > took / 0.005 / 10
 
 
-def test_many_threads_share_one_engine(real):
+def test_case_118_many_threads_share_one_engine(real):
     expected = real.generate("One two three", SHORT)[0].outputs[0].token_ids
     results = []
 
@@ -118,7 +118,7 @@ def test_many_threads_share_one_engine(real):
     assert results == [expected] * 32
 
 
-def test_a_closed_engine_refuses_and_ends_what_ran(default_model):
+def test_case_118_a_closed_engine_refuses_and_ends_what_ran(default_model):
     llm = LLM(default_model, max_model_len=512)
     stream = llm.stream("Count:", LONG)
     next(stream)
@@ -142,7 +142,7 @@ def test_two_engines_live_in_one_process(default_model):
         assert two.generate("Rivers", SHORT)[0].outputs[0].token_ids == tokens[0] == tokens[1]
 
 
-def test_a_forked_child_is_refused_and_the_parent_goes_on(script):
+def test_case_118_f19_a_forked_child_is_refused_and_the_parent_goes_on(script):
     child = script("""
 from tokenmill import LLM, SamplingParams
 llm = LLM(model)
@@ -176,7 +176,7 @@ print(len(llm.generate('a', params)))
         "two = LLM(model); llm.close(); two.generate('a', params)",
     ],
 )
-def test_a_forked_child_lives_and_dies_in_peace(childhood, script):
+def test_case_118_f19_a_forked_child_lives_and_dies_in_peace(childhood, script):
     child = script(f"""
 import gc, sys
 from tokenmill import DrainingError, LLM, SamplingParams
@@ -224,7 +224,7 @@ def test_a_stream_closed_by_another_thread_ends_its_reader_at_once(default_model
         "del llm",
     ],
 )
-def test_the_interpreter_ends_while_a_request_runs(ending, script):
+def test_case_118_f19_the_interpreter_ends_while_a_request_runs(ending, script):
     child = script(f"""
 from tokenmill import LLM, SamplingParams
 llm = LLM(model)
@@ -237,7 +237,7 @@ next(stream)
     assert errors == ""
 
 
-def test_generating_inside_a_signal_handler_works(script):
+def test_case_118_generating_inside_a_signal_handler_works(script):
     child = script("""
 import signal
 from tokenmill import LLM, SamplingParams
@@ -273,14 +273,14 @@ print(len(llm.generate(['Count:'] * 4, SamplingParams(max_tokens=200, ignore_eos
         ({"hf_overrides": {}}, "hf_overrides"),
     ],
 )
-def test_a_wrong_engine_option_is_refused_by_name(values, part, default_model):
+def test_case_111_a_wrong_engine_option_is_refused_by_name(values, part, default_model):
     with pytest.raises(ValueError, match=part) as caught:
         LLM(default_model, **values)
     if isinstance(caught.value, InvalidRequestError):
         assert caught.value.param == next(iter(values))
 
 
-def test_a_folder_without_a_model_and_a_file_that_is_none_are_errors(tmp_path):
+def test_case_110_a_folder_without_a_model_and_a_file_that_is_none_are_errors(tmp_path):
     with pytest.raises((ValueError, OSError, LookupError)):
         LLM(tmp_path)
     file = tmp_path / "x.gguf"

@@ -284,7 +284,7 @@ class Hostile:
 
 
 @pytest.mark.parametrize("name", list(REFUSED))
-def test_an_object_that_raises_when_read_is_an_ordinary_exception(name):
+def test_case_117_an_object_that_raises_when_read_is_an_ordinary_exception(name):
     with pytest.raises((ValueError, TypeError, ZeroDivisionError)):
         SamplingParams(**{name: Hostile()})
 

@@ -40,7 +40,7 @@ def template(tmp_path):
 
 
 @pytest.mark.parametrize("name", _BOMBS)
-def test_a_bomb_is_refused_and_its_process_with_it(name, default_model, template):
+def test_case_073_case_107_a_bomb_is_refused_and_its_process_with_it(name, default_model, template):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(CorruptModelError, match="reading its tokenizer and chat template"):
         LLM(default_model, chat_template=template(_BOMBS[name]))

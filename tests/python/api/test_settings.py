@@ -28,7 +28,7 @@ def test_the_package_gives_every_name_of_its_list_and_no_other():
     ],
     ids=lambda text: f"112-{text}",
 )
-def test_a_bad_environment_value_is_refused_by_the_python_door(
+def test_case_112_a_bad_environment_value_is_refused_by_the_python_door(
     fake, variable, value, name, monkeypatch
 ):
     monkeypatch.setenv(variable, value)

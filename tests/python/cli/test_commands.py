@@ -149,7 +149,7 @@ def test_an_answer_that_was_cut_says_by_what_on_standard_error(
     assert "cut" not in ran.out
 
 
-def test_ctrl_c_in_a_quick_chat_leaves_with_130(command, model, monkeypatch):
+def test_case_116_ctrl_c_in_a_quick_chat_leaves_with_130(command, model, monkeypatch):
     def interrupt(left):
         if left == 4:
             raise KeyboardInterrupt
@@ -257,7 +257,7 @@ def importable(repository, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(repository / "python"), prepend=":")
 
 
-def test_a_reader_that_goes_away_is_no_error(importable):
+def test_case_115_a_reader_that_goes_away_is_no_error(importable):
     child = run_module("models")
     child.stdout.close()
     errors = child.stderr.read()
@@ -272,7 +272,7 @@ def test_the_module_is_the_command(importable):
     assert out.startswith(b"tokenmill ")
 
 
-def test_a_full_disk_under_standard_output_is_an_io_error(importable):
+def test_case_114_a_full_disk_under_standard_output_is_an_io_error(importable):
     with open("/dev/full", "wb") as full:
         child = subprocess.run(
             [sys.executable, "-m", "tokenmill", "models"],
@@ -284,7 +284,7 @@ def test_a_full_disk_under_standard_output_is_an_io_error(importable):
     assert b"No space left" in child.stderr
 
 
-def test_ctrl_c_while_waiting_for_input_leaves_with_130(importable):
+def test_case_116_ctrl_c_while_waiting_for_input_leaves_with_130(importable):
     code = "from tokenmill.cli import main; print(flush=True); raise SystemExit(main(['generate']))"
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     child = subprocess.Popen([sys.executable, "-c", code], **pipes)

@@ -61,13 +61,13 @@ def assert_refused(ran, code, *parts):
         (["bench", "latency", "--block-size", "0"], ["block_size", "1 to 1024"]),
     ],
 )
-def test_a_slip_is_one_line_with_a_suggestion(arguments, parts, command):
+def test_case_110_case_124_a_slip_is_one_line_with_a_suggestion(arguments, parts, command):
     ran = command(*arguments)
     assert_refused(ran, 3 if "/absent.toml" in arguments else 2, *parts)
 
 
 @pytest.mark.parametrize("verb", ["chat", "generate", "bench"])
-def test_offline_without_the_default_model_is_an_io_error(verb, command):
+def test_case_121_offline_without_the_default_model_is_an_io_error(verb, command):
     arguments = {"chat": ["chat"], "generate": ["generate", "x"], "bench": ["bench", "latency"]}
     assert_refused(command(*arguments[verb]), 3, "TOKENMILL_OFFLINE", "TOKENMILL_CACHE")
 
@@ -82,7 +82,7 @@ def test_offline_without_the_default_model_is_an_io_error(verb, command):
         ("TOKENMILL_OFFLINE", "2", "TOKENMILL_OFFLINE must be 0 or 1"),
     ],
 )
-def test_a_bad_environment_value_is_refused(variable, value, part, command, monkeypatch):
+def test_case_112_a_bad_environment_value_is_refused(variable, value, part, command, monkeypatch):
     monkeypatch.setenv(variable, value)
     assert_refused(command("generate", "x"), 2, part, variable)
     # A command that samples nothing reads them too.
@@ -109,13 +109,13 @@ def test_a_table_s_refused_option_in_the_environment_is_unsupported(command, mod
         ("[sampling]\nstop = " + "[" * 5000 + "]" * 5000, "nested too deeply"),
     ],
 )
-def test_a_bad_configuration_file_is_refused(content, part, command, model, tmp_path):
+def test_case_112_a_bad_configuration_file_is_refused(content, part, command, model, tmp_path):
     file = tmp_path / "config.toml"
     file.write_text(content)
     assert_refused(command("generate", "x", "-m", model, "--config", str(file)), 2, part)
 
 
-def test_a_path_that_is_not_utf8_is_shown_safely(command):
+def test_case_113_a_path_that_is_not_utf8_is_shown_safely(command):
     ran = command("info", "caf\udce9.gguf")
     assert_refused(ran, 2, "no such path")
     ran.err.encode("utf-8")
@@ -128,7 +128,7 @@ def test_control_characters_of_an_argument_do_not_reach_the_terminal(command):
     assert ran.err.count("\n") == 1
 
 
-def test_standard_input_that_is_not_utf8_is_refused(command, model):
+def test_case_113_standard_input_that_is_not_utf8_is_refused(command, model):
     assert_refused(command("generate", "-m", model, stdin=b"abc\xff"), 2, "UTF-8", "byte 3")
 
 
@@ -154,7 +154,7 @@ def test_a_fault_of_ours_is_one_line_and_exit_code_one(command, monkeypatch):
     assert_refused(command("env"), 1, "internal error: ZeroDivisionError: oh no")
 
 
-def test_an_interrupt_ends_with_130(command, monkeypatch):
+def test_case_116_an_interrupt_ends_with_130(command, monkeypatch):
     def interrupted(arguments):
         raise KeyboardInterrupt
 

@@ -28,7 +28,7 @@ def importable(repository, monkeypatch):
         ("models <&- 2>&-", 0, ""),
     ],
 )
-def test_a_closed_stream_is_no_fault_of_ours(command, code, said):
+def test_case_115_a_closed_stream_is_no_fault_of_ours(command, code, said):
     line = " ".join(PROGRAM) + " " + command
     ran = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
     assert ran.returncode == code, ran.stderr
@@ -84,7 +84,7 @@ else:
 
 @pytest.mark.parametrize("door", ["module", "script"])
 @pytest.mark.parametrize("stage", STAGES)
-def test_an_interrupt_while_the_command_starts_is_quiet(stage, door):
+def test_case_116_an_interrupt_while_the_command_starts_is_quiet(stage, door):
     ran = subprocess.run(
         [sys.executable, "-c", INTERRUPTED, stage, door],
         capture_output=True,

@@ -12,6 +12,7 @@ from tokenmill import _tokenmill
 from tokenmill.errors import DrainingError, OverloadedError
 
 INFO = {
+    "notes": [],
     "architecture": "fake",
     "parameters": 1,
     "vocab_len": 256,

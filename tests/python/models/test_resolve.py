@@ -23,12 +23,12 @@ def test_an_existing_path_is_itself(tmp_path, cache):
     assert resolve(tmp_path, cache).path == tmp_path
 
 
-def test_a_misspelt_known_name_suggests_the_known_one(cache):
+def test_case_124_a_misspelt_known_name_suggests_the_known_one(cache):
     with pytest.raises(NotFoundError, match=f"did you mean {DEFAULT_MODEL}"):
         resolve("smollm2-135m-instuct", cache)
 
 
-def test_a_name_like_nothing_points_at_the_list(cache):
+def test_case_124_a_name_like_nothing_points_at_the_list(cache):
     with pytest.raises(NotFoundError, match="tokenmill models"):
         resolve("zzz", cache)
 
@@ -40,7 +40,7 @@ def test_a_missing_path_opens_no_network(cache, monkeypatch):
             resolve(name, cache)
 
 
-def test_a_folder_of_a_known_name_wins_and_is_said(tmp_path, cache, monkeypatch, capsys):
+def test_case_124_a_folder_of_a_known_name_wins_and_is_said(tmp_path, cache, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / DEFAULT_MODEL).mkdir()
     assert resolve(DEFAULT_MODEL, cache).path == Path(DEFAULT_MODEL)
@@ -72,7 +72,7 @@ def test_a_path_too_long_for_the_system_is_not_found(cache):
         resolve("x" * 5000, cache)
 
 
-def test_a_path_that_is_not_utf8_works(tmp_path, cache):
+def test_case_113_a_path_that_is_not_utf8_works(tmp_path, cache):
     name = "caf\udce9.gguf"
     (tmp_path / name).write_bytes(b"GGUF")
     assert resolve(str(tmp_path / name), cache).path == tmp_path / name

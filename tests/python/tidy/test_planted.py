@@ -101,6 +101,13 @@ def test_a_crowded_folder_is_found(tmp_path):
     assert "src/ has 13 entries" in messages(sizes, tree)
 
 
+def test_only_the_corpora_may_be_crowded(tmp_path):
+    tree = plant(tmp_path, {f"tests/corpus/header/{i}": "x" for i in range(13)})
+    assert messages(sizes, tree) == ""
+    tree = plant(tmp_path, {f"tests/corpus/{i}/x": "x" for i in range(13)})
+    assert "tests/corpus/ has 14 entries" in messages(sizes, tree)
+
+
 def test_what_is_within_the_limits_passes(tmp_path):
     tests = "#[cfg(test)]\nmod tests {\n" + f"    fn long() {{\n{body(900)}    }}\n" + "}\n"
     code = f"//! Owns.\nfn fits(&self, a: u8, b: u8, c: u8, d: u8, e: u8) {{\n{body(68)}}}\n"
@@ -129,9 +136,12 @@ def test_what_is_within_the_limits_passes(tmp_path):
         ("p/__init__.py", '"""x"""\ndef f(): pass', "must be a list of imports"),
         ("p/__init__.py", '"""x"""\nif A:\n    import b', "must be a list of imports"),
         ("p/__init__.py", '"""x"""\nif TYPE_CHECKING:\n    b = 1', "must be a list of imports"),
+        ("rust/sched/src/a.rs", "//! x\nfn f() { Instant::now(); }", "a.rs:2: Instant::now where"),
+        ("rust/engine/src/step/a.rs", "//! x\nuse std::time::SystemTime;", "SystemTime where"),
+        ("rust/engine/src/step/meter.rs", "//! x\nuse std::time::SystemTime;", "SystemTime where"),
     ],
 )
-def test_a_wrong_word_or_shape_is_found(name, content, part, tmp_path):
+def test_a_wrong_word_or_shape_or_clock_is_found(name, content, part, tmp_path):
     assert part in messages(words, plant(tmp_path, {name: content}))
 
 
@@ -143,6 +153,8 @@ def test_right_words_and_shapes_pass(tmp_path):
         "q/__init__.py": '"""x"""\nif TYPE_CHECKING:\n    import b\nelse:\n    import c\n',
         "a.rs": "//! x\n// TO" + 'DO(#7): later\nconst A: &str = "to' + 'do!()";\n',
         "a.sh": "#!/bin/sh\n# x\n",
+        "rust/engine/src/step/meter.rs": "//! x\nfn f() { Instant::now(); } // SystemTime\n",
+        "rust/engine/src/door/a.rs": "//! x\nfn f() { Instant::now(); }\n",
     }
     assert messages(words, plant(tmp_path, files)) == ""
 

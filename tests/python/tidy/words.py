@@ -20,6 +20,11 @@ _DEFINITION = re.compile(
 # What a list may not avoid: the extension module's own definition.
 _NOT_LISTS = {"rust/py/src/lib.rs"}
 _LINE_LEN_MAX = 160
+# What decides must give the same plan for the same state: it may look at no clock but the one that
+# it is given, and the engine's is made in one place, monotonic.
+_CLOCK = re.compile(r"\b(SystemTime|Instant::now|thread::sleep|chrono|UNIX_EPOCH)\b")
+_TIMELESS = ("rust/sched/src", "rust/decode/src", "rust/engine/src/step", "rust/sim/src")
+_CLOCK_MAKER = PurePosixPath("rust/engine/src/step/meter.rs")
 
 
 def violations(tree: Tree) -> Iterator[Violation]:
@@ -31,6 +36,22 @@ def violations(tree: Tree) -> Iterator[Violation]:
     for path in tree.sources():
         yield from _header(tree, path)
         yield from _list(tree, path)
+        yield from _clock(tree, path)
+
+
+def _clock(tree: Tree, path: PurePosixPath) -> Iterator[Violation]:
+    """A clock read where decisions are made."""
+    is_timeless = any(path.is_relative_to(folder) for folder in _TIMELESS)
+    if path.suffix != ".rs" or not is_timeless:
+        return
+    code = rust_source.without_unit_tests(rust_source.blank(tree.read(path)))
+    for match in _CLOCK.finditer(code):
+        if path == _CLOCK_MAKER and match[0] == "Instant::now":
+            continue
+        where = f"{path}:{code.count(chr(10), 0, match.start()) + 1}"
+        yield Violation(
+            "clock", where, f"{where}: {match[0]} where the same state must decide alike"
+        )
 
 
 def _names(path: PurePosixPath) -> Iterator[Violation]:

@@ -179,7 +179,10 @@ fn load_matrices(
     };
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     std::thread::scope(|scope| {
-        (1..threads.min(cores)).for_each(|_| drop(scope.spawn(work)));
+        for _ in 1..threads.min(cores) {
+            // Where there is no room for another thread, those that are there do its part.
+            drop(std::thread::Builder::new().spawn_scoped(scope, work));
+        }
         work();
     });
     let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);

@@ -2,7 +2,7 @@
 //! the blocks there. It holds no lock while the caller is not reading.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use tokenmill_core::{Event, RequestId, SamplingParams, TokenId};
 use crate::door::Shared;
 use crate::door::mailbox::{Mailbox, Received};
 use crate::error::{Error, Result};
+use crate::primitives::AtomicBool;
 
 /// One accepted request. Events are read by iterating (which blocks), with a time limit ([`Handle::receive`]) or
 /// awaited ([`Handle::next_event`]), from any thread; dropping the handle cancels the request.

@@ -4,11 +4,13 @@
 //! It knows events and nothing of blocks or sequences.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use tokenmill_core::Event;
+
+use crate::primitives::{Condvar, Mutex, MutexGuard};
 
 /// The shared part: both ends hold an `Arc` of it.
 #[derive(Debug)]
@@ -122,6 +124,11 @@ impl Mailbox {
             }
             if state.samples_open == 0 {
                 return Received::Ended;
+            }
+            #[cfg(loom)]
+            if crate::primitives::has(crate::primitives::Bug::SleepWithoutLooking) {
+                drop(state);
+                state = self.lock();
             }
             state = match deadline {
                 None => self

@@ -9,9 +9,8 @@ mod pace;
 pub(crate) mod seat;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
-use std::sync::mpsc::SyncSender;
 use tokenmill_core::noise::philox4x32;
 use tokenmill_core::option::Value;
 use tokenmill_core::{Limits, Prompt, Rendered, Request, RequestId, SamplingParams, TokenId};
@@ -24,6 +23,7 @@ use crate::door::outbox::Outbox;
 use crate::door::seat::{Seat, logprob_bytes};
 use crate::error::{Error, Result};
 use crate::lexicon::Lexicon;
+use crate::primitives::{AtomicBool, AtomicU8, AtomicU64, SyncSender};
 use crate::stats::Stats;
 use crate::step::meter::Clock;
 
@@ -144,6 +144,12 @@ impl Shared {
 
     /// Moves forward only: a dead engine is never merely closed.
     pub fn advance(&self, to: Phase) {
+        #[cfg(loom)]
+        if crate::primitives::has(crate::primitives::Bug::WakeBeforeTheNews) {
+            self.wake();
+            self.phase.fetch_max(to as u8, Ordering::AcqRel);
+            return;
+        }
         self.phase.fetch_max(to as u8, Ordering::AcqRel);
         self.wake();
     }

@@ -15,7 +15,7 @@ pub(crate) mod voice;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64};
+use std::thread::ScopedJoinHandle;
 
 use rustc_hash::FxHashMap;
 use tokenmill_core::Limits;
@@ -33,6 +33,7 @@ use crate::load::choice::{Prospect, backend, prospect, sched_config};
 use crate::load::info::Info;
 use crate::load::ledger::{Ledger, context_asked};
 use crate::load::voice::Voice;
+use crate::primitives::{AtomicBool, AtomicU8, AtomicU64, sync_channel};
 use crate::stats::Stats;
 use crate::step::engine::Engine;
 use crate::step::meter::{Clock, Meter, monotonic};
@@ -48,10 +49,15 @@ pub fn load(path: &Path, options: &EngineOptions) -> Result<(Host, Info)> {
     let weights = Weights::new(&program, &checkpoint)?;
     let mut backend = backend(options)?;
     let (mut ledger, prospect) = priced(&*backend, &checkpoint, &weights, options)?;
+    let read = || Voice::read(&checkpoint, options);
     let (packed, voice) = std::thread::scope(|scope| {
-        let voice = scope.spawn(|| Voice::read(&checkpoint, options));
+        let beside = std::thread::Builder::new().spawn_scoped(scope, read);
         let packed = backend.load(&program, &weights, &ledger.plan);
-        (packed, voice.join())
+        // Where there is no room for another thread, one after the other.
+        (
+            packed,
+            beside.map_or_else(|_| Ok(read()), ScopedJoinHandle::join),
+        )
     });
     packed?;
     let mut voice = voice.map_err(|_| Error::Internal {
@@ -165,7 +171,7 @@ pub fn assemble(parts: Parts) -> Result<(Engine, Door)> {
     let scheduler = Scheduler::new(sched)?;
     // Room for every seat and the one wake-up: a send never waits for a step.
     let room = parts.requests_max + 1;
-    let (sender, commands) = std::sync::mpsc::sync_channel(room);
+    let (sender, commands) = sync_channel(room);
     let Voice {
         lexicon,
         eos,

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use rustc_hash::FxHashMap;
-use std::sync::mpsc::Receiver;
 use tokenmill_core::{Failure, FinishReason, Kind, RequestId, SequenceId};
 use tokenmill_decode::{Sampler, Scratch, Vocabulary};
 use tokenmill_model::{Backend, StepBatch};
 use tokenmill_sched::{NewSequence, Scheduler, Scope};
 
 use crate::door::{Admitted, Command, Phase, Shared};
+use crate::primitives::Receiver;
 use crate::stats::Stats;
 use crate::step::live::Live;
 use crate::step::meter::Meter;

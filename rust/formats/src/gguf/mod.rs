@@ -13,7 +13,7 @@ pub use value::{Array, Value};
 
 use crate::checkpoint::TensorInfo;
 use crate::error::Result;
-use crate::file::ReadAt;
+use crate::file::InMemory;
 use crate::limits::HeaderLimits;
 
 /// Parses a GGUF file that is already in memory; `file` names it in messages.
@@ -23,32 +23,4 @@ pub fn parse(
     limits: &HeaderLimits,
 ) -> Result<(Metadata, Vec<TensorInfo>)> {
     read_header(&InMemory { name: file, bytes }, limits)
-}
-
-/// Bytes in memory behind the reader that files use.
-struct InMemory<'a> {
-    name: &'a str,
-    bytes: &'a [u8],
-}
-
-impl ReadAt for InMemory<'_> {
-    fn name(&self) -> &str {
-        self.name
-    }
-
-    fn len(&self) -> u64 {
-        self.bytes.len() as u64
-    }
-
-    fn read_at(&self, out: &mut [u8], offset: u64) -> Result<()> {
-        let start = usize::try_from(offset).unwrap_or(usize::MAX);
-        let source = start
-            .checked_add(out.len())
-            .and_then(|end| self.bytes.get(start..end));
-        let changed = || crate::error::Error::Changed {
-            file: self.name.to_owned(),
-        };
-        out.copy_from_slice(source.ok_or_else(changed)?);
-        Ok(())
-    }
 }

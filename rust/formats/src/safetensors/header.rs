@@ -231,12 +231,33 @@ impl<'de> Visitor<'de> for MetadataSeed {
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> std::result::Result<(), A::Error> {
         let mut keys = HashSet::new();
-        while let Some((key, _)) = entries.next_entry::<String, String>()? {
+        while let Some((key, _)) = entries.next_entry::<String, MetadataText>()? {
             if !keys.insert(key) {
                 return Err(A::Error::custom("duplicate key in __metadata__"));
             }
         }
         Ok(())
+    }
+}
+
+/// A value of `__metadata__`, told by name where it is no string.
+struct MetadataText;
+
+impl<'de> serde::Deserialize<'de> for MetadataText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        deserializer.deserialize_str(Self)
+    }
+}
+
+impl Visitor<'_> for MetadataText {
+    type Value = Self;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a string in __metadata__")
+    }
+
+    fn visit_str<E: DeError>(self, _: &str) -> std::result::Result<Self, E> {
+        Ok(self)
     }
 }
 

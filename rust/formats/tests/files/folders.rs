@@ -183,7 +183,7 @@ fn both_kinds() -> [(TempDir, PathBuf, &'static str); 2] {
 type Damage = fn(&File, u64);
 
 #[test]
-fn cases_91_and_93_a_file_changed_after_opening_is_an_error() {
+fn case_91_case_93_a_file_changed_after_opening_is_an_error() {
     let changes: [(&str, Damage); 4] = [
         ("truncated", |file, len| file.set_len(len - 40).unwrap()),
         ("emptied", |file, _| file.set_len(0).unwrap()),

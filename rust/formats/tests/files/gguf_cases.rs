@@ -218,7 +218,7 @@ fn case_97_names_are_given_once_and_plain() {
 }
 
 #[test]
-fn cases_102_and_103_bools_and_strings_are_checked() {
+fn case_102_case_103_bools_and_strings_are_checked() {
     check_all(
         NAME,
         vec![
