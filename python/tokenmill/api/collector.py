@@ -20,13 +20,20 @@ from tokenmill.api.records import Event, EventFinish
 from tokenmill.api.tokenizer import Tokenizer
 
 
-class _Sample:
-    """One growing completion."""
+class _Grown:
+    """What a sample is made of, piece by piece."""
 
     def __init__(self) -> None:
         self.texts: list[str] = []
         self.tokens: list[int] = []
         self.logprobs: list[dict[int, Logprob]] = []
+
+
+class _Sample(_Grown):
+    """One growing completion."""
+
+    def __init__(self) -> None:
+        super().__init__()
         self.logprob_sum = 0.0
         self.finish: EventFinish | None = None
 
@@ -97,17 +104,17 @@ class Collector:
         chunk = self.add(event)
         if self._kind == "final_only":
             return self.output() if self.is_finished else None
-        whole = self.output()
         if self._kind == "cumulative":
-            return whole
+            return self.output()
+        # Only what is new is copied: a delta must not cost more the longer the output is.
         new = dataclasses.replace(
-            whole.outputs[chunk.index],
+            self._completion(chunk.index, _Grown()),
             text=chunk.text,
             token_ids=chunk.token_ids,
             logprobs=chunk.logprobs,
         )
-        prompt_logprobs = None if was_scored else whole.prompt_logprobs
-        return dataclasses.replace(whole, outputs=[new], prompt_logprobs=prompt_logprobs)
+        prompt_logprobs = None if was_scored else self._prompt_logprobs
+        return self._output([new], prompt_logprobs)
 
     def finish(self) -> None:
         """Note that no event will follow."""
@@ -122,13 +129,22 @@ class Collector:
 
     def output(self) -> RequestOutput:
         """Everything so far."""
+        samples = enumerate(self._samples)
+        completions = [self._completion(index, sample) for index, sample in samples]
+        return self._output(completions, self._prompt_logprobs)
+
+    def _output(
+        self,
+        completions: list[CompletionOutput],
+        prompt_logprobs: list[dict[int, Logprob] | None] | None,
+    ) -> RequestOutput:
         finishes = [sample.finish for sample in self._samples if sample.finish is not None]
         cached = max((finish["cached_tokens"] for finish in finishes), default=0)
         return RequestOutput(
             request_id=self._request_id,
             prompt=self._prompt.text,
             prompt_token_ids=self.handle.prompt_token_ids,
-            outputs=[self._completion(index) for index in range(len(self._samples))],
+            outputs=completions,
             finished=self.is_finished,
             metrics=RequestMetrics(
                 arrival_time=self._arrival,
@@ -140,20 +156,21 @@ class Collector:
             ),
             num_cached_tokens=cached,
             num_cache_creation_tokens=self._created() if self.is_finished else None,
-            prompt_logprobs=self._prompt_logprobs,
+            prompt_logprobs=prompt_logprobs,
             effective=self._effective,
             warnings=self._warnings(),
         )
 
-    def _completion(self, index: int) -> CompletionOutput:
+    def _completion(self, index: int, grown: _Grown) -> CompletionOutput:
+        """A sample with some of what has grown in it."""
         sample = self._samples[index]
         finish = sample.finish
         return CompletionOutput(
             index=index,
-            text="".join(sample.texts),
-            token_ids=list(sample.tokens),
+            text="".join(grown.texts),
+            token_ids=list(grown.tokens),
             cumulative_logprob=sample.logprob_sum if self._wants_logprobs else None,
-            logprobs=list(sample.logprobs) if self._wants_logprobs else None,
+            logprobs=list(grown.logprobs) if self._wants_logprobs else None,
             finish_reason=finish["reason"] if finish else self._unfinished_reason(),
             stop_reason=finish["stop_reason"] if finish else None,
             seed=self.handle.seed,

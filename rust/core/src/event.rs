@@ -1,4 +1,5 @@
-//! What comes back: one event per step and sample, in order, the last one with a finish reason.
+//! What comes back: events of each sample in order, one a step unless they are bundled, the last one with a
+//! finish reason.
 
 use crate::id::TokenId;
 use crate::kind::{HasKind, Kind};
@@ -112,7 +113,7 @@ pub struct Finish {
     pub created_tokens: u32,
     /// Times this sample was preempted.
     pub preemptions: u32,
-    /// Soft bans (`min_tokens`, `no_repeat_ngram_size`, ..) that left no token at some step and were lifted
+    /// Soft bans (`min_tokens`, `no_repeat_ngram`, ..) that left no token at some step and were lifted
     /// for it, each named once.
     pub lifted: Vec<&'static str>,
 }

@@ -27,7 +27,8 @@ pub struct Limits {
     pub bad_words_count_max: usize,
     /// Longest of them, in bytes.
     pub bad_word_len_max_bytes: usize,
-    /// Longest pattern and most copies of `repetition_detection`: its cost per token is their product at most.
+    /// Longest pattern and most copies of `repetition_detection`: a token costs a few comparisons for each pattern
+    /// length, and in an output that nearly loops as many as the output is long.
     pub repetition_max: u32,
     /// Longest text that is only hashed or echoed (a salt, a caller's own id), in bytes.
     pub label_len_max_bytes: usize,

@@ -126,9 +126,12 @@ def test_a_loop_ends_the_output(real):
 
 def test_a_minimum_length_counts_the_prompt(real):
     stop = GREEDY.replace(stop=" ", max_tokens=20)
-    length = len(one(real, stop).prompt_token_ids)
+    plain = one(real, stop)
+    length, output_len = len(plain.prompt_token_ids), len(plain.outputs[0].token_ids)
+    assert output_len < 9
     assert len(one(real, stop.replace(min_length=length + 9)).outputs[0].token_ids) > 9
-    assert one(real, stop.replace(min_length=length)) is not None
+    reached = one(real, stop.replace(min_length=length))
+    assert len(reached.outputs[0].token_ids) == output_len
 
 
 @pytest.mark.parametrize("name", ["tokenmill", "vllm", "hf", "sglang", "llamacpp"])

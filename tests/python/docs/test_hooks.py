@@ -126,6 +126,7 @@ def test_editor_settings_name_what_exists(repository):
         if "--example" in named:
             assert f'name = "{named["--example"]}"' in cargo
         if "--test" in named:
-            assert (repository / "tests" / f"{named['--test']}.rs").exists()
+            target = repository / "tests" / named["--test"]
+            assert target.with_suffix(".rs").exists() or (target / "main.rs").exists()
         if "--profile" in named:
             assert f"[profile.{named['--profile']}]" in cargo

@@ -93,7 +93,8 @@ impl RepetitionDetection {
     /// Whether the last tokens of `output` are copies of one pattern.
     pub fn finds(&self, output: &[TokenId]) -> bool {
         let copies = self.min_count as usize;
-        (self.min_pattern_size as usize..=self.max_pattern_size as usize).any(|size| {
+        // A caller's own struct may say 0, which is no pattern.
+        (self.min_pattern_size.max(1) as usize..=self.max_pattern_size as usize).any(|size| {
             // Every token but those of the first copy equals the one a pattern before it.
             let compared = size * (copies - 1);
             let Some(start) = output.len().checked_sub(compared + size) else {

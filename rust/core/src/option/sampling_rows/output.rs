@@ -52,7 +52,7 @@ pub(in crate::option) const ROWS: &[OptionSpec] = &[
     row(
         "min_length",
         int(0, u32::MAX as i64),
-        "the same until prompt and output together have this many tokens",
+        "end tokens, stop ids and stop strings wait until prompt and output together have this many tokens",
         |params, value| value.as_u32().map(|count| params.min_length = count),
         |params| Value::Int(params.min_length.into()),
     ),
@@ -69,7 +69,7 @@ pub(in crate::option) const ROWS: &[OptionSpec] = &[
     nullable(row(
         "prompt_logprobs",
         OptionType::Logprobs,
-        "the same for each prompt token but the first, from the model's own logits; nothing is read from the prefix cache",
+        "alternatives reported for each prompt token but the first, from the model's own logits; nothing is read from the prefix cache, and a step scores no more rows than it may sample",
         |params, value| {
             params.prompt_logprobs = read_count(value);
             Some(())
@@ -119,7 +119,7 @@ pub(in crate::option) const ROWS: &[OptionSpec] = &[
     row(
         "include_stop_str_in_output",
         OptionType::Bool,
-        "keep the stop string in the text",
+        "keep the stop string in the text; under the pipeline hf it is always kept",
         |params, value| {
             value
                 .as_bool()
