@@ -208,11 +208,11 @@ RESULTS := $(abspath $(TARGET))/trust
 .PHONY: trust
 trust: build model $(TINY) ## every test, loom and the sanitizer, then docs/trust.md; half an hour
 	@rm -rf $(RESULTS) && mkdir -p $(RESULTS)
-	-gguf=$$($(PY) -m tokenmill pull); export TOKENMILL_TINY_DIR=$(TINY) TOKENMILL_TEST_GGUF="$$gguf"; \
-	  $(CARGO) test --workspace --lib --tests --locked --no-fail-fast > $(RESULTS)/rust.log 2>&1
-	-$(MAKE) --no-print-directory loom > $(RESULTS)/loom.log 2>&1
-	-$(MAKE) --no-print-directory asan > $(RESULTS)/asan.log 2>&1
-	-$(PY) -m pytest -q --junitxml=$(RESULTS)/python.xml
+	gguf=$$($(PY) -m tokenmill pull); export TOKENMILL_TINY_DIR=$(TINY) TOKENMILL_TEST_GGUF="$$gguf"; code=0; \
+	  $(CARGO) test --workspace --lib --tests --locked --no-fail-fast > $(RESULTS)/rust.log 2>&1 || code=$$?; echo $$code > $(RESULTS)/rust.code
+	code=0; $(MAKE) --no-print-directory loom > $(RESULTS)/loom.log 2>&1 || code=$$?; echo $$code > $(RESULTS)/loom.code
+	code=0; $(MAKE) --no-print-directory asan > $(RESULTS)/asan.log 2>&1 || code=$$?; echo $$code > $(RESULTS)/asan.code
+	code=0; $(PY) -m pytest -q --junitxml=$(RESULTS)/python.xml || code=$$?; echo $$code > $(RESULTS)/python.code
 	cd tests/python && $(abspath $(PY)) -m trust.page $(RESULTS)
 
 .PHONY: bench

@@ -11,7 +11,7 @@
 //! ```
 //!
 //! A thread reads each connection and one more writes each request; both are bounded. A client that goes away, or
-//! does not read, ends its own requests only. Ctrl-C (or SIGTERM) lets running requests finish; a second one ends
+//! does not read, ends its own requests only; one that is silent keeps its place. Ctrl-C (or SIGTERM) lets running requests finish; a second one ends
 //! them. It has no keys and no encryption: listen on loopback, or put what has them in front.
 
 use std::collections::HashMap;
@@ -35,6 +35,10 @@ use tokenmill::{
 
 /// Clients at once; the next one is told so and let go.
 const CONNECTIONS_MAX: usize = 64;
+/// Requests whose answers are being written, of all clients; a client that does not read keeps its own.
+const STREAMS_MAX: usize = 512;
+/// Longest `id`, which stands in every line of the answer.
+const ID_LEN_MAX_BYTES: usize = 256;
 /// Longest line of a client, so that one cannot fill the memory.
 const LINE_LEN_MAX_BYTES: u64 = 1 << 20;
 /// How long a client may leave its socket full before it counts as gone.
@@ -166,7 +170,8 @@ fn accept(listener: &TcpListener, door: &Door, clients: &Counter, streams: &Coun
             continue;
         };
         let connection = Connection::new(socket, door.clone(), streams.clone());
-        thread::spawn(move || {
+        // Where no thread can be had, the client is let go.
+        let _ = thread::Builder::new().spawn(move || {
             if let Ok(connection) = connection {
                 connection.read();
             }
@@ -266,6 +271,12 @@ impl Connection {
             .map(|(name, value)| (name, to_value(value)))
             .collect();
         let params = self.door.params(&values)?;
+        if id.to_string().len() > ID_LEN_MAX_BYTES {
+            let problem = format!("must have at most {ID_LEN_MAX_BYTES} bytes");
+            return Err(Refusal::of("id", &problem));
+        }
+        // The engine forgets a request when it has ended; its answer takes as long as its client reads.
+        let stream = self.streams.take(STREAMS_MAX).ok_or_else(Refusal::busy)?;
         let mut handles = lock(&self.handles);
         if handles.contains_key(&id.to_string()) {
             return Err(Refusal::of("id", "a request of this id is still running"));
@@ -273,15 +284,20 @@ impl Connection {
         let handle = Arc::new(self.door.submit(Request::new(prompt, params))?);
         handles.insert(id.to_string(), handle.clone());
         drop(handles);
-        // The engine's own bound on requests bounds these threads.
-        let stream = self.streams.take(usize::MAX);
-        let (connection, id) = (self.clone(), id.clone());
-        thread::spawn(move || {
-            connection.stream(&id, &handle);
-            lock(&connection.handles).remove(&id.to_string());
+        let (connection, own) = (self.clone(), id.clone());
+        let started = thread::Builder::new().spawn(move || {
+            connection.stream(&own, &handle);
+            lock(&connection.handles).remove(&own.to_string());
             drop(stream);
         });
-        Ok(())
+        match started {
+            Ok(_) => Ok(()),
+            Err(_) => {
+                // The handle in the closure is gone with it; this one ends the request.
+                lock(&self.handles).remove(&id.to_string());
+                Err(Refusal::busy())
+            }
+        }
     }
 
     /// A conversation, in the model's own words around it.
@@ -358,6 +374,13 @@ impl Refusal {
     fn of(param: &'static str, problem: &str) -> Self {
         let message = format!("{param}: {problem}");
         Self::Ours(Failure::new(Kind::InvalidRequest, message), param)
+    }
+}
+
+impl Refusal {
+    fn busy() -> Self {
+        let message = "too many answers are being written: try again later";
+        Self::Ours(Failure::new(Kind::Overloaded, message), "id")
     }
 }
 

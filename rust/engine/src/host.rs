@@ -55,12 +55,9 @@ impl Host {
             return;
         }
         self.door.shared.advance(phase);
-        let thread = self
-            .thread
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        if let Some(thread) = thread {
+        // Held while joining: whoever else drains or closes returns when it is over, too.
+        let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(thread) = thread.take() {
             // `serve` catches panics; there is nothing to learn from the result.
             let _ = thread.join();
         }

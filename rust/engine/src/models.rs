@@ -23,13 +23,10 @@ fn model(run: impl Fn() + Sync + Send + 'static) {
 }
 
 fn event(token: u32, is_last: bool) -> Event {
-    Event {
-        index: 0,
-        tokens: vec![token],
-        text: String::new(),
-        logprobs: Vec::new(),
-        finish: is_last.then_some(Finish::new(FinishReason::Length)),
-    }
+    let mut event = Event::new(0);
+    event.tokens.push(token);
+    event.finish = is_last.then_some(Finish::new(FinishReason::Length));
+    event
 }
 
 fn engine(requests_max: usize) -> (Engine, Door) {
@@ -50,12 +47,7 @@ fn request(max_tokens: u32) -> Request {
         max_tokens: Some(max_tokens),
         ..SamplingParams::default()
     };
-    Request {
-        prompt: Prompt::Tokens(vec![1, 2]),
-        params,
-        priority: 0,
-        cache_salt: None,
-    }
+    Request::new(Prompt::Tokens(vec![1, 2]), params)
 }
 
 fn everything_was_given_back(door: &Door) {

@@ -4,7 +4,7 @@
 use std::ffi::CString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use pyo3::exceptions::PyException;
+use pyo3::exceptions::{PyException, PyMemoryError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple, PyType};
@@ -98,6 +98,15 @@ pub(crate) fn detached<T: Send, E: HasKind + std::fmt::Display + Send>(
             Err(raise(py, Kind::Internal, message, None))
         }
     }
+}
+
+/// Makes Python values. Where the interpreter has no memory for one, PyO3 panics; that is a `MemoryError` here,
+/// which `except Exception` sees.
+pub(crate) fn built<T>(py: Python<'_>, work: impl FnOnce() -> PyResult<T>) -> PyResult<T> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        let told = PyErr::take(py);
+        Err(told.unwrap_or_else(|| PyMemoryError::new_err("no memory for what came back")))
+    })
 }
 
 /// The exception of one of our errors.

@@ -11,7 +11,7 @@ use tokenmill::{Event, Received, StopReason, TokenLogprobs};
 
 use crate::bell::Bell;
 use crate::convert::from_params;
-use crate::errors::convert;
+use crate::errors::{built, convert};
 
 /// How long a wait may hold signals back.
 const SIGNAL_PERIOD: Duration = Duration::from_millis(50);
@@ -84,7 +84,9 @@ impl Handle {
                 deadline.saturating_duration_since(Instant::now())
             });
             match py.detach(|| inner.receive(Some(left.min(SIGNAL_PERIOD)))) {
-                Received::Event(event) => return event_dict(py, &event).map(Some),
+                Received::Event(event) => {
+                    return built(py, || event_dict(py, &event)).map(Some);
+                }
                 Received::Ended => return Ok(None),
                 Received::TimedOut => {
                     py.check_signals()?;
@@ -110,7 +112,7 @@ impl Handle {
         match self.inner.poll_next(&mut Context::from_waker(&waker)) {
             Poll::Pending => Ok((false, None)),
             Poll::Ready(None) => Ok((true, None)),
-            Poll::Ready(Some(event)) => Ok((true, Some(event_dict(py, &event)?))),
+            Poll::Ready(Some(event)) => Ok((true, Some(built(py, || event_dict(py, &event))?))),
         }
     }
 

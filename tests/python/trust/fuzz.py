@@ -25,6 +25,8 @@ CRATE = ROOT / "rust" / "fuzz"
 CORPORA = ROOT / "tests" / "corpus"
 RECORD = Path(__file__).with_name("fuzz.jsonl")
 CANARY = "canary"
+# What it panics with.
+CANARY_SAYS = "the canary was found"
 RSS_LIMIT_MB = 2048
 TIMEOUT_S = 5
 CANARY_SECONDS = 60
@@ -107,6 +109,9 @@ def run(binary: Path, target: str, seconds: int, len_max: int) -> Run:
     )
     spent = round(time.monotonic() - started)
     is_found = outcome.returncode != 0
+    if is_found and target == CANARY and CANARY_SAYS not in outcome.stderr:
+        print(outcome.stderr[-4000:], file=sys.stderr)
+        raise SystemExit("the canary ended otherwise than by being found")
     if is_found and target != CANARY:
         print(outcome.stderr[-4000:], file=sys.stderr)
     executions = re.search(r"stat::number_of_executed_units:\s*(\d+)", outcome.stderr)
@@ -127,7 +132,10 @@ def merge(binary: Path, target: str) -> None:
     kept = CORPORA / target
     with tempfile.TemporaryDirectory() as new:
         sources = [str(folder) for folder in (kept, work) if folder.is_dir()]
-        start(binary, target, "-set_cover_merge=1", "-use_counters=0", new, *sources)
+        merged = start(binary, target, "-set_cover_merge=1", "-use_counters=0", new, *sources)
+        if merged.returncode != 0 or not any(Path(new).iterdir()):
+            print(merged.stderr[-4000:], file=sys.stderr)
+            raise SystemExit(f"{target}: nothing was merged, so the corpus stays as it is")
         shutil.rmtree(kept, ignore_errors=True)
         kept.mkdir(parents=True)
         left = CORPUS_LEN_MAX_BYTES

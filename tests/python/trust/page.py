@@ -34,13 +34,14 @@ def main() -> int:
     junit = results / "python.xml"
     python = list(evidence.of_junit(junit)) if junit.exists() else []
     everything = [*rust, *loom, *asan, *python]
+    codes = {name: _code(results / f"{name}.code") for name in ("rust", "python", "loom", "asan")}
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"],
         cwd=evidence.ROOT, capture_output=True, text=True, check=True,
     ).stdout.strip()  # fmt: skip
     parts = [
         _HEAD.format(commit=commit),
-        _ran({"Rust": rust, "Python": python, "loom": loom, "AddressSanitizer": asan}),
+        _ran({"Rust": rust, "Python": python, "loom": loom, "AddressSanitizer": asan}, codes),
         _cases([*rust, *python]),
         _faults([*rust, *python]),
         _planted(everything),
@@ -51,7 +52,15 @@ def main() -> int:
     failed = sorted({outcome.name for outcome in everything if not outcome.is_passed})
     for name in failed:
         print(f"failed: {name}", file=sys.stderr)
-    return int(bool(failed) or not (rust and loom and asan and python))
+    for name, code in codes.items():
+        if code != 0:
+            print(f"{name} ended with {code}", file=sys.stderr)
+    return int(bool(failed) or any(codes.values()) or not (rust and loom and asan and python))
+
+
+def _code(path: Path) -> int | None:
+    """How a run ended; a test binary that dies takes its verdicts with it, and this shows it."""
+    return int(path.read_text("utf-8")) if path.exists() else None
 
 
 def _libtest(path: Path) -> list[Outcome]:
@@ -63,13 +72,13 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:
     return "".join("| " + " | ".join(str(cell) for cell in line) + " |\n" for line in lines)
 
 
-def _ran(suites: dict[str, list[Outcome]]) -> str:
-    rows = [
-        (name, len(found), sum(not outcome.is_passed for outcome in found)) if found
-        else (name, "not run", "")
-        for name, found in suites.items()
-    ]  # fmt: skip
-    return "## Tests\n\n" + _table(("tests", "run", "failed"), rows)
+def _ran(suites: dict[str, list[Outcome]], codes: dict[str, int | None]) -> str:
+    rows: list[tuple[object, ...]] = []
+    for (name, found), code in zip(suites.items(), codes.values(), strict=True):
+        failed = sum(not outcome.is_passed for outcome in found)
+        ended = "not run" if code is None else "well" if code == 0 else f"with {code}"
+        rows.append((name, len(found), failed, ended))
+    return "## Tests\n\n" + _table(("tests", "run", "failed", "ended"), rows)
 
 
 def _cases(outcomes: list[Outcome]) -> str:

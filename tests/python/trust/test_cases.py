@@ -60,6 +60,18 @@ def test_every_named_test_and_every_planted_one_exists():
     assert all(evidence.planted_count(entry) > 0 for entry in data["planted"])
 
 
+def test_the_page_is_of_this_list(repository):
+    page = (repository / "docs" / "trust.md").read_text("utf-8")
+    for group in evidence.data()["group"]:
+        (line,) = [row for row in page.splitlines() if row.startswith(f"| {group['title']} |")]
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        count = len(group["cases"])
+        assert cells[1] == str(count), line
+        for door, cell in zip(("rust", "python", "cli"), cells[2:], strict=True):
+            if door in group["doors"]:
+                assert cell == f"{count} of {count}", line
+
+
 def test_every_fault_of_the_list_has_a_test(python_tests):
     names = [*python_tests, *evidence.rust_names()]
     found = {fault for name in names for fault in evidence.faults_of(name.rpartition("::")[2])}

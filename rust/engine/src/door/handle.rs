@@ -49,7 +49,7 @@ impl Handle {
 
     /// Whether the engine still owes events that it has not sent.
     pub fn is_open(&self) -> bool {
-        self.mailbox.is_open()
+        !self.shared.is_forked() && self.mailbox.is_open()
     }
 
     /// Waits for the next event, at most `timeout`.
@@ -84,6 +84,9 @@ impl Handle {
 
     /// The next event for an async reader; `None` when every sample has ended.
     pub fn poll_next(&self, context: &mut Context<'_>) -> Poll<Option<Event>> {
+        if self.shared.is_forked() {
+            return Poll::Ready(None);
+        }
         self.mailbox.poll(context)
     }
 

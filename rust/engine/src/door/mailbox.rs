@@ -26,7 +26,8 @@ struct State {
     /// Samples that have not sent their last event.
     samples_open: u32,
     is_reader_gone: bool,
-    waker: Option<Waker>,
+    /// Of every task that waits; several may share one handle.
+    wakers: Vec<Waker>,
 }
 
 /// What a read found.
@@ -48,7 +49,7 @@ impl Mailbox {
                 events: VecDeque::new(),
                 samples_open: samples,
                 is_reader_gone: false,
-                waker: None,
+                wakers: Vec::new(),
             }),
             arrived: Condvar::new(),
             events_max: events_max.max(1),
@@ -75,7 +76,7 @@ impl Mailbox {
         } else {
             merge(&mut state.events, event);
         }
-        let waker = state.waker.take();
+        let wakers = std::mem::take(&mut state.wakers);
         let is_over = state.samples_open == 0;
         drop(state);
         if is_over {
@@ -84,9 +85,8 @@ impl Mailbox {
         } else {
             self.arrived.notify_one();
         }
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        // All of them look; those that find nothing wait again.
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     /// Whether the caller dropped its end.
@@ -105,12 +105,10 @@ impl Mailbox {
         state.is_reader_gone = true;
         state.events = VecDeque::new();
         state.samples_open = 0;
-        let waker = state.waker.take();
+        let wakers = std::mem::take(&mut state.wakers);
         drop(state);
         self.arrived.notify_all();
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     /// Waits for the next event until `deadline`, or without limit.
@@ -159,7 +157,10 @@ impl Mailbox {
         if state.samples_open == 0 {
             return Poll::Ready(None);
         }
-        state.waker = Some(context.waker().clone());
+        let waker = context.waker();
+        if !state.wakers.iter().any(|known| known.will_wake(waker)) {
+            state.wakers.push(waker.clone());
+        }
         Poll::Pending
     }
 }

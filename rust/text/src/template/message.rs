@@ -13,8 +13,8 @@ use crate::error::{Error, Result, quote};
 /// Most bytes of all messages of a conversation together.
 const MESSAGES_LEN_MAX_BYTES: usize = 8 << 20;
 
-/// Most messages; the engine's own limit is usually lower.
-const MESSAGES_MAX: usize = 1 << 16;
+/// Most messages of a conversation, as in the table of limits.
+const MESSAGES_MAX: usize = 1_024;
 
 /// Longest role.
 const ROLE_LEN_MAX: usize = 64;

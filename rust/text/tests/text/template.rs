@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 
 use serde::Deserialize;
+use tokenmill_core::{HasKind, Kind};
 use tokenmill_text::{ChatTemplate, Date, Error, Message, RenderOptions};
 
 /// 2026-11-24 08:05:09 UTC.
@@ -65,4 +66,22 @@ fn templates_render_as_transformers_renders_them() {
     }
     assert!(failures.is_empty(), "{failures}");
     assert!(fixtures.cases.len() >= 100);
+}
+
+#[test]
+fn case_049_messages_that_cannot_be_are_refused_by_name() {
+    let template = ChatTemplate::compile("{% for m in messages %}{{ m.role }}{% endfor %}", "", "");
+    let template = template.unwrap();
+    let refused = |messages: &[Message]| {
+        let error = template
+            .render(messages, &RenderOptions::default())
+            .unwrap_err();
+        assert_eq!(error.kind(), Kind::InvalidRequest, "{error}");
+        assert_eq!(error.param(), Some("messages"), "{error}");
+    };
+    refused(&[]);
+    refused(&[Message::new("no body", "x")]);
+    refused(&vec![Message::new("user", "x"); 1025]);
+    let ok = vec![Message::new("user", "x"); 1024];
+    assert!(template.render(&ok, &RenderOptions::default()).is_ok());
 }
