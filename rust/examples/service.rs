@@ -290,14 +290,12 @@ impl Connection {
             lock(&connection.handles).remove(&own.to_string());
             drop(stream);
         });
-        match started {
-            Ok(_) => Ok(()),
-            Err(_) => {
-                // The handle in the closure is gone with it; this one ends the request.
-                lock(&self.handles).remove(&id.to_string());
-                Err(Refusal::busy())
-            }
+        if started.is_err() {
+            // The closure's handle is gone with it; with this one the request ends.
+            lock(&self.handles).remove(&id.to_string());
+            return Err(Refusal::busy());
         }
+        Ok(())
     }
 
     /// A conversation, in the model's own words around it.
