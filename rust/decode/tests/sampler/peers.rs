@@ -195,7 +195,13 @@ pub fn hf(prefix: &Prefix, params: &SamplingParams, row: &[f32]) -> Option<Vec<f
     let mut peer = Peer::new(prefix, params, row);
     let (both, eos) = (peer.both(), prefix.eos.clone());
     peer.scale_repeated(&both);
+    // A word that is an end alone is no word there.
+    let mut words = params.clone();
+    let is_end = |word: &Vec<u32>| matches!(word[..], [token] if eos.contains(&token));
+    words.bad_word_tokens.retain(|word| !is_end(word));
+    peer.params = &words;
     peer.ban_words(&both);
+    peer.params = params;
     peer.ban_ends(
         (params.min_length as usize).saturating_sub(prefix.prompt.len()),
         &eos,
