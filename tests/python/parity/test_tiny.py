@@ -67,7 +67,8 @@ FILES = [(name, "model") for name in CASES] + [
 SHARE_MAX = 1e-4
 GREEDY_LEN = 24
 PROMPT_LENS = (1, 7, 24, 90)
-# Attention sums over runs of 256 tokens: a wide window begins in the first run and ends in the second.
+# Attention sums over runs of 256 tokens: a wide window begins in the first run and ends in the
+# second.
 LEN_WIDE = 390
 
 

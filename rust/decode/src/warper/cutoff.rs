@@ -2,7 +2,7 @@
 //! standard deviations. None of them drops the best token. Reference: float64 in the tests.
 
 use super::entropy::Spread;
-use super::{Scores, mass, narrowed};
+use super::{Scores, mass};
 
 /// Ids whose terms are summed before the sums are, so that no batch or thread has a say in the order.
 const BLOCK: u32 = 1024;
@@ -10,7 +10,7 @@ const BLOCK: u32 = 1024;
 /// Drops what is less likely than `cutoff`.
 pub(super) fn drop_below(scores: &mut Scores<'_, '_>, cutoff: f64) {
     let bound = cutoff.ln() + mass::ln(scores.total_mass());
-    scores.keep_from(narrowed(bound));
+    scores.keep_reaching(bound);
 }
 
 /// Drops what is less likely than the smaller of `cutoff` and its root times exp(-H).
@@ -18,7 +18,7 @@ pub(super) fn drop_by_entropy(scores: &mut Scores<'_, '_>, cutoff: f64) {
     let spread = Spread::of(scores);
     let ln_cutoff = cutoff.ln();
     let bound = ln_cutoff.min(0.5 * ln_cutoff - spread.entropy()) + spread.ln_sum();
-    scores.keep_from(narrowed(bound));
+    scores.keep_reaching(bound);
 }
 
 /// Drops what lies more than so many standard deviations below the best.
@@ -26,7 +26,7 @@ pub(super) fn keep_within(scores: &mut Scores<'_, '_>, deviations: f64) {
     let count = sum(scores, |_| 1.0);
     let mean = sum(scores, |score| score) / count;
     let variance = sum(scores, |score| (score - mean) * (score - mean)) / count;
-    scores.keep_from(narrowed(-deviations * variance.sqrt()));
+    scores.keep_reaching(-deviations * variance.sqrt());
 }
 
 /// The sum of a term over the survivors, in blocks of ids.

@@ -6,7 +6,7 @@ use std::f64::consts::LN_2;
 
 use tokenmill_core::{Mirostat, MirostatVariant};
 
-use super::{Scores, mass, narrowed, order};
+use super::{Scores, mass, order};
 use crate::feedback::Feedback;
 
 /// The vocabulary the authors computed with.
@@ -29,7 +29,7 @@ pub(super) fn cut(scores: &mut Scores<'_, '_>, mirostat: &Mirostat, feedback: &F
         }
     } else {
         let bound = -mu * LN_2 + mass::ln(scores.total_mass());
-        scores.keep_from(narrowed(bound.max(f64::from(f32::MIN))));
+        scores.keep_reaching(bound);
     }
     if !is_authors {
         scores.tell();

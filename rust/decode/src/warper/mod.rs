@@ -301,6 +301,15 @@ impl<'r, 'm> Scores<'r, 'm> {
         }
     }
 
+    /// Keeps what reaches `bound`, and the first token in any case.
+    fn keep_reaching(&mut self, bound: f64) {
+        if bound > 0.0 {
+            self.keep_best(1);
+        } else {
+            self.keep_from(narrowed(bound));
+        }
+    }
+
     /// A score that at least k tokens reach.
     fn best_bound(&mut self, k: usize) -> f32 {
         let bound = kth_largest(self.row.maxima(), k, &mut self.buffers.maxima);
@@ -336,9 +345,9 @@ fn heavy_chunks(maxima: &[f32], floor: f32) -> impl Iterator<Item = (usize, &f32
     chunks.filter(move |&(_, &maximum)| maximum >= floor)
 }
 
-/// The smallest score that is not below `bound`; never one above the best, which every cut keeps.
+/// The smallest score that is not below `bound`.
 fn narrowed(bound: f64) -> f32 {
-    let bound = bound.min(0.0);
+    let bound = bound.max(f64::from(f32::MIN));
     let narrow = bound as f32;
     if f64::from(narrow) < bound {
         narrow.next_up()

@@ -21,7 +21,7 @@ pub(super) fn leave_out(scores: &mut Scores<'_, '_>, xtc: Xtc, coins: &Noise) {
     if bound > 0.0 {
         return;
     }
-    let bound = narrowed(bound.max(f64::from(f32::MIN)));
+    let bound = narrowed(bound);
     let mut count = 0_u32;
     let mut last: Option<Candidate> = None;
     scores.for_each(bound, |candidate| {
