@@ -20,7 +20,7 @@ pub fn steer(random: &mut Random, params: SamplingParams) -> SamplingParams {
             params.xtc = Xtc {
                 probability: 0.6,
                 threshold: 0.05,
-            }
+            };
         }
         6 => params.dynatemp_range = 0.4,
         7 => {
@@ -64,7 +64,7 @@ fn lean(random: &mut Random, params: SamplingParams) -> SamplingParams {
                 breakers: Vec::new(),
                 breaker_tokens: vec![vec![token]],
                 ..Dry::default()
-            }
+            };
         }
         1 => params.encoder_repetition_penalty = 1.4,
         2 => params.encoder_no_repeat_ngram_size = 2,
@@ -76,7 +76,7 @@ fn lean(random: &mut Random, params: SamplingParams) -> SamplingParams {
             params.exponential_decay_length_penalty = Some(LengthDecay {
                 start: 4,
                 factor: 1.3,
-            })
+            });
         }
         _ => {}
     }

@@ -87,6 +87,7 @@ impl Sampler {
     }
 
     /// The same sampler of an output that ends after so many tokens, where the parameters leave that open.
+    #[must_use]
     pub fn with_output_len_max(mut self, output_len_max: u32) -> Self {
         self.processors.set_output_len_max(output_len_max);
         self

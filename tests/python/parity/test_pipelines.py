@@ -130,7 +130,11 @@ THEIRS = {"min_tokens": "min_new_tokens"}
 
 def translated(options):
     # The prompt's 9 tokens and 10 more: where a forced end has its place.
-    return {"top_k": 0, "max_length": 19, **{THEIRS.get(name, name): value for name, value in options.items()}}
+    return {
+        "top_k": 0,
+        "max_length": 19,
+        **{THEIRS.get(name, name): value for name, value in options.items()},
+    }
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=lambda options: "-".join(options))

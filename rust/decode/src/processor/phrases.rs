@@ -8,19 +8,19 @@ use tokenmill_core::TokenId;
 /// Sequences, each with what belongs to it, and the end of what they are looked for in.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Phrases<T> {
-    phrases: Vec<(Vec<TokenId>, T)>,
+    sequences: Vec<(Vec<TokenId>, T)>,
     tail: VecDeque<TokenId>,
     tail_len_max: usize,
 }
 
 impl<T: Copy> Phrases<T> {
     /// After `context`, which is empty where only the output counts. Empty sequences do nothing.
-    pub(crate) fn new(phrases: Vec<(Vec<TokenId>, T)>, context: &[TokenId]) -> Self {
-        let lengths = phrases.iter().map(|(phrase, _)| phrase.len());
+    pub(crate) fn new(sequences: Vec<(Vec<TokenId>, T)>, context: &[TokenId]) -> Self {
+        let lengths = sequences.iter().map(|(sequence, _)| sequence.len());
         let tail_len_max = lengths.max().unwrap_or(0).saturating_sub(1);
         let tail = &context[context.len().saturating_sub(tail_len_max)..];
         Self {
-            phrases,
+            sequences,
             tail: tail.iter().copied().collect(),
             tail_len_max,
         }
@@ -35,8 +35,8 @@ impl<T: Copy> Phrases<T> {
 
     /// The tokens that would complete a sequence, in the order of these; one may come more than once.
     pub(crate) fn completions(&self) -> impl Iterator<Item = (TokenId, T)> {
-        self.phrases.iter().filter_map(|(phrase, own)| {
-            let (&last, before) = phrase.split_last()?;
+        self.sequences.iter().filter_map(|(sequence, own)| {
+            let (&last, before) = sequence.split_last()?;
             let is_met = before.len() <= self.tail.len()
                 && before
                     .iter()

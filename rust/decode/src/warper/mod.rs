@@ -202,8 +202,9 @@ impl<'r, 'm> Scores<'r, 'm> {
         let Some(&start) = kept.first() else { return };
         let best = kept.iter().fold(start, first);
         if best.score != 0.0 {
-            kept.iter_mut()
-                .for_each(|candidate| candidate.score -= best.score);
+            for candidate in kept.iter_mut() {
+                candidate.score -= best.score;
+            }
         }
         self.shift += best.score;
         self.best = Candidate { score: 0.0, ..best };

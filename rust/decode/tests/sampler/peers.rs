@@ -2,6 +2,8 @@
 //! shared list of steps, no code of ours. They say what a pipeline of that name must leave, or nothing where
 //! rounding would decide.
 
+mod steps;
+
 use tokenmill_core::SamplingParams;
 
 use crate::rows::Prefix;
@@ -287,10 +289,26 @@ pub fn llamacpp(prefix: &Prefix, params: &SamplingParams, row: &[f32]) -> Option
     };
     let last = &both[both.len().saturating_sub(last)..];
     peer.scale_repeated(last);
+    if params.mirostat.version > 0 {
+        // Nothing but the bias and the temperature runs beside it.
+        let mut peer = Peer::new(prefix, params, row);
+        peer.add_bias();
+        peer.divide();
+        peer.mirostat();
+        return peer.done();
+    }
     peer.subtract(last);
+    peer.dry();
+    peer.top_n_sigma();
     peer.top_k();
+    peer.typical_p();
     peer.top_p();
     peer.min_p();
-    peer.divide();
+    peer.xtc();
+    if params.dynatemp_range > 0.0 {
+        peer.divide_dynamically();
+    } else {
+        peer.divide();
+    }
     peer.done()
 }

@@ -88,11 +88,10 @@ impl IdList {
 
     const fn len_max(self, limits: &Limits) -> usize {
         match self {
-            Self::Stop => limits.stop_token_ids_len_max,
+            Self::Stop | Self::Forced => limits.stop_token_ids_len_max,
             Self::Allowed => limits.allowed_token_ids_len_max,
             Self::Suppressed => limits.suppress_tokens_len_max,
             Self::Reported => limits.logprob_token_ids_len_max,
-            Self::Forced => limits.stop_token_ids_len_max,
         }
     }
 }
@@ -153,6 +152,36 @@ impl OptionType {
                 "an integer of at least -1, or true".into()
             }
             Self::Logprobs => format!("an integer from 0 to {}, or true", limits.logprobs_max),
+            Self::StopStrings => format!(
+                "a string or a list of at most {} strings, each of 1 to {} bytes",
+                limits.stop_count_max, limits.stop_len_max_bytes
+            ),
+            Self::BiasMap => format!(
+                "a map of at most {} distinct token ids to numbers from -100 to 100",
+                limits.logit_bias_len_max
+            ),
+            Self::Words => format!(
+                "a string or a list of at most {} strings, each of 1 to {} bytes and not blank",
+                limits.bad_words_count_max, limits.bad_word_len_max_bytes
+            ),
+            Self::Repetition => format!(
+                "a map of max_pattern_size (1 to {most}), min_count (2 to {most}) and min_pattern_size \
+                 (0 to max_pattern_size; 0 is 1)",
+                most = limits.repetition_max
+            ),
+            Self::Pipeline => {
+                let steps = Step::ALL.map(Step::name);
+                let names = NamedPipeline::NAMES.join(", ");
+                format!("one of {names}, or a list of steps of {}", steps.join(", "))
+            }
+            Self::Untyped => String::new(),
+            _ => self.bound_of_ids(limits),
+        }
+    }
+
+    /// The same for ids, sequences of ids and what breaks them.
+    fn bound_of_ids(&self, limits: &Limits) -> String {
+        match *self {
             Self::TokenIds(list) if list.len_min() == 0 => {
                 format!("a list of at most {} token ids", list.len_max(limits))
             }
@@ -178,29 +207,7 @@ impl OptionType {
             Self::LengthDecay => {
                 "a list of an integer of at least 0 and a finite number above 0".into()
             }
-            Self::StopStrings => format!(
-                "a string or a list of at most {} strings, each of 1 to {} bytes",
-                limits.stop_count_max, limits.stop_len_max_bytes
-            ),
-            Self::BiasMap => format!(
-                "a map of at most {} distinct token ids to numbers from -100 to 100",
-                limits.logit_bias_len_max
-            ),
-            Self::Words => format!(
-                "a string or a list of at most {} strings, each of 1 to {} bytes and not blank",
-                limits.bad_words_count_max, limits.bad_word_len_max_bytes
-            ),
-            Self::Repetition => format!(
-                "a map of max_pattern_size (1 to {most}), min_count (2 to {most}) and min_pattern_size \
-                 (0 to max_pattern_size; 0 is 1)",
-                most = limits.repetition_max
-            ),
-            Self::Pipeline => {
-                let steps = Step::ALL.map(Step::name);
-                let names = NamedPipeline::NAMES.join(", ");
-                format!("one of {names}, or a list of steps of {}", steps.join(", "))
-            }
-            Self::Untyped => String::new(),
+            _ => String::new(),
         }
     }
 

@@ -592,7 +592,7 @@ fn the_authors_of_mirostat_fill_in_their_constants_and_llamacpp_no_other_cut() {
     };
     let on = pair("mirostat", int(2));
     let authors = pair("mirostat_variant", text("authors"));
-    assert_eq!(mirostat(&[on.clone()]), (5.0, 0.1, 0));
+    assert_eq!(mirostat(std::slice::from_ref(&on)), (5.0, 0.1, 0));
     assert_eq!(mirostat(&[on.clone(), authors.clone()]), (3.0, 1.0, 0));
     let own = pair("mirostat_tau", float(4.0));
     assert_eq!(mirostat(&[on.clone(), authors, own]), (4.0, 1.0, 0));
