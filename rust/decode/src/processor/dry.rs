@@ -185,7 +185,7 @@ mod tests {
         let mut dry = dry(&[], -1);
         dry.multiplier = 100.0;
         dry.base = 100.0;
-        let (_, cost) = penalties(&dry, &[3; 5000])[0];
+        let (_, cost) = penalties(&dry, &vec![3; 5000])[0];
         assert!(cost > 1e37 && cost.is_finite());
         dry.base = 1.0;
         assert_eq!(penalties(&dry, &[3; 50]), [(3, 100.0)]);

@@ -136,7 +136,9 @@ mod tests {
         ) {
             let (prompt, rest) = tokens.split_at(split.min(tokens.len()));
             let mut index = NgramIndex::new(size, prompt);
-            rest.iter().for_each(|&token| index.pass(token));
+            for &token in rest {
+                index.pass(token);
+            }
             let mut banned = Vec::new();
             index.for_each_completion(|token| banned.push(token));
             let mut expected = Vec::new();
