@@ -9,7 +9,10 @@ use std::path::PathBuf;
 
 use schedule::{Outcome, Schedule, run};
 use subject::{Form, tiny};
-use tokenmill_core::{NamedPipeline, PipelineChoice, Prompt, Request, SamplingParams};
+use tokenmill_core::{
+    Adaptive, Dry, LengthDecay, Mirostat, MirostatVariant, NamedPipeline, PipelineChoice, Prompt,
+    Request, SamplingParams, Xtc,
+};
 use tokenmill_formats::Checkpoint;
 
 /// Mixed requests over a vocabulary of at least 200 tokens.
@@ -74,10 +77,70 @@ fn constrained(index: usize, params: SamplingParams) -> SamplingParams {
         pipeline: PipelineChoice::Named(named),
         ..params
     };
+    lean(index, &mut params);
     if index % 2 == 1 || params.pipeline.fault(&params).is_some() {
         params.pipeline = PipelineChoice::default();
     }
     params
+}
+
+/// The rarer ways to lean on tokens and to cut, on some of them.
+fn lean(index: usize, params: &mut SamplingParams) {
+    match index % 13 {
+        0 => {
+            params.dry = Dry {
+                multiplier: 1.0,
+                allowed_length: 1,
+                breakers: Vec::new(),
+                breaker_tokens: vec![vec![9], vec![4, 7]],
+                ..Dry::default()
+            };
+        }
+        2 => params.sequence_bias = vec![(vec![8], 1.5), (vec![8, 9], 3.0)],
+        4 => params.encoder_no_repeat_ngram_size = 2,
+        6 => params.encoder_repetition_penalty = 1.3,
+        8 => params.forced_eos_token_id = Some(vec![11]),
+        10 => {
+            params.exponential_decay_length_penalty = Some(LengthDecay {
+                start: 2,
+                factor: 1.2,
+            });
+        }
+        _ => {}
+    }
+    if params.is_greedy() {
+        return;
+    }
+    match index % 11 {
+        1 => params.typical_p = 0.7,
+        2 => params.eta_cutoff = 0.01,
+        3 => params.top_h = Some(0.5),
+        4 => params.top_n_sigma = 1.2,
+        5 => {
+            params.xtc = Xtc {
+                probability: 0.5,
+                threshold: 0.02,
+            };
+        }
+        7 => params.dynatemp_range = 0.3,
+        8 | 9 => {
+            (params.top_k, params.top_p, params.min_p) = (0, 1.0, 0.0);
+            params.mirostat = Mirostat {
+                version: 1 + (index % 2) as u32,
+                tau: 2.5,
+                eta: 0.7,
+                variant: MirostatVariant::Authors,
+            };
+        }
+        10 => {
+            (params.top_k, params.top_p, params.min_p) = (0, 1.0, 0.0);
+            params.adaptive = Adaptive {
+                target: Some(0.2),
+                decay: 0.8,
+            };
+        }
+        _ => {}
+    }
 }
 
 /// Order `seed` of `count` things.

@@ -5,6 +5,7 @@ mod drive;
 mod oracle;
 mod planted;
 mod random;
+mod steering;
 mod trace;
 
 use drive::{Report, drive};

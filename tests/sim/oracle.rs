@@ -33,6 +33,8 @@ pub fn answer(question: &Question<'_>, index: u32) -> Answer {
     let vocabulary = Vocabulary::new(VOCAB as usize, vec![EOS]).expect("a vocabulary");
     let mut sampler =
         Sampler::new(params, seed, index, &vocabulary, prompt).expect("a valid request");
+    // Where the parameters leave it open, the end of the context is the last place for a forced end.
+    sampler = sampler.with_output_len_max(question.output_len_max as u32);
     let mut scratch = tokenmill_decode::Scratch::default();
     let mut row = vec![0f32; VOCAB as usize];
     let is_fatal =
@@ -73,7 +75,7 @@ pub fn answer(question: &Question<'_>, index: u32) -> Answer {
                 };
             }
         };
-        sampler.advance(choice.token);
+        sampler.commit(&choice);
         last = choice.token;
         chain = chain.push(last);
         tokens.push(last);

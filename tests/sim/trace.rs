@@ -9,6 +9,7 @@ use tokenmill_sched::{Policy, SchedConfig};
 use tokenmill_sim::Triggers;
 
 use crate::random::Random;
+use crate::steering::steer;
 
 /// Ids 0..VOCAB; 0 ends a text; the last three make their own row fail, where a trace uses them.
 pub const VOCAB: u32 = 61;
@@ -275,6 +276,7 @@ fn constrain(random: &mut Random, params: SamplingParams) -> SamplingParams {
     if params.stream_interval.is_none() && random.chance(10) {
         params.output_kind = OutputKind::FinalOnly;
     }
+    params = steer(random, params);
     let named = *random.pick(&[
         NamedPipeline::Hf,
         NamedPipeline::Vllm,

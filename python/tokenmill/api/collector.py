@@ -194,7 +194,7 @@ class Collector:
 
     def _warnings(self) -> list[str]:
         return [
-            f"sample {index}: {name} left no token at some step and was lifted there"
+            f"sample {index}: {name} {_FORCED if name.startswith('forced_') else _LIFTED} there"
             for index, sample in enumerate(self._samples)
             if sample.finish is not None
             for name in sample.finish["lifted"]
@@ -203,6 +203,11 @@ class Collector:
     def _position(self, entries: list[tuple[int, float, int]]) -> dict[int, Logprob]:
         text: Any = self._tokenizer.token_text
         return {token: Logprob(value, rank, text(token)) for token, value, rank in entries}
+
+
+# What became of a step of the pipeline that met the others.
+_LIFTED = "left no token at some step and was lifted"
+_FORCED = "met a token that may not come and was skipped"
 
 
 def _error_text(finish: EventFinish | None) -> str | None:

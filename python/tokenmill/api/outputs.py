@@ -28,7 +28,8 @@ class CompletionOutput:
     `stop_reason` the string or id that matched; `error` says what went wrong where the reason is
     "error", `error_kind` is the kind of that (as the exceptions' `kind`) and `error_code` names it
     for programs where it has a name (`no_token_allowed`, `deadline_exceeded`). `lifted` names the
-    soft bans (`min_tokens`, `no_repeat_ngram`) that left no token at some step and were lifted.
+    soft bans (`min_tokens`, `no_repeat_ngram`) that left no token at some step and were lifted,
+    and the forcing (`forced_eos`) that met a banned token and was skipped.
     """
 
     index: int

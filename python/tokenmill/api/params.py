@@ -16,6 +16,8 @@ _Self = TypeVar("_Self", bound="_Checked")
 _Class = TypeVar("_Class")
 
 LogprobsMode = Literal["raw_logprobs", "processed_logprobs", "raw_logits", "processed_logits"]
+# As in transformers: by tuples of ids, or pairs of ids and a number.
+SequenceBias = Mapping[tuple[int, ...], float] | Sequence[tuple[Sequence[int], float]]
 Pipeline = Literal["tokenmill", "hf", "vllm", "sglang", "llamacpp"]
 
 
@@ -141,6 +143,35 @@ class SamplingParams(_Checked):
     penalty_last_n: int | None = _TABLE
     pipeline: Pipeline | Sequence[str] = _TABLE
     deadline_ms: int | None = _TABLE
+    typical_p: float = _TABLE
+    epsilon_cutoff: float = _TABLE
+    eta_cutoff: float = _TABLE
+    top_h: float | None = _TABLE
+    top_n_sigma: float = _TABLE
+    xtc_probability: float = _TABLE
+    xtc_threshold: float = _TABLE
+    dynatemp_range: float = _TABLE
+    dynatemp_exponent: float = _TABLE
+    mirostat: int = _TABLE
+    mirostat_tau: float = _TABLE
+    mirostat_eta: float = _TABLE
+    mirostat_variant: Literal["llamacpp", "authors"] = _TABLE
+    adaptive_target: float | None = _TABLE
+    adaptive_decay: float = _TABLE
+    dry_multiplier: float = _TABLE
+    dry_base: float = _TABLE
+    dry_allowed_length: int = _TABLE
+    dry_penalty_last_n: int = _TABLE
+    dry_sequence_breakers: str | Sequence[str] | None = _TABLE
+    encoder_repetition_penalty: float = _TABLE
+    encoder_no_repeat_ngram_size: int = _TABLE
+    sequence_bias: SequenceBias | None = _TABLE
+    bad_words_ids: Sequence[Sequence[int]] | None = _TABLE
+    forced_bos_token_id: int | None = _TABLE
+    forced_eos_token_id: int | Sequence[int] | None = _TABLE
+    exponential_decay_length_penalty: Sequence[float] | None = _TABLE
+    remove_invalid_values: bool = _TABLE
+    renormalize_logits: bool = _TABLE
 
 
 def sampling_values(params: "SamplingParams | None") -> dict[str, Any]:

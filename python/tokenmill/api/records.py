@@ -9,9 +9,10 @@ from typing import Any, Literal, TypedDict
 class OptionRow(TypedDict):
     """One row of the option table: the only definition of an option.
 
-    `type` is "int", "float", "bool", "str", "choice", "str_list", "int_list", "bias", "repetition",
-    "pipeline", or "" where only the name is known; `bound` is in words, for a choice the values
-    separated by "|"; `reason` says why one that is not supported is not.
+    `type` is "int", "float", "bool", "str", "choice", "str_list", "int_list", "int_lists", "bias",
+    "sequence_bias", "length_decay", "repetition", "pipeline", or "" where only the name is known;
+    `bound` is in words, for a choice the values separated by "|"; `reason` says why one that is not
+    supported is not.
     """
 
     name: str
@@ -30,7 +31,8 @@ class OptionRow(TypedDict):
 class EventFinish(TypedDict):
     """How a sample ended; `error` is (kind, code or None, message) where the reason is "error".
 
-    `lifted` names the soft bans (`min_tokens`, `no_repeat_ngram`) that left no token at some step.
+    `lifted` names the soft bans (`min_tokens`, `no_repeat_ngram`) that left no token at some step,
+    and the forcing (`forced_eos`) that met a banned token and was skipped.
     """
 
     reason: Literal["stop", "length", "abort", "error", "repetition"]

@@ -23,7 +23,10 @@ _METAVARS = {
     "choice": "NAME",
     "str_list": "TEXT",
     "int_list": "N,N",
+    "int_lists": "N N,N",
     "bias": "ID:X,..",
+    "sequence_bias": "N N:X,..",
+    "length_decay": "N,X",
     "repetition": "KEY:N,..",
     "pipeline": "NAME or STEP,..",
 }

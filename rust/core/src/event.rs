@@ -114,7 +114,7 @@ pub struct Finish {
     /// Times this sample was preempted.
     pub preemptions: u32,
     /// Soft bans (`min_tokens`, `no_repeat_ngram`, ..) that left no token at some step and were lifted
-    /// for it, each named once.
+    /// for it, and forcing that met a banned token and was skipped, each named once.
     pub lifted: Vec<&'static str>,
 }
 

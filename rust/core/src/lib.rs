@@ -17,7 +17,7 @@ pub use id::{BlockId, RequestId, SequenceId, TokenId};
 pub use kind::{HasKind, Kind};
 pub use limits::Limits;
 pub use params::{
-    LogprobsMode, NamedPipeline, OutputKind, PipelineChoice, RepetitionDetection, SamplingParams,
-    Step,
+    Adaptive, Dry, LengthDecay, LogprobsMode, Mirostat, MirostatVariant, NamedPipeline, OutputKind,
+    PipelineChoice, RepetitionDetection, SamplingParams, Step, Xtc,
 };
 pub use request::{Prompt, Rendered, Request};

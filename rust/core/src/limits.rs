@@ -27,6 +27,14 @@ pub struct Limits {
     pub bad_words_count_max: usize,
     /// Longest of them, in bytes.
     pub bad_word_len_max_bytes: usize,
+    /// Most sequences of `bad_words_ids` and of `sequence_bias`; each is compared at every token.
+    pub sequences_count_max: usize,
+    /// Longest of them, in tokens.
+    pub sequence_len_max_tokens: usize,
+    /// Most texts of `dry_sequence_breakers`; each is looked for in the whole vocabulary once a request.
+    pub dry_breakers_count_max: usize,
+    /// Longest of them, in characters.
+    pub dry_breaker_len_max_chars: usize,
     /// Longest pattern and most copies of `repetition_detection`: a token costs a few comparisons for each pattern
     /// length, and in an output that nearly loops as many as the output is long.
     pub repetition_max: u32,
@@ -53,6 +61,10 @@ impl Default for Limits {
             logprob_token_ids_len_max: 128,
             bad_words_count_max: 128,
             bad_word_len_max_bytes: 256,
+            sequences_count_max: 300,
+            sequence_len_max_tokens: 256,
+            dry_breakers_count_max: 16,
+            dry_breaker_len_max_chars: 40,
             repetition_max: 1024,
             label_len_max_bytes: 256,
             stream_events_max: 256,

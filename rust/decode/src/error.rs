@@ -56,6 +56,12 @@ pub enum Error {
         /// Length of the vocabulary.
         vocab_len: usize,
     },
+    /// An option that acts on the ends of a text meets a vocabulary without one.
+    #[error("{name} acts on the model's end tokens, and this model has none")]
+    NoEnd {
+        /// The option.
+        name: &'static str,
+    },
     /// The list of steps has no meaning.
     #[error("pipeline: step {step} {reason}")]
     BadPipeline {
@@ -70,7 +76,7 @@ impl HasKind for Error {
     fn kind(&self) -> Kind {
         match self {
             Self::BrokenLogits { .. } => Kind::Corrupt,
-            Self::VocabularyLength { .. } => Kind::Unsupported,
+            Self::VocabularyLength { .. } | Self::NoEnd { .. } => Kind::Unsupported,
             Self::RowLength { .. } => Kind::Internal,
             Self::ScoreOverflow { .. }
             | Self::NoTokenAllowed { .. }
@@ -81,7 +87,7 @@ impl HasKind for Error {
 
     fn param(&self) -> Option<&str> {
         match self {
-            Self::UnknownToken { name, .. } => Some(name),
+            Self::UnknownToken { name, .. } | Self::NoEnd { name } => Some(name),
             Self::BadPipeline { .. } => Some("pipeline"),
             _ => None,
         }

@@ -4,6 +4,7 @@
 
 mod draw;
 pub mod error;
+mod feedback;
 mod logprob;
 pub mod pipeline;
 mod processor;

@@ -5,7 +5,7 @@
 
 use tokenmill_core::{LogprobsMode, TokenId, TokenLogprob, TokenLogprobs};
 
-use crate::row::{CHUNK, NotAScore, Row, scan};
+use crate::row::{CHUNK, NotAScore, Row, scan, valid};
 use crate::warper::order::{self, Candidate};
 use crate::warper::select::{Goal, SelectBuffers, keep_prefix};
 use crate::warper::{Scores, kth_largest, mass};
@@ -45,7 +45,7 @@ impl Report<'_> {
         buffers: &mut ReportBuffers,
     ) -> TokenLogprobs {
         if self.is_raw() || !row.is_edited() {
-            return self.of_values(row.model(), token, buffers);
+            return self.of_model(row, token, buffers);
         }
         let mut values = std::mem::take(&mut buffers.values);
         values.clear();
@@ -64,7 +64,7 @@ impl Report<'_> {
     ) -> TokenLogprobs {
         let row = scores.row();
         if self.is_raw() {
-            return self.of_values(row.model(), token, buffers);
+            return self.of_model(row, token, buffers);
         }
         let mut values = std::mem::take(&mut buffers.values);
         values.clear();
@@ -96,6 +96,26 @@ impl Report<'_> {
             self.mode,
             LogprobsMode::RawLogprobs | LogprobsMode::ProcessedLogprobs
         )
+    }
+
+    /// Of the model's own values.
+    fn of_model(self, row: &Row<'_>, token: TokenId, buffers: &mut ReportBuffers) -> TokenLogprobs {
+        if row.is_broken() {
+            return self.of_cleaned(row.model(), token, buffers);
+        }
+        self.of_values(row.model(), token, buffers)
+    }
+
+    /// Of values among which NaN and +inf may be, which count as what replaces them.
+    pub(crate) fn of_cleaned(
+        self,
+        values: &[f32],
+        token: TokenId,
+        buffers: &mut ReportBuffers,
+    ) -> TokenLogprobs {
+        let clean = values.iter().map(|&value| valid(value, f32::NEG_INFINITY));
+        let clean: Vec<f32> = clean.collect();
+        self.of_values(&clean, token, buffers)
     }
 
     /// Of a given token, from a row that was not looked at yet.

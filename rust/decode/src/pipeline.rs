@@ -21,7 +21,7 @@ impl Pipeline {
             let step = step.name();
             return Err(Error::BadPipeline { step, reason });
         }
-        let steps = params.pipeline.steps().iter().copied();
+        let steps = params.pipeline.steps(params).iter().copied();
         let steps: Vec<Step> = steps.filter(|step| step.is_active(params)).collect();
         Ok(Self {
             warpers_from: steps.partition_point(|step| !step.is_warper()),
@@ -46,11 +46,12 @@ impl Pipeline {
         MassCut {
             is_past: self.meaning == NamedPipeline::Sglang,
             is_joint: self.meaning == NamedPipeline::Sglang && !has(Step::MinP),
+            is_typical_past: self.meaning == NamedPipeline::Llamacpp,
         }
     }
 }
 
-/// How `top_p` cuts.
+/// How `top_p` and `typical_p` cut.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct MassCut {
     /// Whether a token stays as long as the mass before it has not passed the share, so that one more is kept
@@ -58,12 +59,14 @@ pub(crate) struct MassCut {
     pub(crate) is_past: bool,
     /// Whether the share is of what stood before `top_k`, too.
     pub(crate) is_joint: bool,
+    /// Whether a typical set needs more mass than its share.
+    pub(crate) is_typical_past: bool,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokenmill_core::PipelineChoice;
+    use tokenmill_core::{Adaptive, Dry, LengthDecay, Mirostat, PipelineChoice, Xtc};
 
     fn everything() -> SamplingParams {
         SamplingParams {
@@ -82,6 +85,38 @@ mod tests {
             top_k: 4,
             top_p: 0.9,
             min_p: 0.1,
+            typical_p: 0.9,
+            epsilon_cutoff: 0.01,
+            eta_cutoff: 0.01,
+            top_h: Some(0.9),
+            top_n_sigma: 2.0,
+            xtc: Xtc {
+                probability: 0.5,
+                threshold: 0.1,
+            },
+            dry: Dry {
+                multiplier: 0.8,
+                ..Dry::default()
+            },
+            encoder_repetition_penalty: 1.1,
+            encoder_no_repeat_ngram_size: 3,
+            sequence_bias: vec![(vec![0], 1.0)],
+            forced_bos_token_id: Some(0),
+            forced_eos_token_id: Some(vec![0]),
+            exponential_decay_length_penalty: Some(LengthDecay {
+                start: 1,
+                factor: 1.1,
+            }),
+            remove_invalid_values: true,
+            renormalize_logits: true,
+            mirostat: Mirostat {
+                version: 2,
+                ..Mirostat::default()
+            },
+            adaptive: Adaptive {
+                target: Some(0.3),
+                ..Adaptive::default()
+            },
             ..SamplingParams::default()
         }
     }
@@ -103,39 +138,65 @@ mod tests {
     fn every_step_is_active_when_asked_for_and_greedy_drops_the_warpers() {
         let params = everything();
         let pipeline = Pipeline::new(&params).unwrap();
-        assert_eq!(pipeline.steps, Step::ALL);
+        let but = |left_out: Step| Step::ALL.into_iter().filter(move |step| *step != left_out);
+        assert!(
+            pipeline
+                .steps
+                .iter()
+                .copied()
+                .eq(but(Step::DynamicTemperature))
+        );
+        let dynamic = SamplingParams {
+            dynatemp_range: 0.5,
+            ..params.clone()
+        };
+        let pipeline = Pipeline::new(&dynamic).unwrap();
+        assert!(pipeline.steps.iter().copied().eq(but(Step::Temperature)));
         let greedy = SamplingParams {
             temperature: 0.0,
             ..params
         };
         let pipeline = Pipeline::new(&greedy).unwrap();
-        assert_eq!(pipeline.processors(), &Step::ALL[..11]);
-        assert!(pipeline.warpers().is_empty());
+        let first_warper = Step::ALL.iter().position(|step| step.is_warper());
+        assert_eq!(pipeline.processors(), &Step::ALL[..first_warper.unwrap()]);
+        assert_eq!(pipeline.warpers(), [Step::Renormalize]);
     }
 
     #[test]
     fn a_list_that_repeats_misses_or_misplaces_a_step_is_refused_by_name() {
         let params = everything();
+        let without_min_p: Vec<Step> = Step::ALL
+            .into_iter()
+            .filter(|step| *step != Step::MinP)
+            .collect();
         let mut list = Step::ALL.to_vec();
-        list.push(Step::TopK);
+        list.insert(list.len() - 1, Step::TopK);
         assert!(matches!(
             listed(&list, &params),
             Err(Error::BadPipeline { step: "top_k", .. })
         ));
         assert!(matches!(
-            listed(&Step::ALL[..14], &params),
+            listed(&without_min_p, &params),
             Err(Error::BadPipeline {
                 step: "min_p",
                 reason: "is asked for and missing from the list"
             })
         ));
         let mut list = Step::ALL.to_vec();
-        list.swap(0, 14);
+        list.swap(0, Step::ALL.len() - 2);
         assert!(matches!(
             listed(&list, &params),
             Err(Error::BadPipeline { .. })
         ));
         let defaults = SamplingParams::default();
+        let list = [Step::Renormalize, Step::TopK];
+        assert!(matches!(
+            listed(&list, &defaults),
+            Err(Error::BadPipeline {
+                step: "top_k",
+                reason: "must stand before renormalize"
+            })
+        ));
         assert!(listed(&[], &defaults).is_ok());
         assert_eq!(listed(&Step::ALL, &defaults), Pipeline::new(&defaults));
     }

@@ -25,23 +25,69 @@ pub(crate) struct Row<'a> {
     model: &'a [f32],
     buffers: &'a mut RowBuffers,
     is_edited: bool,
+    is_broken: bool,
 }
 
 impl<'a> Row<'a> {
     /// Takes the model's logits: one pass, for the maxima and the check.
     pub(crate) fn new(model: &'a [f32], buffers: &'a mut RowBuffers) -> Result<Self, NotAScore> {
+        let row = Self::unchecked(model, buffers);
+        if row.is_broken {
+            return Err(NotAScore);
+        }
+        Ok(row)
+    }
+
+    /// The same for a request that replaces NaN and +inf itself before the row settles.
+    pub(crate) fn unchecked(model: &'a [f32], buffers: &'a mut RowBuffers) -> Self {
         let chunks = model.len().div_ceil(CHUNK);
-        scan(model, &mut buffers.maxima)?;
+        let is_broken = scan(model, &mut buffers.maxima).is_err();
         buffers.is_touched.clear();
         buffers.is_touched.resize(chunks, false);
         if buffers.overlay.len() < model.len() {
             buffers.overlay.resize(model.len(), 0.0);
         }
-        Ok(Self {
+        Self {
             model,
             buffers,
             is_edited: false,
-        })
+            is_broken,
+        }
+    }
+
+    /// Whether the model's own values hold NaN or +inf.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.is_broken
+    }
+
+    /// The value of a token.
+    pub(crate) fn value(&self, token: TokenId) -> f32 {
+        let token = token as usize;
+        self.chunk(token / CHUNK)[token % CHUNK]
+    }
+
+    /// Replaces NaN by 0, +inf by the largest number and -inf by `ban`. A pass over the row.
+    pub(crate) fn remove_invalid(&mut self, ban: f32) {
+        for index in 0..self.buffers.is_touched.len() {
+            let is_valid = |&value: &f32| {
+                value < f32::INFINITY && (value > f32::NEG_INFINITY || ban == f32::NEG_INFINITY)
+            };
+            if self.chunk(index).iter().all(is_valid) {
+                continue;
+            }
+            let first = index * CHUNK;
+            for token in first..first + self.chunk(index).len() {
+                self.edit(token as TokenId, |value| valid(value, ban));
+            }
+        }
+    }
+
+    /// Bans all but `tokens`, which become equally likely. A pass over the row.
+    pub(crate) fn force(&mut self, tokens: &[TokenId]) {
+        self.keep_only(&[]);
+        for &token in tokens {
+            self.buffers.overlay[token as usize] = 0.0;
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -91,11 +137,7 @@ impl<'a> Row<'a> {
     /// Bans all but `allowed`, which keep the values they have. A pass over the row.
     pub(crate) fn keep_only(&mut self, allowed: &[TokenId]) {
         let len = self.model.len();
-        let value_of = |row: &Self, token: TokenId| {
-            let token = token as usize;
-            row.chunk(token / CHUNK)[token % CHUNK]
-        };
-        let values: Vec<f32> = allowed.iter().map(|&token| value_of(self, token)).collect();
+        let values: Vec<f32> = allowed.iter().map(|&token| self.value(token)).collect();
         self.buffers.overlay[..len].fill(f32::NEG_INFINITY);
         self.buffers.is_touched.fill(true);
         self.is_edited = true;
@@ -156,6 +198,17 @@ impl<'a> Row<'a> {
             .position(|&maximum| maximum == best)?;
         let offset = self.chunk(index).iter().position(|&value| value == best)?;
         Some(((index * CHUNK + offset) as TokenId, best))
+    }
+}
+
+/// A value without NaN and +inf, and with `ban` for -inf.
+pub(crate) fn valid(value: f32, ban: f32) -> f32 {
+    if value.is_nan() {
+        0.0
+    } else if value == f32::NEG_INFINITY {
+        ban
+    } else {
+        value.min(f32::MAX)
     }
 }
 

@@ -1,22 +1,24 @@
-//! One sequence's sampler: a pure function of (parameters, seed, token prefix, the model's row). Owns the
-//! processors' state, a function of the prefix; refuses to know why a sequence ends and what text it makes.
-//! Invariant: a sampler that was advanced token by token equals one replayed from the same prefix.
+//! One sequence's sampler: a pure function of (parameters, seed, token prefix, the model's rows along it). Owns the
+//! processors' state, a function of the prefix, and that of the cuts that move by themselves, which reads the rows
+//! too; refuses to know why a sequence ends and what text it makes.
+//! Invariant: a sampler that was advanced token by token equals one replayed from the same prefix and rows.
 
 use smallvec::SmallVec;
 use tokenmill_core::noise::{Noise, Purpose};
-use tokenmill_core::{PipelineChoice, SamplingParams, TokenId, TokenLogprobs};
+use tokenmill_core::{LogprobsMode, PipelineChoice, SamplingParams, TokenId, TokenLogprobs};
 
 use crate::draw::draw;
 use crate::error::{Error, Result};
+use crate::feedback::Feedback;
 use crate::logprob::{Report, Wanted};
 use crate::pipeline::{Pipeline, Step};
-use crate::processor::Processors;
+use crate::processor::{Effect, Processors};
 use crate::row::Row;
 use crate::scratch::Scratch;
 use crate::vocabulary::Vocabulary;
-use crate::warper::Scores;
+use crate::warper::{Scores, Turn, WarpBuffers};
 
-/// Soft bans lifted for a step, in the order of lifting.
+/// Soft bans lifted for a step, in the order of lifting, then forcing that met a ban and was skipped.
 pub type Lifted = SmallVec<[Step; 2]>;
 
 /// What a step chose.
@@ -26,8 +28,10 @@ pub struct Choice {
     pub token: TokenId,
     /// Its log-probs, where asked for.
     pub logprobs: Option<TokenLogprobs>,
-    /// Soft bans that would have left nothing.
+    /// Soft bans that would have left nothing, and forcing that was skipped.
     pub lifted: Lifted,
+    /// ln of the token's probability, where a cut that moves by itself learns it.
+    pub observed: Option<f64>,
 }
 
 /// The state from which one sequence's next token follows.
@@ -36,6 +40,7 @@ pub struct Sampler {
     params: SamplingParams,
     pipeline: Pipeline,
     processors: Processors,
+    feedback: Feedback,
     vocab_len: usize,
     seed: i64,
     sample_index: u32,
@@ -57,9 +62,15 @@ impl Sampler {
         for (name, tokens) in params.token_ids() {
             vocabulary.check(name, tokens)?;
         }
+        let decay = Step::ExponentialDecayLength;
+        if decay.is_active(params) && vocabulary.eos().is_empty() {
+            let name = decay.option();
+            return Err(Error::NoEnd { name });
+        }
         Ok(Self {
             params: params.clone(),
             pipeline: Pipeline::new(params)?,
+            feedback: Feedback::new(params),
             processors: Processors::new(params, vocabulary.eos(), prompt),
             vocab_len: vocabulary.len(),
             seed,
@@ -73,6 +84,13 @@ impl Sampler {
         self.params.pipeline = PipelineChoice::Listed(steps.to_vec());
         self.pipeline = Pipeline::new(&self.params)?;
         Ok(self)
+    }
+
+    /// The same sampler of an output that ends after so many tokens, where the parameters leave that open.
+    #[must_use]
+    pub fn with_output_len_max(mut self, output_len_max: u32) -> Self {
+        self.processors.set_output_len_max(output_len_max);
+        self
     }
 
     /// Tokens of the prefix, prompt included: the position of the next draw.
@@ -91,8 +109,11 @@ impl Sampler {
             });
         }
         let position = self.position;
-        let mut row =
-            Row::new(logits, &mut scratch.row).map_err(|_| Error::BrokenLogits { position })?;
+        let mut row = if self.params.remove_invalid_values {
+            Row::unchecked(logits, &mut scratch.row)
+        } else {
+            Row::new(logits, &mut scratch.row).map_err(|_| Error::BrokenLogits { position })?
+        };
         let (best, lifted) = self.process(&mut row)?;
         if self.params.is_greedy() {
             let logprobs = self
@@ -102,15 +123,11 @@ impl Sampler {
                 token: best.0,
                 logprobs,
                 lifted,
+                observed: None,
             });
         }
-        let cut = self.pipeline.mass_cut();
-        let mut scores = Scores::new(&row, best, cut, &mut scratch.warp);
-        for &step in self.pipeline.warpers() {
-            scores.apply(step, &self.params);
-        }
-        let noise = Noise::new(self.seed, position, self.sample_index, Purpose::Draw);
-        let token = draw(&scores, &noise);
+        let scores = self.warp(&row, best, &mut scratch.warp);
+        let token = draw(&scores, &self.noise(Purpose::Draw));
         let logprobs = self
             .report()
             .map(|report| report.of_scores(&scores, token, &mut scratch.report));
@@ -118,7 +135,53 @@ impl Sampler {
             token,
             logprobs,
             lifted,
+            observed: scores.told(token),
         })
+    }
+
+    fn noise(&self, purpose: Purpose) -> Noise {
+        Noise::new(self.seed, self.position, self.sample_index, purpose)
+    }
+
+    /// Runs the warpers on a row whose argmax is `best`.
+    fn warp<'r, 'm>(
+        &self,
+        row: &'r Row<'m>,
+        best: (TokenId, f32),
+        buffers: &'r mut WarpBuffers,
+    ) -> Scores<'r, 'm> {
+        let mut scores = Scores::new(row, best, self.pipeline.mass_cut(), buffers);
+        let turn = Turn {
+            params: &self.params,
+            feedback: &self.feedback,
+            coins: self.noise(Purpose::Coin),
+        };
+        for &step in self.pipeline.warpers() {
+            scores.apply(step, &turn);
+        }
+        scores
+    }
+
+    /// Commits what `sample` chose here.
+    pub fn commit(&mut self, choice: &Choice) {
+        if let Some(ln_p) = choice.observed {
+            self.feedback.learn(ln_p);
+        }
+        self.move_on(choice.token);
+    }
+
+    /// Commits a token that came after this row before: what a cut that moves by itself learns is computed again.
+    pub fn replay(&mut self, logits: &[f32], token: TokenId, scratch: &mut Scratch) -> Result<()> {
+        let mut choice = self.sample(logits, scratch)?;
+        if choice.token != token && self.feedback.is_moving() {
+            let mut row = Row::unchecked(logits, &mut scratch.row);
+            let (best, _) = self.process(&mut row)?;
+            let scores = self.warp(&row, best, &mut scratch.warp);
+            choice.observed = scores.told(token);
+        }
+        choice.token = token;
+        self.commit(&choice);
+        Ok(())
     }
 
     /// The entry of a prompt's token at `position`, and the best alternatives, from the model's row before it. No
@@ -134,14 +197,25 @@ impl Sampler {
             wanted: Wanted::Best(self.params.prompt_logprobs.unwrap_or(0) as usize),
             mode: self.params.logprobs_mode,
         };
+        if self.params.remove_invalid_values {
+            return Ok(report.of_cleaned(logits, token, &mut scratch.report));
+        }
         report
             .of_given(logits, token, &mut scratch.report)
             .map_err(|_| Error::BrokenLogits { position })
     }
 
-    /// Commits a token, whether sampled, forced or replayed. Panics on an id outside the vocabulary, which
-    /// only a caller's broken books can bring here.
+    /// Commits a token of a sampler whose state reads no rows. Panics for one that does, which goes on with `commit`
+    /// or `replay`, and on an id outside the vocabulary, which only a caller's broken books can bring here.
     pub fn advance(&mut self, token: TokenId) {
+        assert!(
+            !self.feedback.is_moving(),
+            "a cut that moves by itself learns from every row"
+        );
+        self.move_on(token);
+    }
+
+    fn move_on(&mut self, token: TokenId) {
         assert!(
             (token as usize) < self.vocab_len,
             "committed tokens are of the vocabulary"
@@ -151,7 +225,12 @@ impl Sampler {
     }
 
     fn report(&self) -> Option<Report<'_>> {
-        let mode = self.params.logprobs_mode;
+        let mode = match self.params.logprobs_mode {
+            LogprobsMode::ProcessedLogits if self.params.renormalize_logits => {
+                LogprobsMode::ProcessedLogprobs
+            }
+            mode => mode,
+        };
         if let Some(tokens) = &self.params.logprob_token_ids {
             return Some(Report {
                 wanted: Wanted::Tokens(tokens),
@@ -171,20 +250,23 @@ impl Sampler {
         let mut lifted = Lifted::new();
         loop {
             let mut banning = Lifted::new();
+            let mut skipped = Lifted::new();
             for &step in self
                 .pipeline
                 .processors()
                 .iter()
                 .filter(|step| !lifted.contains(step))
             {
-                let touched = self.processors.apply(step, row);
-                if touched > 0 && Step::SOFT.contains(&step) {
-                    banning.push(step);
+                match self.processors.apply(step, row) {
+                    Effect::Touched if Step::SOFT.contains(&step) => banning.push(step),
+                    Effect::Skipped => skipped.push(step),
+                    _ => {}
                 }
             }
             row.settle()
                 .map_err(|_| Error::ScoreOverflow { position })?;
             if let Some(best) = row.argmax() {
+                lifted.extend(skipped);
                 return Ok((best, lifted));
             }
             let next = Step::SOFT.into_iter().find(|step| banning.contains(step));

@@ -64,6 +64,11 @@ mod with_text {
             )?)
         }
 
+        /// The token sequences in which texts that break a stretch may stand.
+        pub(crate) fn breaker_tokens(&self, breakers: &[String]) -> Result<Vec<Vec<TokenId>>> {
+            crate::breaker::sequences(self.tokenizer()?, breakers)
+        }
+
         /// A template's text to ids.
         pub fn encode_rendered(&self, rendered: &Rendered) -> Result<Vec<TokenId>> {
             Ok(self.tokenizer()?.encode_rendered(rendered)?)
@@ -156,6 +161,11 @@ mod without_text {
             _add_bos: bool,
             _allow_control: bool,
         ) -> Result<Vec<TokenId>> {
+            Err(refusal())
+        }
+
+        /// Refused: this build has no tokenizers.
+        pub(crate) fn breaker_tokens(&self, _breakers: &[String]) -> Result<Vec<Vec<TokenId>>> {
             Err(refusal())
         }
 

@@ -3,6 +3,8 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "text")]
+mod breaker;
 mod door;
 mod error;
 mod host;

@@ -92,6 +92,28 @@ OPTIONS = [
     {"temperature": 0.8, "suppress_tokens": [5, 9, 40], "begin_suppress_tokens": [7, 8]},
     {"min_tokens": 6, "top_p": 0.95},
     {"min_length": 14, "temperature": 1.3},
+    {"temperature": 1.4, "typical_p": 0.8},
+    {"epsilon_cutoff": 0.02},
+    {"eta_cutoff": 0.3, "temperature": 1.6},
+    {"top_h": 0.6, "temperature": 1.6},
+    {"sequence_bias": {(5,): 4.0, (7, 9): -3.0, (11,): -2.5}, "top_p": 0.95},
+    {"bad_words_ids": [[5], [7, 9], [EOS]], "min_p": 0.01},
+    {"encoder_repetition_penalty": 1.6, "repetition_penalty": 1.2},
+    {"encoder_no_repeat_ngram_size": 1, "no_repeat_ngram_size": 2},
+    {"exponential_decay_length_penalty": (3, 1.7)},
+    {"forced_eos_token_id": [EOS, 9]},
+    {"renormalize_logits": True, "top_k": 8, "temperature": 0.7},
+    {
+        "temperature": 1.5,
+        "top_h": 0.9,
+        "top_k": 40,
+        "top_p": 0.98,
+        "min_p": 0.001,
+        "typical_p": 0.95,
+        "epsilon_cutoff": 0.001,
+        "eta_cutoff": 0.002,
+        "renormalize_logits": True,
+    },
     {
         "temperature": 1.2,
         "top_k": 30,
@@ -107,7 +129,12 @@ THEIRS = {"min_tokens": "min_new_tokens"}
 
 
 def translated(options):
-    return {"top_k": 0, **{THEIRS.get(name, name): value for name, value in options.items()}}
+    # The prompt's 9 tokens and 10 more: where a forced end has its place.
+    return {
+        "top_k": 0,
+        "max_length": 19,
+        **{THEIRS.get(name, name): value for name, value in options.items()},
+    }
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=lambda options: "-".join(options))

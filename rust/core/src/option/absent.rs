@@ -52,11 +52,7 @@ const fn engine_refused(
 
 const PROMPT: &str = "prompt log-probs are those of the whole prompt, best tokens first";
 const GRAMMAR: &str = "structured outputs are not built yet";
-const MASKS: &str =
-    "this mask is not built yet; bad_words, suppress_tokens and logit_bias of -100 ban";
-const FORCING: &str = "forcing is not built yet; allowed_token_ids and suppress_tokens are";
-const WARPERS: &str = "this warper is not built yet; top_k, top_p and min_p are";
-const DRY: &str = "DRY is not built yet; no_repeat_ngram_size and the penalties are";
+const FORCING: &str = "a bound on thinking is not built yet; max_tokens is";
 const SOURCES: &str = "a second source of logits is not built yet";
 const BEAMS: &str = "beam search is not built yet";
 const DRAFTS: &str = "speculation is not built yet";
@@ -92,31 +88,6 @@ pub(super) const ROWS: &[OptionSpec] = &[
     ),
     refused("best_of", "1", "nobody ranks samples by it any more: use n"),
     // transformers' names.
-    later("typical_p", "1.0", WARPERS),
-    later("epsilon_cutoff", "0.0", WARPERS),
-    later("eta_cutoff", "0.0", WARPERS),
-    later("top_h", "1.0", WARPERS),
-    later("encoder_no_repeat_ngram_size", "0", MASKS),
-    later(
-        "encoder_repetition_penalty",
-        "1.0",
-        "this penalty is not built yet; repetition_penalty is",
-    ),
-    later("sequence_bias", "none", MASKS),
-    later("bad_words_ids", "none", MASKS),
-    later("forced_bos_token_id", "none", FORCING),
-    later("forced_eos_token_id", "none", FORCING),
-    later("exponential_decay_length_penalty", "none", FORCING),
-    later(
-        "remove_invalid_values",
-        "false",
-        "a broken row ends its request with an error",
-    ),
-    later(
-        "renormalize_logits",
-        "false",
-        "processed log-probs are normalised; the choice needs none",
-    ),
     later("guidance_scale", "1.0", SOURCES),
     later("negative_prompt", "none", SOURCES),
     later("negative_prompt_token_ids", "none", SOURCES),
@@ -143,22 +114,6 @@ pub(super) const ROWS: &[OptionSpec] = &[
         "constrained beams are not offered: use a grammar",
     ),
     // llama.cpp's names.
-    later("top_n_sigma", "-1.0", WARPERS),
-    later("xtc_probability", "0.0", WARPERS),
-    later("xtc_threshold", "0.1", WARPERS),
-    later("dry_multiplier", "0.0", DRY),
-    later("dry_base", "1.75", DRY),
-    later("dry_allowed_length", "2", DRY),
-    later("dry_penalty_last_n", "-1", DRY),
-    later("dry_sequence_breakers", "none", DRY),
-    later("mirostat", "0", WARPERS),
-    later("mirostat_tau", "5.0", WARPERS),
-    later("mirostat_eta", "0.1", WARPERS),
-    later("mirostat_variant", "\"llamacpp\"", WARPERS),
-    later("dynatemp_range", "0.0", WARPERS),
-    later("dynatemp_exponent", "1.0", WARPERS),
-    later("adaptive_target", "none", WARPERS),
-    later("adaptive_decay", "none", WARPERS),
     refused("keep_alive", "none", NOTHING),
     refused("id_slot", "-1", NOTHING),
     refused("cache_prompt", "true", NOTHING),

@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::limits::Limits;
 use crate::option::spec::{Access, Group, OPTIONS, checked};
 use crate::option::value::Value;
-use crate::params::{NamedPipeline, OutputKind, SamplingParams};
+use crate::params::{MirostatVariant, NamedPipeline, OutputKind, SamplingParams, Step};
 
 impl SamplingParams {
     /// The defaults with `values` over them. Refuses an unknown, repeated or unsupported name, a value of
@@ -19,7 +19,10 @@ impl SamplingParams {
             set(&mut params, &value).ok_or_else(|| spec.bad_value(&value, limits))?;
         }
         params.complete_pipeline(values);
+        params.complete_mirostat(values);
         params.check_combinations()?;
+        params.check_choosers()?;
+        params.check_forcing()?;
         Ok(params)
     }
 
@@ -46,15 +49,16 @@ impl SamplingParams {
 
     /// What a named pipeline of another engine fills in where nobody said anything.
     fn complete_pipeline(&mut self, values: &[(String, Value)]) {
-        let is_open = |name: &str| {
-            let given = values.iter().find(|(given, _)| given == name);
-            given.is_none_or(|(_, value)| *value == Value::Null)
-        };
+        let is_open = |name: &str| is_open(values, name);
         match self.pipeline.meaning() {
             NamedPipeline::Hf if !self.is_greedy() && is_open("top_k") => self.top_k = 50,
             NamedPipeline::Llamacpp => {
                 if is_open("temperature") {
                     self.temperature = 0.8;
+                }
+                // Beside mirostat llama.cpp runs no other cut.
+                if self.mirostat.version > 0 {
+                    return;
                 }
                 if is_open("top_k") {
                     self.top_k = 40;
@@ -68,6 +72,66 @@ impl SamplingParams {
             }
             _ => {}
         }
+    }
+
+    /// What the authors of mirostat fill in where nobody said anything.
+    fn complete_mirostat(&mut self, values: &[(String, Value)]) {
+        if self.mirostat.version == 0 || self.mirostat.variant != MirostatVariant::Authors {
+            return;
+        }
+        if is_open(values, "mirostat_tau") {
+            self.mirostat.tau = 3.0;
+        }
+        if is_open(values, "mirostat_eta") {
+            self.mirostat.eta = 1.0;
+        }
+    }
+
+    /// Refuses what a greedy request cannot mean, and two cuts of which one moves by itself.
+    fn check_choosers(&self) -> Result<()> {
+        let is_asked_for = |step: &Step| step.is_asked_for(self);
+        let mut steps = Step::ALL.into_iter();
+        let dropping = steps.find(|step| step.may_drop_best() && step.is_asked_for(self));
+        if let Some(step) = dropping.filter(|_| self.is_greedy()) {
+            return Err(Error::Conflict {
+                name: step.option().into(),
+                other: "temperature".into(),
+                reason: "it may drop the best token, which a greedy request takes".into(),
+            });
+        }
+        let moving = [Step::Mirostat, Step::AdaptiveP];
+        let Some(step) = moving.into_iter().find(is_asked_for) else {
+            return Ok(());
+        };
+        let is_other = |other: &Step| other.is_truncation() && *other != step;
+        let mut others = Step::ALL.into_iter().filter(is_other);
+        others.find(is_asked_for).map_or(Ok(()), |other| {
+            Err(Error::Conflict {
+                name: step.option().into(),
+                other: other.option().into(),
+                reason: "one cut moves by itself, so there can be no other".into(),
+            })
+        })
+    }
+
+    /// Refuses a token that is forced and banned.
+    fn check_forcing(&self) -> Result<()> {
+        let ends = self.forced_eos_token_id.as_deref().unwrap_or_default();
+        let first = self.forced_bos_token_id.as_slice();
+        for (name, forced) in [
+            ("forced_bos_token_id", first),
+            ("forced_eos_token_id", ends),
+        ] {
+            let banned = forced.iter().find(|id| self.suppress_tokens.contains(id));
+            if let Some(token) = banned {
+                return Err(Error::Conflict {
+                    name: name.into(),
+                    other: "suppress_tokens".into(),
+                    reason: format!("token {token} is forced and banned"),
+                });
+            }
+        }
+        Ok(())
     }
 
     /// Refuses options that contradict each other.
@@ -123,4 +187,10 @@ impl SamplingParams {
         }
         Ok(())
     }
+}
+
+/// Whether nobody gave the option a value of its own.
+fn is_open(values: &[(String, Value)], name: &str) -> bool {
+    let given = values.iter().find(|(given, _)| given == name);
+    given.is_none_or(|(_, value)| *value == Value::Null)
 }

@@ -11,10 +11,11 @@ use crate::params::NamedPipeline;
 /// Reads a value: `none` or `null` for null; true, yes, on, 1 and their opposites for a switch, in any case;
 /// integers with k, m, g (thousands) or K, M, G (powers of 1,024); lists of ids with commas, in brackets or
 /// not; biases and sizes as `key:number` with commas, or as a JSON object; a pipeline as its name or its steps
-/// with commas; a stop string or a word as it is. An id that is biased twice is refused.
+/// with commas; a stop string, a word or a breaker as it is; token sequences with blanks inside and commas between,
+/// each with `:number` where it has one. An id that is biased twice is refused.
 pub fn parse_text(spec: &OptionSpec, text: &str) -> Result<Value> {
     let is_free_text = match spec.kind {
-        OptionType::StopStrings | OptionType::Words => true,
+        OptionType::StopStrings | OptionType::Words | OptionType::Breakers => true,
         OptionType::Text => !spec.is_nullable,
         _ => false,
     };
@@ -33,9 +34,14 @@ pub fn parse_text(spec: &OptionSpec, text: &str) -> Result<Value> {
         OptionType::Repetition => parse_sizes(word).map(Value::Map),
         OptionType::Pipeline => Some(parse_pipeline(word)),
         OptionType::BiasMap => parse_bias(word).map(Value::Map),
-        OptionType::Text | OptionType::Choice(_) | OptionType::StopStrings | OptionType::Words => {
-            Some(given())
-        }
+        OptionType::TokenSequences => parse_sequences(word),
+        OptionType::SequenceBias => parse_sequence_bias(word),
+        OptionType::LengthDecay => parse_decay(word),
+        OptionType::Text
+        | OptionType::Choice(_)
+        | OptionType::StopStrings
+        | OptionType::Words
+        | OptionType::Breakers => Some(given()),
         // What it would have meant is not known; the check refuses it by name.
         OptionType::Untyped => parse_int(word)
             .or_else(|| parse_bool(word))
@@ -81,6 +87,31 @@ fn parse_bias(text: &str) -> Option<Vec<(Value, Value)>> {
     ids.sort_unstable();
     let is_distinct = ids.windows(2).all(|pair| pair[0] != pair[1]);
     is_distinct.then_some(pairs)
+}
+
+/// Ids with blanks between them.
+fn parse_sequence(text: &str) -> Option<Value> {
+    let ids = text.split_whitespace().map(parse_int);
+    ids.collect::<Option<_>>().map(Value::List)
+}
+
+fn parse_sequences(text: &str) -> Option<Value> {
+    parse_list(text, parse_sequence).map(Value::List)
+}
+
+fn parse_sequence_bias(text: &str) -> Option<Value> {
+    let pair = |part: &str| {
+        let (ids, bias) = part.split_once(':')?;
+        let bias = Value::Float(bias.trim().parse().ok()?);
+        Some(Value::List(vec![parse_sequence(ids)?, bias]))
+    };
+    parse_list(text, pair).map(Value::List)
+}
+
+fn parse_decay(text: &str) -> Option<Value> {
+    let (start, factor) = inside(text, '[', ']').split_once(',')?;
+    let factor = Value::Float(factor.trim().parse().ok()?);
+    Some(Value::List(vec![parse_int(start.trim())?, factor]))
 }
 
 /// `key:number` with commas, or a JSON object of numbers.

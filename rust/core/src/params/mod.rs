@@ -4,8 +4,12 @@
 use crate::id::TokenId;
 
 mod pipeline;
+mod step;
+mod strategy;
 
-pub use pipeline::{NamedPipeline, PipelineChoice, Step};
+pub use pipeline::{NamedPipeline, PipelineChoice};
+pub use step::Step;
+pub use strategy::{Adaptive, Dry, LengthDecay, Mirostat, MirostatVariant, Xtc};
 
 /// What the reported log-probabilities are taken from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -185,6 +189,46 @@ pub struct SamplingParams {
     pub pipeline: PipelineChoice,
     /// Milliseconds from submit after which the request ends with an error.
     pub deadline_ms: Option<u32>,
+    /// Keep the tokens nearest to the expected surprise that have this mass, (0, 1]; 1 is off.
+    pub typical_p: f32,
+    /// Drop tokens less likely than this, [0, 1); 0 is off.
+    pub epsilon_cutoff: f32,
+    /// The same, with a bound that sinks where the choice is wide; 0 is off.
+    pub eta_cutoff: f32,
+    /// Keep the best tokens up to this share of the entropy of the hundred best, (0, 1].
+    pub top_h: Option<f32>,
+    /// Keep logits within so many standard deviations of the best; 0 and below: off.
+    pub top_n_sigma: f32,
+    /// Leaving out the likeliest tokens.
+    pub xtc: Xtc,
+    /// How far the temperature moves with the entropy, either way; 0 is off.
+    pub dynatemp_range: f32,
+    /// The bend of that.
+    pub dynatemp_exponent: f32,
+    /// A penalty on what goes on repeating.
+    pub dry: Dry,
+    /// Multiplies positive and divides negative logits of tokens of the prompt, > 0; 1 is off.
+    pub encoder_repetition_penalty: f32,
+    /// Ban every token that would repeat an n-gram of the prompt; 0 is off.
+    pub encoder_no_repeat_ngram_size: u32,
+    /// Added to the last token of a sequence whose beginning was met.
+    pub sequence_bias: Vec<(Vec<TokenId>, f32)>,
+    /// Token sequences that must not appear, besides the words.
+    pub bad_words_ids: Vec<Vec<TokenId>>,
+    /// The second token of a sequence whose prompt is one token.
+    pub forced_bos_token_id: Option<TokenId>,
+    /// Tokens of which the last one of a longest output is one.
+    pub forced_eos_token_id: Option<Vec<TokenId>>,
+    /// The end grows more likely with the length.
+    pub exponential_decay_length_penalty: Option<LengthDecay>,
+    /// Whether NaN and +inf are replaced instead of ending the request.
+    pub remove_invalid_values: bool,
+    /// Whether reported scores are normalised after the last step.
+    pub renormalize_logits: bool,
+    /// A cut that moves towards a wanted surprise.
+    pub mirostat: Mirostat,
+    /// A preference that moves towards a wanted probability.
+    pub adaptive: Adaptive,
 }
 
 impl SamplingParams {
@@ -195,9 +239,10 @@ impl SamplingParams {
     }
 
     /// Every token id in the parameters, by the option it came from.
-    pub fn token_ids(&self) -> [(&'static str, Vec<TokenId>); 7] {
+    pub fn token_ids(&self) -> [(&'static str, Vec<TokenId>); 12] {
         let optional = |ids: &Option<Vec<TokenId>>| ids.clone().unwrap_or_default();
         let biased = self.logit_bias.iter().map(|&(token, _)| token);
+        let sequences = self.sequence_bias.iter().flat_map(|(ids, _)| ids.clone());
         [
             ("stop_token_ids", self.stop_token_ids.clone()),
             ("logit_bias", biased.collect()),
@@ -206,6 +251,14 @@ impl SamplingParams {
             ("begin_suppress_tokens", self.begin_suppress_tokens.clone()),
             ("logprob_token_ids", optional(&self.logprob_token_ids)),
             ("bad_words", self.bad_word_tokens.concat()),
+            ("bad_words_ids", self.bad_words_ids.concat()),
+            ("sequence_bias", sequences.collect()),
+            (
+                "forced_bos_token_id",
+                self.forced_bos_token_id.into_iter().collect(),
+            ),
+            ("forced_eos_token_id", optional(&self.forced_eos_token_id)),
+            ("dry_sequence_breakers", self.dry.breaker_tokens.concat()),
         ]
     }
 
@@ -260,6 +313,26 @@ impl Default for SamplingParams {
             penalty_last_n: None,
             pipeline: PipelineChoice::default(),
             deadline_ms: None,
+            typical_p: 1.0,
+            epsilon_cutoff: 0.0,
+            eta_cutoff: 0.0,
+            top_h: None,
+            top_n_sigma: -1.0,
+            xtc: Xtc::default(),
+            dynatemp_range: 0.0,
+            dynatemp_exponent: 1.0,
+            dry: Dry::default(),
+            encoder_repetition_penalty: 1.0,
+            encoder_no_repeat_ngram_size: 0,
+            sequence_bias: Vec::new(),
+            bad_words_ids: Vec::new(),
+            forced_bos_token_id: None,
+            forced_eos_token_id: None,
+            exponential_decay_length_penalty: None,
+            remove_invalid_values: false,
+            renormalize_logits: false,
+            mirostat: Mirostat::default(),
+            adaptive: Adaptive::default(),
         }
     }
 }

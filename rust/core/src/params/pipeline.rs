@@ -1,140 +1,7 @@
-//! The steps between a model's logits and the draw, and the orders in which engines run them. Knows names,
-//! orders and which step a request makes active; knows nothing of rows. An active option whose step is not in
-//! the order is refused, never ignored.
+//! The orders in which engines run the steps between a model's logits and the draw. Knows names and orders;
+//! knows nothing of rows. An active option whose step is not in the order is refused, never ignored.
 
-use crate::params::SamplingParams;
-
-/// One step, by its public name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Step {
-    /// Bans all but a list.
-    AllowedTokenIds,
-    /// Adds to chosen logits; exactly -100 bans.
-    LogitBias,
-    /// Scales the logits of tokens seen in prompt and output.
-    RepetitionPenalty,
-    /// Subtracts per occurrence in the output.
-    FrequencyPenalty,
-    /// Subtracts once from what occurred in the output.
-    PresencePenalty,
-    /// Bans what would repeat an n-gram.
-    NoRepeatNgram,
-    /// Bans what would complete a word.
-    BadWords,
-    /// Bans the ends until prompt and output are long enough.
-    MinLength,
-    /// Bans the ends until enough tokens are there.
-    MinTokens,
-    /// Bans a list.
-    Suppress,
-    /// Bans a list as first token.
-    BeginSuppress,
-    /// Divides the scores.
-    Temperature,
-    /// Keeps the k first.
-    TopK,
-    /// Keeps the shortest prefix with enough mass.
-    TopP,
-    /// Keeps what has a share of the best probability.
-    MinP,
-}
-
-impl Step {
-    /// Every step, in the order of the pipeline `tokenmill`.
-    pub const ALL: [Self; 15] = [
-        Self::AllowedTokenIds,
-        Self::LogitBias,
-        Self::RepetitionPenalty,
-        Self::FrequencyPenalty,
-        Self::PresencePenalty,
-        Self::NoRepeatNgram,
-        Self::BadWords,
-        Self::MinLength,
-        Self::MinTokens,
-        Self::Suppress,
-        Self::BeginSuppress,
-        Self::Temperature,
-        Self::TopK,
-        Self::TopP,
-        Self::MinP,
-    ];
-
-    /// Bans that are lifted, in this order, when nothing is left.
-    pub const SOFT: [Self; 4] = [
-        Self::NoRepeatNgram,
-        Self::BadWords,
-        Self::MinLength,
-        Self::MinTokens,
-    ];
-
-    /// The public name.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::AllowedTokenIds => "allowed_token_ids",
-            Self::LogitBias => "logit_bias",
-            Self::RepetitionPenalty => "repetition_penalty",
-            Self::FrequencyPenalty => "frequency_penalty",
-            Self::PresencePenalty => "presence_penalty",
-            Self::NoRepeatNgram => "no_repeat_ngram",
-            Self::BadWords => "bad_words",
-            Self::MinLength => "min_length",
-            Self::MinTokens => "min_tokens",
-            Self::Suppress => "suppress",
-            Self::BeginSuppress => "begin_suppress",
-            Self::Temperature => "temperature",
-            Self::TopK => "top_k",
-            Self::TopP => "top_p",
-            Self::MinP => "min_p",
-        }
-    }
-
-    /// The step of a public name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|step| step.name() == name)
-    }
-
-    /// The option that makes it active.
-    pub const fn option(self) -> &'static str {
-        match self {
-            Self::NoRepeatNgram => "no_repeat_ngram_size",
-            Self::Suppress => "suppress_tokens",
-            Self::BeginSuppress => "begin_suppress_tokens",
-            _ => self.name(),
-        }
-    }
-
-    /// Whether the step belongs after the point where a greedy request takes its argmax.
-    pub const fn is_warper(self) -> bool {
-        matches!(
-            self,
-            Self::Temperature | Self::TopK | Self::TopP | Self::MinP
-        )
-    }
-
-    /// Whether the parameters ask for the step; none is active at its default.
-    pub fn is_active(self, params: &SamplingParams) -> bool {
-        if self.is_warper() && params.is_greedy() {
-            return false;
-        }
-        match self {
-            Self::AllowedTokenIds => params.allowed_token_ids.is_some(),
-            Self::LogitBias => !params.logit_bias.is_empty(),
-            Self::RepetitionPenalty => params.repetition_penalty != 1.0,
-            Self::FrequencyPenalty => params.frequency_penalty != 0.0,
-            Self::PresencePenalty => params.presence_penalty != 0.0,
-            Self::NoRepeatNgram => params.no_repeat_ngram_size > 0,
-            Self::BadWords => !params.bad_words.is_empty() || !params.bad_word_tokens.is_empty(),
-            Self::MinLength => params.min_length > 0,
-            Self::MinTokens => params.min_tokens > 0,
-            Self::Suppress => !params.suppress_tokens.is_empty(),
-            Self::BeginSuppress => !params.begin_suppress_tokens.is_empty(),
-            Self::Temperature => params.temperature != 1.0,
-            Self::TopK => params.top_k > 0,
-            Self::TopP => params.top_p < 1.0,
-            Self::MinP => params.min_p > 0.0,
-        }
-    }
-}
+use crate::params::{SamplingParams, Step};
 
 /// An order with a name: whose it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -181,17 +48,29 @@ impl NamedPipeline {
         match self {
             Self::Tokenmill => &Step::ALL,
             Self::Hf => &[
+                Step::SequenceBias,
+                Step::EncoderRepetitionPenalty,
                 Step::RepetitionPenalty,
                 Step::NoRepeatNgram,
+                Step::EncoderNoRepeatNgram,
                 Step::BadWords,
                 Step::MinLength,
                 Step::MinTokens,
+                Step::ForcedBos,
+                Step::ForcedEos,
+                Step::RemoveInvalid,
+                Step::ExponentialDecayLength,
                 Step::Suppress,
                 Step::BeginSuppress,
                 Step::Temperature,
+                Step::TopH,
                 Step::TopK,
                 Step::TopP,
                 Step::MinP,
+                Step::TypicalP,
+                Step::EpsilonCutoff,
+                Step::EtaCutoff,
+                Step::Renormalize,
             ],
             Self::Vllm => &[
                 Step::AllowedTokenIds,
@@ -222,11 +101,24 @@ impl NamedPipeline {
                 Step::RepetitionPenalty,
                 Step::FrequencyPenalty,
                 Step::PresencePenalty,
+                Step::Dry,
+                Step::TopNSigma,
                 Step::TopK,
+                Step::TypicalP,
                 Step::TopP,
                 Step::MinP,
+                Step::Xtc,
                 Step::Temperature,
+                Step::DynamicTemperature,
             ],
+        }
+    }
+
+    /// Its steps where mirostat is asked for: llama.cpp then runs nothing else.
+    const fn mirostat_steps(self) -> &'static [Step] {
+        match self {
+            Self::Llamacpp => &[Step::LogitBias, Step::Temperature, Step::Mirostat],
+            _ => self.steps(),
         }
     }
 
@@ -256,8 +148,9 @@ impl Default for PipelineChoice {
 
 impl PipelineChoice {
     /// The steps in order, inactive ones included.
-    pub fn steps(&self) -> &[Step] {
+    pub fn steps(&self, params: &SamplingParams) -> &[Step] {
         match self {
+            Self::Named(named) if params.mirostat.version > 0 => named.mirostat_steps(),
             Self::Named(named) => named.steps(),
             Self::Listed(steps) => steps,
         }
@@ -274,21 +167,24 @@ impl PipelineChoice {
     /// The first step at fault and what is wrong with it: it stands twice, behind a warper although it is
     /// none, or is active and missing.
     pub fn fault(&self, params: &SamplingParams) -> Option<(Step, &'static str)> {
-        let steps = self.steps();
+        let steps = self.steps(params);
         for (index, step) in steps.iter().enumerate() {
             let before = &steps[..index];
             if before.contains(step) {
                 return Some((*step, "stands in the list twice"));
             }
             if !step.is_warper() && before.iter().any(|earlier| earlier.is_warper()) {
-                return Some((
-                    *step,
-                    "must stand before temperature, top_k, top_p and min_p",
-                ));
+                return Some((*step, "must stand before the temperature and every cut"));
+            }
+            if before.contains(&Step::Renormalize) {
+                return Some((*step, "must stand before renormalize"));
             }
         }
         let missing = |step: &Step| step.is_active(params) && !steps.contains(step);
         let reason = match self {
+            Self::Named(NamedPipeline::Llamacpp) if params.mirostat.version > 0 => {
+                "is asked for and llama.cpp does not run it beside mirostat"
+            }
             Self::Named(_) => "is asked for and is no step of this pipeline",
             Self::Listed(_) => "is asked for and missing from the list",
         };

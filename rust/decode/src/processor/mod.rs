@@ -1,17 +1,44 @@
 //! The steps that act on the whole row: biases, penalties and bans. Owns the state they need, a function of
 //! the token prefix alone; each step edits only the tokens it concerns. Knows nothing of warpers or noise.
 
+mod dry;
+mod forcing;
 mod history;
 mod ngram;
-mod words;
+mod phrases;
+
+use std::collections::BTreeMap;
 
 use tokenmill_core::{NamedPipeline, SamplingParams, TokenId};
 
 use crate::pipeline::Step;
 use crate::row::Row;
+use dry::Stretches;
+use forcing::Forcing;
 use history::History;
 use ngram::NgramIndex;
-use words::BadWords;
+use phrases::Phrases;
+
+/// What a processor did to a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// Nothing.
+    None,
+    /// It touched tokens.
+    Touched,
+    /// What it would have forced may not come.
+    Skipped,
+}
+
+impl Effect {
+    fn of(tokens: usize) -> Self {
+        if tokens > 0 {
+            Self::Touched
+        } else {
+            Self::None
+        }
+    }
+}
 
 /// Parameters and prefix state of the processors.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,7 +58,14 @@ pub(crate) struct Processors {
     generated: u32,
     history: Option<History>,
     ngrams: Option<NgramIndex>,
-    bad_words: Option<BadWords>,
+    bad_words: Option<Phrases<()>>,
+    biases: Option<Phrases<f32>>,
+    encoder_repetition_penalty: f32,
+    /// Distinct tokens of the prompt, where a step rewards them.
+    given: Vec<TokenId>,
+    prompt_ngrams: Option<NgramIndex>,
+    stretches: Option<Stretches>,
+    forcing: Forcing,
 }
 
 impl Processors {
@@ -59,14 +93,28 @@ impl Processors {
         } else {
             prompt
         };
+        let mut given = Vec::new();
+        if is_active(Step::EncoderRepetitionPenalty) {
+            given.extend_from_slice(prompt);
+            given.sort_unstable();
+            given.dedup();
+        }
         Self {
             meaning,
+            given,
+            encoder_repetition_penalty: params.encoder_repetition_penalty,
+            forcing: Forcing::new(params, eos, prompt.len()),
+            biases: is_active(Step::SequenceBias)
+                .then(|| Phrases::new(params.sequence_bias.clone(), prompt)),
+            prompt_ngrams: is_active(Step::EncoderNoRepeatNgram)
+                .then(|| NgramIndex::new(params.encoder_no_repeat_ngram_size as usize, prompt)),
+            stretches: is_active(Step::Dry).then(|| Stretches::new(&params.dry, prompt)),
             allowed: params.allowed_token_ids.clone().unwrap_or_default(),
             suppressed: params.suppress_tokens.clone(),
             suppressed_first: params.begin_suppress_tokens.clone(),
             min_by_length: params.min_length.saturating_sub(prompt.len() as u32),
             bad_words: is_active(Step::BadWords)
-                .then(|| BadWords::new(&params.bad_word_tokens, words_in)),
+                .then(|| Phrases::new(bad_phrases(params, eos), words_in)),
             repetition_penalty: params.repetition_penalty,
             frequency_penalty: params.frequency_penalty,
             presence_penalty: params.presence_penalty,
@@ -93,21 +141,39 @@ impl Processors {
         if let Some(words) = &mut self.bad_words {
             words.push(token);
         }
+        if let Some(biases) = &mut self.biases {
+            biases.push(token);
+        }
+        if let Some(ngrams) = &mut self.prompt_ngrams {
+            ngrams.pass(token);
+        }
+        if let Some(stretches) = &mut self.stretches {
+            stretches.push(token);
+        }
     }
 
-    /// Runs one processor and says how many tokens it touched; 0 for a warper.
-    pub(crate) fn apply(&self, step: Step, row: &mut Row<'_>) -> usize {
+    /// The number of tokens after which the output ends, where it is not that of the parameters.
+    pub(crate) fn set_output_len_max(&mut self, output_len_max: u32) {
+        self.forcing.output_len_max = Some(output_len_max);
+    }
+
+    /// Runs one processor; a warper does nothing to a row.
+    pub(crate) fn apply(&self, step: Step, row: &mut Row<'_>) -> Effect {
+        match step {
+            Step::ForcedBos => self.forcing.force_first(self.generated, row),
+            Step::ForcedEos => self.forcing.force_last(self.generated, row),
+            Step::ExponentialDecayLength => self.forcing.grow_end(self.generated, row),
+            _ => Effect::of(self.edit(step, row)),
+        }
+    }
+
+    /// Runs one that concerns given tokens, and says how many it touched.
+    fn edit(&self, step: Step, row: &mut Row<'_>) -> usize {
         match step {
             Step::LogitBias => self.add_bias(row),
             Step::RepetitionPenalty => {
                 let theta = self.repetition_penalty;
-                let scale = move |logit: f32| {
-                    if logit < 0.0 {
-                        logit * theta
-                    } else {
-                        logit / theta
-                    }
-                };
+                let scale = move |logit: f32| scaled(logit, theta);
                 let is_own = self.meaning == NamedPipeline::Sglang;
                 let seen = self.seen().filter(|seen| !is_own || seen.generated > 0);
                 edit_each(row, seen.map(|seen| seen.token), |_| scale)
@@ -124,33 +190,39 @@ impl Processors {
                 let alpha = self.presence_penalty;
                 subtract_each(row, self.counts().map(|(token, _)| (token, alpha)))
             }
-            Step::NoRepeatNgram => {
-                let mut banned = 0;
-                if let Some(ngrams) = &self.ngrams {
-                    ngrams.for_each_completion(|token| banned += ban(row, token));
-                }
-                banned
+            Step::SequenceBias => self.bias_sequences(row),
+            Step::EncoderRepetitionPenalty => {
+                let theta = self.encoder_repetition_penalty;
+                let scale = move |logit: f32| scaled(logit, 1.0 / theta);
+                edit_each(row, self.given.iter().copied(), |_| scale)
+            }
+            Step::Dry => {
+                let penalties = self.stretches.iter().flat_map(Stretches::penalties);
+                subtract_each(row, penalties)
+            }
+            Step::NoRepeatNgram => ban_completions(row, self.ngrams.as_ref()),
+            Step::EncoderNoRepeatNgram => ban_completions(row, self.prompt_ngrams.as_ref()),
+            Step::RemoveInvalid => {
+                let is_hf = self.meaning == NamedPipeline::Hf;
+                row.remove_invalid(if is_hf { f32::MIN } else { f32::NEG_INFINITY });
+                row.len()
             }
             Step::AllowedTokenIds => {
                 row.keep_only(&self.allowed);
                 row.len()
             }
             Step::BadWords => {
-                let words = self.bad_words.iter().flat_map(BadWords::completions);
-                words.map(|token| ban(row, token)).sum()
+                let words = self.bad_words.iter().flat_map(Phrases::completions);
+                words.map(|(token, ())| ban(row, token)).sum()
             }
             Step::MinLength if self.generated < self.min_by_length => ban_all(row, &self.ends),
             Step::MinTokens if self.generated < self.min_tokens => ban_all(row, &self.ends),
             Step::Suppress => ban_all(row, &self.suppressed),
-            Step::BeginSuppress if self.generated == 0 => ban_all(row, &self.suppressed_first),
+            Step::BeginSuppress if self.generated == self.forcing.forced_first() => {
+                ban_all(row, &self.suppressed_first)
+            }
             // A minimum that is reached, a beginning that is over, and warpers.
-            Step::MinLength
-            | Step::MinTokens
-            | Step::BeginSuppress
-            | Step::Temperature
-            | Step::TopK
-            | Step::TopP
-            | Step::MinP => 0,
+            _ => 0,
         }
     }
 
@@ -175,9 +247,47 @@ impl Processors {
         self.logit_bias.len()
     }
 
+    /// What several sequences add to one token is summed first.
+    fn bias_sequences(&self, row: &mut Row<'_>) -> usize {
+        let mut sums: BTreeMap<TokenId, f32> = BTreeMap::new();
+        for (token, bias) in self.biases.iter().flat_map(Phrases::completions) {
+            *sums.entry(token).or_insert(0.0) += bias;
+        }
+        for (&token, bias) in &sums {
+            row.edit(token, |logit| logit + bias);
+        }
+        sums.len()
+    }
+
     fn seen(&self) -> impl Iterator<Item = &history::Seen> {
         self.history.iter().flat_map(History::seen)
     }
+}
+
+/// The sequences that must not be completed. One that is an end token alone is dropped, as transformers does.
+fn bad_phrases(params: &SamplingParams, eos: &[TokenId]) -> Vec<(Vec<TokenId>, ())> {
+    let words = params.bad_word_tokens.iter().chain(&params.bad_words_ids);
+    let is_vllm = params.pipeline.meaning() == NamedPipeline::Vllm;
+    let is_end =
+        |word: &&Vec<TokenId>| !is_vllm && matches!(word[..], [token] if eos.contains(&token));
+    let words = words.filter(|word| !is_end(word));
+    words.map(|word| (word.clone(), ())).collect()
+}
+
+fn scaled(logit: f32, theta: f32) -> f32 {
+    if logit < 0.0 {
+        logit * theta
+    } else {
+        logit / theta
+    }
+}
+
+fn ban_completions(row: &mut Row<'_>, ngrams: Option<&NgramIndex>) -> usize {
+    let mut banned = 0;
+    if let Some(ngrams) = ngrams {
+        ngrams.for_each_completion(|token| banned += ban(row, token));
+    }
+    banned
 }
 
 fn edit_each<F: FnOnce(f32) -> f32>(

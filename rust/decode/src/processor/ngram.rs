@@ -49,6 +49,11 @@ impl NgramIndex {
         self.tokens.push(token);
     }
 
+    /// Goes on without taking up the n-grams that this token completes.
+    pub(crate) fn pass(&mut self, token: TokenId) {
+        self.tokens.push(token);
+    }
+
     /// Calls `ban` for every token that would complete a known n-gram; a token may come more than once.
     pub(crate) fn for_each_completion(&self, mut ban: impl FnMut(TokenId)) {
         let Some(gram) = self.suffix() else { return };
@@ -121,6 +126,30 @@ mod tests {
         #[test]
         fn the_index_equals_the_search(size in 1_usize..6, tokens in prop::collection::vec(0_u32..4, 0..60)) {
             prop_assert_eq!(banned(size, &tokens), banned_by_search(size, &tokens));
+        }
+
+        #[test]
+        fn the_index_of_a_beginning_equals_the_search_in_it(
+            size in 1_usize..5,
+            tokens in prop::collection::vec(0_u32..3, 0..40),
+            split in 0_usize..40,
+        ) {
+            let (prompt, rest) = tokens.split_at(split.min(tokens.len()));
+            let mut index = NgramIndex::new(size, prompt);
+            for &token in rest {
+                index.pass(token);
+            }
+            let mut banned = Vec::new();
+            index.for_each_completion(|token| banned.push(token));
+            let mut expected = Vec::new();
+            if let Some(start) = (tokens.len() + 1).checked_sub(size) {
+                let windows = prompt.windows(size);
+                let met = windows.filter(|window| window[..size - 1] == tokens[start..]);
+                expected.extend(met.map(|window| window[size - 1]));
+            }
+            banned.sort_unstable();
+            expected.sort_unstable();
+            prop_assert_eq!(banned, expected);
         }
 
         #[test]

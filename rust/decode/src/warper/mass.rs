@@ -11,6 +11,9 @@ pub(crate) const ONE: u64 = 1 << 40;
 /// Scores below this have mass 0: exp(-28.5) 2^40 < 1/2.
 pub(crate) const SCORE_MIN: f32 = -28.5;
 
+/// Moments of scores below this are 0: 32.5 exp(-32.5) 2^40 < 1/2.
+pub(crate) const MOMENT_MIN: f32 = -32.5;
+
 /// 2^52: added to a smaller f64 it rounds that to an integer and leaves it in the low bits.
 const ROUNDER: f64 = 4_503_599_627_370_496.0;
 
@@ -18,6 +21,16 @@ const ROUNDER: f64 = 4_503_599_627_370_496.0;
 #[inline(always)]
 pub(crate) fn of(score: f32) -> u64 {
     (f64::from(exp(score)) * ONE as f64 + ROUNDER).to_bits() - ROUNDER.to_bits()
+}
+
+/// x exp(-x) for x = -score, rounded as a mass is; 0 where it is too small to count, so for a ban too.
+#[inline(always)]
+pub(crate) fn moment(score: f32) -> u64 {
+    if score < MOMENT_MIN {
+        return 0;
+    }
+    let product = f64::from(exp(score)) * f64::from(-score) * ONE as f64;
+    (product + ROUNDER).to_bits() - ROUNDER.to_bits()
 }
 
 /// A mass in two halves, `high` 2^20 + `low`: what f32 arithmetic can do exactly, four or more at a time.
@@ -78,6 +91,20 @@ mod tests {
             let score = step as f32 * -7e-4;
             let exact = (f64::from(exp(score)) * ONE as f64).round_ties_even();
             assert_eq!(of(score) as f64, exact);
+        }
+    }
+
+    #[test]
+    fn a_moment_is_the_rounded_product_and_a_ban_has_none() {
+        assert_eq!(moment(0.0), 0);
+        assert_eq!(moment(-0.0), 0);
+        assert_eq!(moment(f32::NEG_INFINITY), 0);
+        assert_eq!(moment(MOMENT_MIN), 0);
+        assert!(moment(-31.0) > 0);
+        for step in 0..40_000_u32 {
+            let score = step as f32 * -8e-4;
+            let exact = f64::from(exp(score)) * f64::from(-score) * ONE as f64;
+            assert_eq!(moment(score) as f64, exact.round_ties_even());
         }
     }
 

@@ -1,18 +1,45 @@
 //! The scores z of a sampled row, z = (l - max l) / T, and the steps that drop tokens from them. While
 //! nothing is dropped z is computed where it is read; afterwards the survivors are a list, ids ascending.
-//! Knows nothing of noise. Invariant: the best score is 0 and its token survives, since every step here
-//! keeps a prefix of the total order.
+//! Knows nothing of the draw's noise. Invariant between steps: the best score is 0 and its token survives. A step
+//! that may drop it, or give tokens other scores, counts the scores from the new best one again.
 
+mod adaptive;
+mod cutoff;
+mod entropy;
 pub(crate) mod mass;
+mod mirostat;
 pub(crate) mod order;
 pub(crate) mod select;
+mod top_h;
+mod typical;
+mod xtc;
 
+use tokenmill_core::noise::Noise;
 use tokenmill_core::{SamplingParams, TokenId};
 
+use crate::feedback::Feedback;
 use crate::pipeline::{MassCut, Step};
 use crate::row::{CHUNK, Row};
 use order::Candidate;
 use select::{Goal, SelectBuffers, keep_prefix};
+use typical::Near;
+
+/// What a step may know besides the scores.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Turn<'a> {
+    pub(crate) params: &'a SamplingParams,
+    /// What earlier draws left behind.
+    pub(crate) feedback: &'a Feedback,
+    /// The coins of this position.
+    pub(crate) coins: Noise,
+}
+
+/// The distribution in which a drawn token's probability is told to the next step.
+#[derive(Clone, Copy, Debug)]
+struct Told {
+    temperature: f32,
+    ln_sum: f64,
+}
 
 /// Memory of the warpers, kept between steps.
 #[derive(Debug, Default)]
@@ -20,6 +47,7 @@ pub(crate) struct WarpBuffers {
     pub(crate) kept: Vec<Candidate>,
     pub(crate) maxima: Vec<f32>,
     pub(crate) select: SelectBuffers,
+    near: Vec<Near>,
 }
 
 /// Scores after the warpers so far.
@@ -29,7 +57,10 @@ pub(crate) struct Scores<'r, 'm> {
     best: Candidate,
     logit_max: f32,
     temperature: f32,
+    /// What a score lacks to be a logit over the temperature.
+    shift: f32,
     is_whole: bool,
+    told: Option<Told>,
     cut: MassCut,
     /// The mass that a joint cut is a share of.
     joint_mass: Option<u64>,
@@ -51,7 +82,9 @@ impl<'r, 'm> Scores<'r, 'm> {
             best,
             logit_max,
             temperature: 1.0,
+            shift: logit_max,
             is_whole: true,
+            told: None,
             cut,
             joint_mass: None,
             buffers,
@@ -59,7 +92,8 @@ impl<'r, 'm> Scores<'r, 'm> {
     }
 
     /// Runs one warper; processors are none of its business.
-    pub(crate) fn apply(&mut self, step: Step, params: &SamplingParams) {
+    pub(crate) fn apply(&mut self, step: Step, turn: &Turn<'_>) {
+        let params = turn.params;
         match step {
             Step::Temperature => self.divide(params.temperature),
             Step::TopK => {
@@ -70,6 +104,16 @@ impl<'r, 'm> Scores<'r, 'm> {
             }
             Step::TopP => self.keep_mass(f64::from(params.top_p)),
             Step::MinP => self.keep_from(params.min_p.ln()),
+            Step::DynamicTemperature => entropy::divide_dynamically(self, params),
+            Step::TopNSigma => cutoff::keep_within(self, f64::from(params.top_n_sigma)),
+            Step::TopH => top_h::keep_share(self, f64::from(params.top_h.unwrap_or(1.0))),
+            Step::TypicalP => typical::keep_near(self, f64::from(params.typical_p)),
+            Step::EpsilonCutoff => cutoff::drop_below(self, f64::from(params.epsilon_cutoff)),
+            Step::EtaCutoff => cutoff::drop_by_entropy(self, f64::from(params.eta_cutoff)),
+            Step::Xtc => xtc::leave_out(self, params.xtc, &turn.coins),
+            Step::Mirostat => mirostat::cut(self, &params.mirostat, turn.feedback),
+            Step::AdaptiveP => adaptive::prefer(self, &params.adaptive, turn.feedback),
+            // Processors, and what only changes the report.
             _ => {}
         }
     }
@@ -96,7 +140,74 @@ impl<'r, 'm> Scores<'r, 'm> {
 
     /// What a score lacks to be a logit over the temperature.
     pub(crate) fn shift(&self) -> f32 {
-        self.logit_max / self.temperature
+        self.shift
+    }
+
+    /// ln of the probability of `token` that the next step learns, where a step looked at one.
+    pub(crate) fn told(&self, token: TokenId) -> Option<f64> {
+        let Told {
+            temperature,
+            ln_sum,
+        } = self.told?;
+        let score = (self.row.value(token) - self.logit_max) / temperature;
+        Some(f64::from(score) - ln_sum)
+    }
+
+    /// From now on the next step learns the probabilities among today's survivors, none of which was dropped or
+    /// given another score before.
+    fn tell(&mut self) {
+        self.told = Some(Told {
+            temperature: self.temperature,
+            ln_sum: mass::ln(self.total_mass()),
+        });
+    }
+
+    /// Calls `visit` for the survivors, ids ascending; may leave out what has a score below `bound`.
+    fn for_each(&self, bound: f32, mut visit: impl FnMut(Candidate)) {
+        if let Some(kept) = self.kept() {
+            kept.iter().copied().for_each(visit);
+            return;
+        }
+        let floor = self.logit_floor(bound.max(f32::MIN)).max(f32::MIN);
+        for (index, _) in heavy_chunks(self.row.maxima(), floor) {
+            let first = (index * CHUNK) as TokenId;
+            for (token, &logit) in (first..).zip(self.row.chunk(index)) {
+                if logit >= floor {
+                    let score = self.score(logit);
+                    visit(Candidate { token, score });
+                }
+            }
+        }
+    }
+
+    /// Makes the survivors a list, if they are none yet, for a step that looks at scores from `bound` on; the others
+    /// are dropped.
+    fn list(&mut self, bound: f32) -> &mut Vec<Candidate> {
+        if self.is_whole {
+            self.gather(bound);
+        }
+        &mut self.buffers.kept
+    }
+
+    /// Counts the listed scores from the best one again.
+    fn settle(&mut self) {
+        let kept = &mut self.buffers.kept;
+        let first = |best: Candidate, &candidate: &Candidate| {
+            if candidate.score > best.score {
+                candidate
+            } else {
+                best
+            }
+        };
+        let Some(&start) = kept.first() else { return };
+        let best = kept.iter().fold(start, first);
+        if best.score != 0.0 {
+            for candidate in kept.iter_mut() {
+                candidate.score -= best.score;
+            }
+        }
+        self.shift += best.score;
+        self.best = Candidate { score: 0.0, ..best };
     }
 
     /// Sum of the masses of all survivors.
@@ -105,13 +216,7 @@ impl<'r, 'm> Scores<'r, 'm> {
             return kept.iter().map(|candidate| mass::of(candidate.score)).sum();
         }
         let floor = self.logit_floor(mass::SCORE_MIN);
-        let chunks = self
-            .row
-            .maxima()
-            .iter()
-            .enumerate()
-            .filter(|&(_, &maximum)| maximum >= floor);
-        chunks
+        heavy_chunks(self.row.maxima(), floor)
             .map(|(index, _)| mass::sum_chunk(&self.chunk_scores(index)))
             .sum()
     }
@@ -144,6 +249,7 @@ impl<'r, 'm> Scores<'r, 'm> {
     fn divide(&mut self, temperature: f32) {
         // Also where scores are listed already: the shift back to logits needs it.
         self.temperature = temperature;
+        self.shift /= temperature;
         if self.is_whole {
             return;
         }
@@ -196,6 +302,15 @@ impl<'r, 'm> Scores<'r, 'm> {
         }
     }
 
+    /// Keeps what reaches `bound`, and the first token in any case.
+    fn keep_reaching(&mut self, bound: f64) {
+        if bound > 0.0 {
+            self.keep_best(1);
+        } else {
+            self.keep_from(narrowed(bound));
+        }
+    }
+
     /// A score that at least k tokens reach.
     fn best_bound(&mut self, k: usize) -> f32 {
         let bound = kth_largest(self.row.maxima(), k, &mut self.buffers.maxima);
@@ -208,13 +323,7 @@ impl<'r, 'm> Scores<'r, 'm> {
         let floor = self.logit_floor(bound);
         let mut kept = std::mem::take(&mut self.buffers.kept);
         kept.clear();
-        let chunks = self
-            .row
-            .maxima()
-            .iter()
-            .enumerate()
-            .filter(|&(_, &maximum)| maximum >= floor);
-        for (index, _) in chunks {
+        for (index, _) in heavy_chunks(self.row.maxima(), floor) {
             let first = (index * CHUNK) as TokenId;
             for (token, &logit) in (first..).zip(self.row.chunk(index)) {
                 if logit < floor {
@@ -228,6 +337,23 @@ impl<'r, 'm> Scores<'r, 'm> {
         }
         self.buffers.kept = kept;
         self.is_whole = false;
+    }
+}
+
+/// The chunks that hold a value of at least `floor`.
+fn heavy_chunks(maxima: &[f32], floor: f32) -> impl Iterator<Item = (usize, &f32)> {
+    let chunks = maxima.iter().enumerate();
+    chunks.filter(move |&(_, &maximum)| maximum >= floor)
+}
+
+/// The smallest score that is not below `bound`.
+fn narrowed(bound: f64) -> f32 {
+    let bound = bound.max(f64::from(f32::MIN));
+    let narrow = bound as f32;
+    if f64::from(narrow) < bound {
+        narrow.next_up()
+    } else {
+        narrow
     }
 }
 

@@ -459,7 +459,8 @@ fn a_choice_without_log_probs_reports_none() {
         Choice {
             token: 0,
             logprobs: None,
-            lifted: Lifted::new()
+            lifted: Lifted::new(),
+            observed: None,
         }
     );
 }

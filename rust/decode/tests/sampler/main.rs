@@ -9,3 +9,4 @@ mod pipelines;
 mod properties;
 mod reference;
 mod rows;
+mod strategies;

@@ -2,6 +2,8 @@
 //! shared list of steps, no code of ours. They say what a pipeline of that name must leave, or nothing where
 //! rounding would decide.
 
+mod steps;
+
 use tokenmill_core::SamplingParams;
 
 use crate::rows::Prefix;
@@ -195,7 +197,13 @@ pub fn hf(prefix: &Prefix, params: &SamplingParams, row: &[f32]) -> Option<Vec<f
     let mut peer = Peer::new(prefix, params, row);
     let (both, eos) = (peer.both(), prefix.eos.clone());
     peer.scale_repeated(&both);
+    // A word that is an end alone is no word there.
+    let mut words = params.clone();
+    let is_end = |word: &Vec<u32>| matches!(word[..], [token] if eos.contains(&token));
+    words.bad_word_tokens.retain(|word| !is_end(word));
+    peer.params = &words;
     peer.ban_words(&both);
+    peer.params = params;
     peer.ban_ends(
         (params.min_length as usize).saturating_sub(prefix.prompt.len()),
         &eos,
@@ -281,10 +289,26 @@ pub fn llamacpp(prefix: &Prefix, params: &SamplingParams, row: &[f32]) -> Option
     };
     let last = &both[both.len().saturating_sub(last)..];
     peer.scale_repeated(last);
+    if params.mirostat.version > 0 {
+        // Nothing but the bias and the temperature runs beside it.
+        let mut peer = Peer::new(prefix, params, row);
+        peer.add_bias();
+        peer.divide();
+        peer.mirostat();
+        return peer.done();
+    }
     peer.subtract(last);
+    peer.dry();
+    peer.top_n_sigma();
     peer.top_k();
+    peer.typical_p();
     peer.top_p();
     peer.min_p();
-    peer.divide();
+    peer.xtc();
+    if params.dynatemp_range > 0.0 {
+        peer.divide_dynamically();
+    } else {
+        peer.divide();
+    }
     peer.done()
 }

@@ -320,7 +320,7 @@ fn params(bits: u32, draws: &[f32; 8], pipeline: NamedPipeline) -> SamplingParam
     let steps = pipeline.steps();
     let on = |bit: u32, step| bits >> bit & 1 == 1 && steps.contains(&step);
     let pick = |is_on: bool, value: f32, off: f32| if is_on { value } else { off };
-    use tokenmill_core::Step::*;
+    use tokenmill_core::Step::{self, *};
     let id = |place: usize| (draws[place] * 24.0) as u32;
     SamplingParams {
         temperature: pick(on(0, Temperature), 0.3 + 2.0 * draws[0], 1.0),
@@ -361,6 +361,25 @@ fn params(bits: u32, draws: &[f32; 8], pipeline: NamedPipeline) -> SamplingParam
         } else {
             Vec::new()
         },
+        top_n_sigma: pick(on(16, TopNSigma), 0.5 + 2.0 * draws[0], -1.0),
+        typical_p: if on(17, TypicalP) && pipeline == Llamacpp {
+            0.2 + 0.7 * draws[1]
+        } else {
+            1.0
+        },
+        xtc: tokenmill_core::Xtc {
+            probability: pick(on(18, Step::Xtc), 0.2 + 0.7 * draws[3], 0.0),
+            threshold: 0.01 + 0.2 * draws[2],
+        },
+        dynatemp_range: pick(on(19, DynamicTemperature), draws[4], 0.0),
+        dynatemp_exponent: 0.5 + draws[5],
+        dry: tokenmill_core::Dry {
+            multiplier: pick(on(20, Step::Dry), 0.5 + draws[6], 0.0),
+            allowed_length: 1 + (draws[7] * 3.0) as u32,
+            last_n: (draws[0] * 12.0) as i32 - 1,
+            breaker_tokens: vec![vec![3], vec![1, 0]],
+            ..tokenmill_core::Dry::default()
+        },
         penalty_last_n: (bits >> 14 & 3 == 1 && pipeline == Llamacpp).then_some(5),
         pipeline: PipelineChoice::Named(pipeline),
         ..SamplingParams::default()
@@ -382,8 +401,21 @@ proptest! {
         let pipeline = ALL[which + 1];
         let draws = draws.map(|draw| f32::from(draw) / 65_536.0);
         let row = if is_tied { tied_row(key, 26, 5) } else { normal_row(key, 26, 2.0) };
-        let prefix = Prefix { eos: vec![3], prompt: tokens.0, output: tokens.1, ..Prefix::default() };
-        let params = params(bits, &draws, pipeline);
+        let mut prefix = Prefix { eos: vec![3], prompt: tokens.0, output: tokens.1, ..Prefix::default() };
+        let mut params = params(bits, &draws, pipeline);
+        if pipeline == Llamacpp && bits >> 28 == 7 {
+            let bias = std::mem::take(&mut params.logit_bias);
+            params = SamplingParams {
+                logit_bias: bias,
+                temperature: params.temperature,
+                pipeline: params.pipeline,
+                ..SamplingParams::default()
+            };
+            params.mirostat.version = 2;
+            // Its state after an output would need the rows of that.
+            prefix.prompt.append(&mut prefix.output);
+            params.mirostat.tau = 0.5 + 3.0 * draws[1];
+        }
         let peer = match pipeline {
             Hf => peers::hf,
             Vllm => peers::vllm,

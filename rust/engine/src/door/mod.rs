@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 
 use tokenmill_core::noise::philox4x32;
 use tokenmill_core::option::Value;
-use tokenmill_core::{Limits, Prompt, Rendered, Request, RequestId, SamplingParams, TokenId};
+use tokenmill_core::{Limits, Prompt, Rendered, Request, RequestId, SamplingParams, Step, TokenId};
 
 use tokenmill_sched::{Policy, SchedConfig};
 
@@ -360,27 +360,35 @@ impl Door {
         if !params.bad_words.is_empty() {
             params.bad_word_tokens = self.bad_word_tokens(&params.bad_words)?;
         }
+        if Step::Dry.is_active(params) && !params.dry.breakers.is_empty() {
+            self.refuse_without_tokenizer("dry_sequence_breakers")?;
+            let breakers = &params.dry.breakers;
+            params.dry.breaker_tokens = self.shared.lexicon.breaker_tokens(breakers)?;
+        }
         for (name, ids) in params.token_ids() {
             self.check_vocabulary(name, ids.into_iter())?;
         }
-        if !params.stop.is_empty() && !self.shared.lexicon.has_tokenizer() {
-            return Err(Error::Unsupported {
-                what: "stop",
-                reason: "the model was loaded without a tokenizer".into(),
-            });
+        if !params.stop.is_empty() {
+            self.refuse_without_tokenizer("stop")?;
         }
         Ok(())
+    }
+
+    /// Refuses an option that reads text where there is none.
+    fn refuse_without_tokenizer(&self, what: &'static str) -> Result<()> {
+        if self.shared.lexicon.has_tokenizer() {
+            return Ok(());
+        }
+        Err(Error::Unsupported {
+            what,
+            reason: "the model was loaded without a tokenizer".into(),
+        })
     }
 
     /// The token sequences of words: each alone, and behind a blank where that is as long and begins otherwise.
     fn bad_word_tokens(&self, words: &[String]) -> Result<Vec<Vec<TokenId>>> {
         let lexicon = &self.shared.lexicon;
-        if !lexicon.has_tokenizer() {
-            return Err(Error::Unsupported {
-                what: "bad_words",
-                reason: "the model was loaded without a tokenizer".into(),
-            });
-        }
+        self.refuse_without_tokenizer("bad_words")?;
         let mut sequences = Vec::with_capacity(2 * words.len());
         for word in words {
             let word = word.trim_start();

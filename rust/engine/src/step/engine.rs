@@ -167,6 +167,7 @@ impl Engine {
             &self.vocabulary,
             &live.prompt,
         )
+        .map(|sampler| sampler.with_output_len_max(live.output_len_max as u32))
     }
 
     /// The cache scope of a salt: keyed, so that no caller can aim at another's.

@@ -79,7 +79,7 @@ impl Sequence {
         let token = choice.token;
         self.output_len += 1;
         if !(faults.has(Planted::StaleMask) && self.output_len.is_multiple_of(5)) {
-            self.sampler.advance(token);
+            self.sampler.commit(&choice);
         }
         for step in &choice.lifted {
             if !self.lifted.contains(&step.name()) {

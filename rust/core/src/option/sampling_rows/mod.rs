@@ -2,7 +2,9 @@
 //! said in the doc line. Defaults are those of `SamplingParams::default`.
 
 mod choosing;
+mod cuts;
 mod output;
+mod steering;
 
 use std::collections::HashSet;
 
@@ -13,7 +15,9 @@ use crate::option::value::Value;
 use crate::params::SamplingParams;
 
 pub(super) use choosing::ROWS as CHOOSING;
+pub(super) use cuts::ROWS as CUTS;
 pub(super) use output::ROWS as OUTPUT;
+pub(super) use steering::ROWS as STEERING;
 
 type Set = fn(&mut SamplingParams, &Value) -> Option<()>;
 type Get = fn(&SamplingParams) -> Value;

@@ -48,7 +48,9 @@ fn ints(items: &[i64]) -> Value {
 fn another(spec: &OptionSpec) -> Value {
     match spec.kind {
         OptionType::Bool => Value::Bool(spec.default_value() != Value::Bool(true)),
+        OptionType::Int { max: 2, .. } => int(2),
         OptionType::Int { .. } | OptionType::Samples | OptionType::Logprobs => int(7),
+        OptionType::Float { min: 1.0, .. } => float(1.5),
         OptionType::Float { .. } => float(0.625),
         OptionType::Text => text("other"),
         OptionType::Choice(names) => text(
@@ -59,7 +61,9 @@ fn another(spec: &OptionSpec) -> Value {
         ),
         // As many as the log-probs that `Logprobs` has here, since the two must agree.
         OptionType::TokenIds(_) => ints(&[3, 1, 4, 0, 5, 9, 2]),
-        OptionType::StopStrings | OptionType::Words => Value::List(vec![text("a"), text("b")]),
+        OptionType::StopStrings | OptionType::Words | OptionType::Breakers => {
+            Value::List(vec![text("a"), text("b")])
+        }
         OptionType::Repetition => repetition(&[
             ("max_pattern_size", 4),
             ("min_pattern_size", 2),
@@ -68,10 +72,12 @@ fn another(spec: &OptionSpec) -> Value {
         // Another order of everything, so that it contradicts no other option.
         OptionType::Pipeline => {
             let mut steps: Vec<Value> = Step::ALL.iter().map(|step| text(step.name())).collect();
-            let last = steps.len() - 1;
-            steps.swap(last, last - 1);
+            steps.swap(0, 1);
             Value::List(steps)
         }
+        OptionType::TokenSequences => Value::List(vec![ints(&[5, 5]), ints(&[0])]),
+        OptionType::SequenceBias => biased(&[(&[5, 5], -2.5), (&[0], 0.5)]),
+        OptionType::LengthDecay => Value::List(vec![int(3), float(1.5)]),
         OptionType::BiasMap => Value::Map(vec![(int(1), float(-100.0)), (int(9), float(0.5))]),
         OptionType::Untyped => Value::Null,
     }
@@ -80,6 +86,11 @@ fn another(spec: &OptionSpec) -> Value {
 fn repetition(sizes: &[(&str, i64)]) -> Value {
     let pair = |&(key, size): &(&str, i64)| (text(key), int(size));
     Value::Map(sizes.iter().map(pair).collect())
+}
+
+fn biased(pairs: &[(&[i64], f64)]) -> Value {
+    let pair = |&(ids, bias): &(&[i64], f64)| Value::List(vec![ints(ids), float(bias)]);
+    Value::List(pairs.iter().map(pair).collect())
 }
 
 fn steps(names: &[&str]) -> Value {
@@ -153,9 +164,16 @@ fn every_option_sets_its_own_field_and_reads_it_back() {
 
 #[test]
 fn all_values_together_come_back_as_they_were() {
+    // What contradicts another of these values.
+    let alone = [
+        "detokenize",
+        "mirostat",
+        "adaptive_target",
+        "forced_eos_token_id",
+    ];
     for group in [Group::Sampling, Group::Engine] {
         let values: Vec<Pair> = supported()
-            .filter(|spec| spec.group == group && spec.name != "detokenize")
+            .filter(|spec| spec.group == group && !alone.contains(&spec.name))
             .map(|spec| pair(spec.name, another(spec)))
             .collect();
         let shown = after(group, &values).unwrap();
@@ -241,20 +259,27 @@ fn a_value_of_another_type_is_refused() {
             OptionType::Int { .. } | OptionType::Samples => &[1],
             OptionType::Logprobs => &[0, 1],
             OptionType::Float { max, .. } if max > 1.0 => &[1, 2, 3],
+            OptionType::Float { max, .. } if max < 1.0 => &[],
             OptionType::Float { .. } => &[1, 2],
-            OptionType::Text | OptionType::StopStrings | OptionType::Words => &[7],
+            OptionType::Text
+            | OptionType::StopStrings
+            | OptionType::Words
+            | OptionType::Breakers => &[7],
+            OptionType::TokenIds(IdList::Forced) => &[1, 9],
             OptionType::TokenIds(_) => &[9],
-            OptionType::BiasMap => &[10],
+            OptionType::BiasMap | OptionType::SequenceBias => &[10],
             OptionType::Choice(_)
             | OptionType::Untyped
             | OptionType::Repetition
+            | OptionType::TokenSequences
+            | OptionType::LengthDecay
             | OptionType::Pipeline => &[],
         };
         for (index, value) in all.iter().enumerate() {
             let result = after(spec.group, &[pair(spec.name, value.clone())]);
             // 9.3e18 is a legal repetition penalty; nothing else takes it.
             let is_taken =
-                taken.contains(&index) || (index == 6 && spec.name == "repetition_penalty");
+                taken.contains(&index) || (index == 6 && spec.name.ends_with("repetition_penalty"));
             assert_eq!(result.is_ok(), is_taken, "{} {value}", spec.name);
             if let Err(error) = result {
                 assert_eq!(
@@ -302,8 +327,8 @@ fn a_spelled_out_neutral_value_of_an_absent_option_runs() {
     assert!(engine("trust_remote_code", Value::Bool(false)).is_ok());
     assert!(engine("trust_remote_code", Value::Bool(true)).is_err());
     assert!(engine("gpu_memory_utilization", float(0.9)).is_ok());
-    assert!(sampling(&[pair("typical_p", float(1.0))]).is_ok());
-    assert!(sampling(&[pair("typical_p", float(0.9))]).is_err());
+    assert!(sampling(&[pair("guidance_scale", float(1.0))]).is_ok());
+    assert!(sampling(&[pair("guidance_scale", float(0.9))]).is_err());
 }
 
 #[test]

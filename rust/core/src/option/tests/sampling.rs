@@ -133,6 +133,101 @@ fn bad_sampling_fields_are_refused_by_name() {
             ],
         ),
         (
+            "sequence_bias",
+            vec![
+                biased(&[(&[], 1.0)]),
+                biased(&[(&[-1], 1.0)]),
+                biased(&[(&[1], f64::NAN)]),
+                biased(&[(&[1], f64::INFINITY)]),
+                biased(&[(&[1], 1e39)]),
+                biased(&[(&[1, 2], 1.0), (&[1, 2], 2.0)]),
+                biased(&[(&[1; 257], 1.0)]),
+                biased(&many_sequences()),
+                Value::List(vec![ints(&[1])]),
+                Value::Map(vec![(int(1), float(1.0))]),
+                int(1),
+            ],
+        ),
+        (
+            "bad_words_ids",
+            vec![
+                Value::List(vec![ints(&[])]),
+                Value::List(vec![ints(&[1 << 32])]),
+                Value::List(vec![ints(&[1]); 301]),
+                Value::List(vec![ints(&[1; 257])]),
+                ints(&[1]),
+                text("1"),
+            ],
+        ),
+        (
+            "forced_bos_token_id",
+            vec![int(-1), int(1 << 32), ints(&[1]), text("1")],
+        ),
+        (
+            "forced_eos_token_id",
+            vec![int(-1), ints(&[]), ints(&[-1]), text("1"), float(1.0)],
+        ),
+        (
+            "exponential_decay_length_penalty",
+            vec![
+                ints(&[5]),
+                ints(&[-1, 2]),
+                Value::List(vec![int(5), int(0)]),
+                Value::List(vec![int(5), float(f64::INFINITY)]),
+                Value::List(vec![float(5.5), float(1.5)]),
+                Value::List(vec![int(5), float(1e-60)]),
+                int(5),
+            ],
+        ),
+        (
+            "dry_sequence_breakers",
+            vec![
+                text(""),
+                stops(17, 1),
+                stops(1, 41),
+                text(&"ü".repeat(41)),
+                ints(&[1]),
+            ],
+        ),
+        ("dry_allowed_length", vec![int(0), int(1025), float(2.0)]),
+        ("dry_penalty_last_n", vec![int(-2), float(1.0)]),
+        (
+            "dry_multiplier",
+            vec![float(-0.1), float(100.5), float(f64::NAN)],
+        ),
+        ("dry_base", vec![float(0.9), float(f64::INFINITY)]),
+        (
+            "typical_p",
+            vec![int(0), float(1.01), float(f64::NAN), Value::Bool(true)],
+        ),
+        (
+            "epsilon_cutoff",
+            vec![int(1), float(-0.1), float(0.999_999_999)],
+        ),
+        ("eta_cutoff", vec![int(1), float(-0.1), text("0.1")]),
+        ("top_h", vec![int(0), float(1.1), float(-1.0)]),
+        ("top_n_sigma", vec![float(-1.1), float(1001.0), text("1")]),
+        ("xtc_probability", vec![float(1.1), float(-0.1)]),
+        ("xtc_threshold", vec![float(1.1), float(-0.1)]),
+        ("dynatemp_range", vec![float(-0.1), float(100.1)]),
+        ("dynatemp_exponent", vec![float(-0.1), float(f64::NAN)]),
+        (
+            "mirostat",
+            vec![int(-1), int(3), Value::Bool(true), float(1.0)],
+        ),
+        ("mirostat_tau", vec![float(-0.1), float(100.1)]),
+        ("mirostat_eta", vec![float(-0.1), float(100.1)]),
+        ("mirostat_variant", vec![text("paper"), int(1)]),
+        ("adaptive_target", vec![float(-0.1), float(1.1)]),
+        ("adaptive_decay", vec![float(-0.1), int(1), float(0.991)]),
+        (
+            "encoder_repetition_penalty",
+            vec![int(0), int(-1), float(f64::INFINITY)],
+        ),
+        ("encoder_no_repeat_ngram_size", vec![int(-1), int(1025)]),
+        ("remove_invalid_values", vec![int(1), text("yes")]),
+        ("renormalize_logits", vec![int(0), text("no")]),
+        (
             "pipeline",
             vec![
                 text("HF"),
@@ -186,7 +281,7 @@ fn bad_sampling_fields_are_refused_by_name() {
                 "{name} {value}: {error}"
             );
             assert_eq!(error.param(), Some(name));
-            assert!(error.to_string().len() < 500, "{error}");
+            assert!(error.to_string().len() < 700, "{error}");
         }
     }
 }
@@ -374,6 +469,36 @@ fn options_that_contradict_each_other_are_refused_with_both_names() {
             "pipeline",
             "logit_bias",
         ),
+        (
+            vec![pair("pipeline", text("vllm")), pair("top_h", float(0.5))],
+            "pipeline",
+            "top_h",
+        ),
+        (
+            vec![
+                pair("pipeline", text("llamacpp")),
+                pair("mirostat", int(1)),
+                pair("frequency_penalty", int(1)),
+            ],
+            "pipeline",
+            "frequency_penalty",
+        ),
+        (
+            vec![
+                pair("forced_bos_token_id", int(3)),
+                pair("suppress_tokens", ints(&[3])),
+            ],
+            "forced_bos_token_id",
+            "suppress_tokens",
+        ),
+        (
+            vec![
+                pair("forced_eos_token_id", ints(&[4, 3])),
+                pair("suppress_tokens", ints(&[3])),
+            ],
+            "forced_eos_token_id",
+            "suppress_tokens",
+        ),
     ];
     for (values, first, second) in cases {
         match sampling(&values) {
@@ -392,6 +517,101 @@ fn options_that_contradict_each_other_are_refused_with_both_names() {
         Err(Error::Conflict { .. })
     ));
     assert!(sampling(&[pair("min_tokens", int(16))]).is_ok());
+}
+
+/// What may drop the best token.
+fn dropping() -> [Pair; 5] {
+    [
+        pair("typical_p", float(0.9)),
+        pair("xtc_probability", float(0.1)),
+        pair("mirostat", int(1)),
+        pair("mirostat", int(2)),
+        pair("adaptive_target", float(0.3)),
+    ]
+}
+
+/// What drops tokens but never the best.
+fn cutting() -> [Pair; 7] {
+    [
+        pair("top_k", int(5)),
+        pair("top_p", float(0.9)),
+        pair("min_p", float(0.1)),
+        pair("epsilon_cutoff", float(0.1)),
+        pair("eta_cutoff", float(0.1)),
+        pair("top_h", float(1.0)),
+        pair("top_n_sigma", float(1.0)),
+    ]
+}
+
+fn refused_together(one: Pair, other: Pair) -> Option<(String, String)> {
+    match sampling(&[one, other]) {
+        Ok(_) => None,
+        Err(Error::Conflict { name, other, .. }) => Some((name, other)),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[test]
+fn greedy_is_refused_with_what_may_drop_the_best_token_and_with_nothing_else() {
+    for option in dropping() {
+        let names = refused_together(option.clone(), pair("temperature", int(0)));
+        assert_eq!(names, Some((option.0, "temperature".into())));
+    }
+    let dynamic = pair("dynatemp_range", float(0.5));
+    for option in cutting().into_iter().chain([dynamic]) {
+        assert_eq!(refused_together(option, pair("temperature", int(0))), None);
+    }
+}
+
+#[test]
+fn a_cut_that_moves_by_itself_is_refused_with_every_other_cut() {
+    for moving in [
+        pair("mirostat", int(2)),
+        pair("adaptive_target", float(0.3)),
+    ] {
+        let others = dropping().into_iter().chain(cutting());
+        for option in others.filter(|option| option.0 != moving.0) {
+            let name = option.0.clone();
+            let (first, second) = refused_together(moving.clone(), option).expect(&name);
+            let mut names = [first.as_str(), second.as_str()];
+            let mut expected = [moving.0.as_str(), name.as_str()];
+            names.sort_unstable();
+            expected.sort_unstable();
+            assert_eq!(names, expected);
+        }
+        let temperature = pair("temperature", float(0.7));
+        assert_eq!(refused_together(moving, temperature), None);
+    }
+}
+
+#[test]
+fn the_authors_of_mirostat_fill_in_their_constants_and_llamacpp_no_other_cut() {
+    let mirostat = |values: &[Pair]| {
+        let params = sampling(values).unwrap();
+        (params.mirostat.tau, params.mirostat.eta, params.top_k)
+    };
+    let on = pair("mirostat", int(2));
+    let authors = pair("mirostat_variant", text("authors"));
+    assert_eq!(mirostat(std::slice::from_ref(&on)), (5.0, 0.1, 0));
+    assert_eq!(mirostat(&[on.clone(), authors.clone()]), (3.0, 1.0, 0));
+    let own = pair("mirostat_tau", float(4.0));
+    assert_eq!(mirostat(&[on.clone(), authors, own]), (4.0, 1.0, 0));
+    let llamacpp = pair("pipeline", text("llamacpp"));
+    assert_eq!(mirostat(&[on, llamacpp]), (5.0, 0.1, 0));
+}
+
+#[test]
+fn sequences_come_as_a_map_or_as_pairs_and_one_forced_end_as_itself() {
+    let map = Value::Map(vec![(ints(&[3, 4]), int(-2)), (ints(&[5]), float(0.5))]);
+    let pairs = biased(&[(&[3, 4], -2.0), (&[5], 0.5)]);
+    for value in [map, pairs] {
+        let bias = sampling(&[pair("sequence_bias", value)])
+            .unwrap()
+            .sequence_bias;
+        assert_eq!(bias, [(vec![3, 4], -2.0), (vec![5], 0.5)]);
+    }
+    let ends = sampling(&[pair("forced_eos_token_id", int(7))]).unwrap();
+    assert_eq!(ends.forced_eos_token_id, Some(vec![7]));
 }
 
 #[test]
@@ -454,4 +674,18 @@ fn a_loop_is_found_when_its_last_copy_is_complete() {
     ] {
         assert_eq!(sizes.finds(output), expected, "{output:?} {sizes:?}");
     }
+}
+
+/// One sequence more than there may be.
+fn many_sequences() -> Vec<(&'static [i64], f64)> {
+    static IDS: [i64; 301] = {
+        let mut ids = [0; 301];
+        let mut at = 0;
+        while at < ids.len() {
+            ids[at] = at as i64;
+            at += 1;
+        }
+        ids
+    };
+    IDS.chunks(1).map(|id| (id, 1.0)).collect()
 }

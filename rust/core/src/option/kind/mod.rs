@@ -1,9 +1,17 @@
 //! The types an option can have, their bounds in words, and the check of a value against them. Ranges are
 //! written positively, so NaN is outside every one; f64 is checked first, then narrowed, then checked again.
 
+mod check;
+mod sequence;
+
 use crate::limits::Limits;
 use crate::option::value::Value;
 use crate::params::{NamedPipeline, Step};
+use check::{
+    checked_bias, checked_ids, checked_int, checked_logprobs, checked_pipeline, checked_repetition,
+    checked_texts,
+};
+use sequence::{checked_decay, checked_sequence_bias, checked_sequences};
 
 /// Type and bound of an option.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -42,6 +50,14 @@ pub enum OptionType {
     BiasMap,
     /// One string or a list of strings, none of them blank, as many and as long as the limits allow.
     Words,
+    /// Texts of at most forty characters, none empty, blanks allowed.
+    Breakers,
+    /// Lists of token ids, none empty.
+    TokenSequences,
+    /// Lists of token ids, each with a finite number.
+    SequenceBias,
+    /// A number of tokens and a factor.
+    LengthDecay,
     /// `max_pattern_size`, `min_count` and perhaps `min_pattern_size`.
     Repetition,
     /// A named order of steps, or a list of steps.
@@ -61,16 +77,18 @@ pub enum IdList {
     Suppressed,
     /// Ids that are reported.
     Reported,
+    /// Ids one of which is forced; one alone needs no list.
+    Forced,
 }
 
 impl IdList {
     const fn len_min(self) -> usize {
-        matches!(self, Self::Allowed | Self::Reported) as usize
+        matches!(self, Self::Allowed | Self::Reported | Self::Forced) as usize
     }
 
     const fn len_max(self, limits: &Limits) -> usize {
         match self {
-            Self::Stop => limits.stop_token_ids_len_max,
+            Self::Stop | Self::Forced => limits.stop_token_ids_len_max,
             Self::Allowed => limits.allowed_token_ids_len_max,
             Self::Suppressed => limits.suppress_tokens_len_max,
             Self::Reported => limits.logprob_token_ids_len_max,
@@ -91,7 +109,10 @@ impl OptionType {
             Self::Text => "str",
             Self::Choice(_) => "choice",
             Self::TokenIds(_) => "int_list",
-            Self::StopStrings | Self::Words => "str_list",
+            Self::StopStrings | Self::Words | Self::Breakers => "str_list",
+            Self::TokenSequences => "int_lists",
+            Self::SequenceBias => "sequence_bias",
+            Self::LengthDecay => "length_decay",
             Self::Repetition => "repetition",
             Self::Pipeline => "pipeline",
             Self::BiasMap => "bias",
@@ -118,12 +139,12 @@ impl OptionType {
                 min,
                 is_min_open: true,
                 max,
-            } => format!("a number above {min} and at most {max}"),
+            } => format!("a number above {min} and at most {}", max as f32),
             Self::Float {
                 min,
                 is_min_open: false,
                 max,
-            } => format!("a number from {min} to {max}"),
+            } => format!("a number from {min} to {}", max as f32),
             Self::Text => "a string, not empty".into(),
             Self::Choice(names) => names.join("|"),
             Self::Samples => format!("an integer from 1 to {}", limits.n_max),
@@ -131,12 +152,6 @@ impl OptionType {
                 "an integer of at least -1, or true".into()
             }
             Self::Logprobs => format!("an integer from 0 to {}, or true", limits.logprobs_max),
-            Self::TokenIds(list) if list.len_min() == 0 => {
-                format!("a list of at most {} token ids", list.len_max(limits))
-            }
-            Self::TokenIds(list) => {
-                format!("a list of 1 to {} token ids", list.len_max(limits))
-            }
             Self::StopStrings => format!(
                 "a string or a list of at most {} strings, each of 1 to {} bytes",
                 limits.stop_count_max, limits.stop_len_max_bytes
@@ -160,6 +175,39 @@ impl OptionType {
                 format!("one of {names}, or a list of steps of {}", steps.join(", "))
             }
             Self::Untyped => String::new(),
+            _ => self.bound_of_ids(limits),
+        }
+    }
+
+    /// The same for ids, sequences of ids and what breaks them.
+    fn bound_of_ids(&self, limits: &Limits) -> String {
+        match *self {
+            Self::TokenIds(list) if list.len_min() == 0 => {
+                format!("a list of at most {} token ids", list.len_max(limits))
+            }
+            Self::TokenIds(IdList::Forced) => format!(
+                "a token id or a list of 1 to {} token ids",
+                IdList::Forced.len_max(limits)
+            ),
+            Self::TokenIds(list) => {
+                format!("a list of 1 to {} token ids", list.len_max(limits))
+            }
+            Self::Breakers => format!(
+                "a string or a list of at most {} strings, each of 1 to {} characters",
+                limits.dry_breakers_count_max, limits.dry_breaker_len_max_chars
+            ),
+            Self::TokenSequences => format!(
+                "a list of at most {} lists, each of 1 to {} token ids",
+                limits.sequences_count_max, limits.sequence_len_max_tokens
+            ),
+            Self::SequenceBias => format!(
+                "a map of at most {} distinct sequences of 1 to {} token ids to finite numbers",
+                limits.sequences_count_max, limits.sequence_len_max_tokens
+            ),
+            Self::LengthDecay => {
+                "a list of an integer of at least 0 and a finite number above 0".into()
+            }
+            _ => String::new(),
         }
     }
 
@@ -197,7 +245,20 @@ impl OptionType {
                 .map(|text| Value::Text(text.into())),
             Self::Samples => checked_int(value, 1, i64::from(limits.n_max)),
             Self::Logprobs => checked_logprobs(value, limits),
-            Self::TokenIds(list) => checked_ids(value, list.len_min(), list.len_max(limits)),
+            Self::TokenIds(list) => {
+                let one = matches!((list, value), (IdList::Forced, Value::Int(_)));
+                let listed = one.then(|| Value::List(vec![value.clone()]));
+                let ids = listed.as_ref().unwrap_or(value);
+                checked_ids(ids, list.len_min(), list.len_max(limits))
+            }
+            Self::Breakers => {
+                let len_max = limits.dry_breaker_len_max_chars;
+                let is_breaker = |text: &str| (1..=len_max).contains(&text.chars().count());
+                checked_texts(value, limits.dry_breakers_count_max, is_breaker)
+            }
+            Self::TokenSequences => checked_sequences(value, limits),
+            Self::SequenceBias => checked_sequence_bias(value, limits),
+            Self::LengthDecay => checked_decay(value),
             Self::StopStrings => {
                 let (count_max, len_max) = (limits.stop_count_max, limits.stop_len_max_bytes);
                 checked_texts(value, count_max, |text| (1..=len_max).contains(&text.len()))
@@ -213,116 +274,4 @@ impl OptionType {
             Self::Untyped => None,
         }
     }
-}
-
-fn checked_int(value: &Value, min: i64, max: i64) -> Option<Value> {
-    value
-        .as_int()
-        .filter(|int| (min..=max).contains(int))
-        .map(Value::Int)
-}
-
-fn checked_logprobs(value: &Value, limits: &Limits) -> Option<Value> {
-    match value {
-        Value::Bool(true) if limits.logprobs_max > 0 => Some(Value::Int(1)),
-        Value::Int(-1) if limits.logprobs_max == u32::MAX => Some(Value::Int(-1)),
-        _ => checked_int(value, 0, i64::from(limits.logprobs_max)),
-    }
-}
-
-fn checked_ids(value: &Value, len_min: usize, len_max: usize) -> Option<Value> {
-    let items = value.as_list()?;
-    if items.len() < len_min || items.len() > len_max {
-        return None;
-    }
-    let ids: Option<Vec<Value>> = items
-        .iter()
-        .map(|item| checked_int(item, 0, i64::from(u32::MAX)))
-        .collect();
-    ids.map(Value::List)
-}
-
-/// One text or a list of them, as a list.
-fn checked_texts(
-    value: &Value,
-    count_max: usize,
-    is_right: impl Fn(&str) -> bool,
-) -> Option<Value> {
-    let items = match value {
-        Value::Text(_) => std::slice::from_ref(value),
-        _ => value.as_list()?,
-    };
-    let are_right = items
-        .iter()
-        .all(|item| item.as_text().is_some_and(&is_right));
-    (items.len() <= count_max && are_right).then(|| Value::List(items.to_vec()))
-}
-
-/// The three sizes in the order of the keys; a missing or zero `min_pattern_size` is 1.
-fn checked_repetition(value: &Value, limits: &Limits) -> Option<Value> {
-    let Value::Map(pairs) = value else {
-        return None;
-    };
-    let mut sizes: [Option<i64>; 3] = [None; 3];
-    for (key, size) in pairs {
-        let place = REPETITION_KEYS
-            .iter()
-            .position(|known| key.as_text() == Some(known))?;
-        if sizes[place].replace(size.as_int()?).is_some() {
-            return None;
-        }
-    }
-    let (longest, shortest, count) = (sizes[0]?, sizes[1].unwrap_or(0), sizes[2]?);
-    let most = i64::from(limits.repetition_max);
-    let is_inside = (1..=most).contains(&longest)
-        && (0..=longest).contains(&shortest)
-        && (2..=most).contains(&count);
-    let sizes = [longest, shortest.max(1), count].map(Value::Int);
-    let keys = REPETITION_KEYS.map(|key| Value::Text(key.into()));
-    is_inside.then(|| Value::Map(keys.into_iter().zip(sizes).collect()))
-}
-
-fn checked_pipeline(value: &Value) -> Option<Value> {
-    match value {
-        Value::Text(name) => NamedPipeline::from_name(name).map(|_| value.clone()),
-        Value::List(steps) => {
-            let is_step = |step: &Value| step.as_text().and_then(Step::from_name).is_some();
-            steps.iter().all(is_step).then(|| value.clone())
-        }
-        _ => None,
-    }
-}
-
-fn checked_bias(value: &Value, limits: &Limits) -> Option<Value> {
-    let Value::Map(pairs) = value else {
-        return None;
-    };
-    if pairs.len() > limits.logit_bias_len_max {
-        return None;
-    }
-    let mut checked = Vec::with_capacity(pairs.len());
-    for (key, bias) in pairs {
-        let id = match key {
-            Value::Int(id) => u32::try_from(*id).ok()?,
-            // JSON has string keys only; a sign, a space or an empty key is not an id.
-            Value::Text(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
-                digits.parse().ok()?
-            }
-            _ => return None,
-        };
-        let bias = bias
-            .as_f64()
-            .filter(|bias| (-100.0..=100.0).contains(bias))?;
-        checked.push((i64::from(id), bias));
-    }
-    checked.sort_unstable_by_key(|&(id, _)| id);
-    if checked.windows(2).any(|pair| pair[0].0 == pair[1].0) {
-        return None;
-    }
-    Some(Value::Map(
-        checked
-            .into_iter()
-            .map(|(id, bias)| (Value::Int(id), Value::Float(bias)))
-            .collect(),
-    ))
 }
