@@ -59,7 +59,7 @@ fn constrained(index: usize, params: SamplingParams) -> SamplingParams {
         NamedPipeline::Vllm,
         NamedPipeline::Sglang,
         NamedPipeline::Llamacpp,
-    ][index % 4];
+    ][index / 2 % 4];
     let mut params = SamplingParams {
         prompt_logprobs: (index % 5 == 4).then_some(2),
         bad_word_tokens: if index % 7 == 2 {
@@ -232,6 +232,19 @@ fn schedules(count: usize, orders: usize) -> Vec<(String, Schedule)> {
 
 fn compare(name: &str, checkpoint: &Checkpoint, form: Form, count: usize, orders: usize) {
     let requests = requests(count);
+    for pipeline in [
+        NamedPipeline::Tokenmill,
+        NamedPipeline::Hf,
+        NamedPipeline::Vllm,
+        NamedPipeline::Sglang,
+        NamedPipeline::Llamacpp,
+    ] {
+        let is_named = |request: &Request| request.params.pipeline.meaning() == pipeline;
+        assert!(
+            requests.iter().any(is_named),
+            "nobody asks for {pipeline:?}"
+        );
+    }
     let alone = Schedule {
         gap: None,
         prefix_caching: false,
@@ -246,6 +259,7 @@ fn compare(name: &str, checkpoint: &Checkpoint, form: Form, count: usize, orders
             .flatten()
             .all(|sample| !sample.is_empty())
     );
+    assert!(expected.scores.iter().any(|scores| !scores.is_empty()));
     let (mut preemptions, mut cached) = (0, 0);
     for (what, schedule) in schedules(count, orders) {
         let got: Outcome = run(checkpoint, form, &requests, &schedule);

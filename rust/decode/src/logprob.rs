@@ -174,13 +174,13 @@ impl Report<'_> {
                 entries
             }
             Wanted::Tokens(tokens) => {
-                let entry = |&token: &TokenId| TokenLogprob {
-                    token,
-                    logprob: report(values[token as usize]),
-                    rank: rank_of(values, token),
-                };
                 let mut entries = TokenLogprobs::with_capacity(tokens.len() + 1);
-                entries.extend(tokens.iter().map(entry));
+                let ranked = ranks_of(values, tokens);
+                entries.extend(ranked.into_iter().map(|(candidate, rank)| TokenLogprob {
+                    token: candidate.token,
+                    logprob: report(candidate.score),
+                    rank,
+                }));
                 entries
             }
         };
@@ -209,6 +209,35 @@ fn total_mass(values: &[f32], maxima: &[f32], max: f32) -> u64 {
         .map(|(chunk, _)| mass::sum_chunk(&chunk.map(|value| value - max)))
         .sum();
     sum + rest.iter().map(|&value| mass::of(value - max)).sum::<u64>()
+}
+
+/// Tokens in their total order, each with its rank among all: one pass over the row, however many they are.
+fn ranks_of(values: &[f32], tokens: &[TokenId]) -> Vec<(Candidate, u32)> {
+    let candidate = |token: TokenId| Candidate {
+        token,
+        score: values[token as usize],
+    };
+    let mut listed: Vec<Candidate> = tokens.iter().map(|&token| candidate(token)).collect();
+    listed.sort_unstable_by(|a, b| order::compare(*a, *b));
+    let Some(last) = listed.last().map(|last| last.score) else {
+        return Vec::new();
+    };
+    // Per place in the list: values that come before it and not before the place above it.
+    let mut ahead = vec![0_u32; listed.len() + 1];
+    for (token, &score) in (0..).zip(values) {
+        if score >= last {
+            let own = Candidate { token, score };
+            let place = listed.partition_point(|one| order::compare(*one, own).is_lt());
+            let is_listed = listed.get(place).is_some_and(|one| one.token == token);
+            ahead[place + usize::from(is_listed)] += 1;
+        }
+    }
+    let mut rank = 1;
+    let ranked = listed.into_iter().zip(ahead).map(|(one, ahead)| {
+        rank += ahead;
+        (one, rank)
+    });
+    ranked.collect()
 }
 
 /// 1 + the number of tokens before this one in the total order.

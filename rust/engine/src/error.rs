@@ -48,9 +48,9 @@ pub enum Error {
         /// What was given.
         len_bytes: usize,
     },
-    /// A text that is only hashed or echoed is none that may be.
+    /// A field is none that may be, such as a text that is only hashed, or a list that Rust callers write by hand.
     #[error("{param} {fault}")]
-    Label {
+    Field {
         /// The field.
         param: &'static str,
         /// What is wrong with it.
@@ -193,7 +193,7 @@ impl HasKind for Error {
             Self::Sched(error) => error.kind(),
             Self::EmptyPrompt
             | Self::PromptBytes { .. }
-            | Self::Label { .. }
+            | Self::Field { .. }
             | Self::LogprobBytes { .. }
             | Self::TokenId { .. }
             | Self::ContextLen { .. }
@@ -221,7 +221,7 @@ impl HasKind for Error {
             Self::EmptyPrompt | Self::PromptBytes { .. } => Some("prompt"),
             Self::MachineMemory { .. } => Some("kv_cache_memory_bytes"),
             Self::Unsupported { what, .. } => Some(what),
-            Self::Label { param, .. }
+            Self::Field { param, .. }
             | Self::LogprobBytes { param, .. }
             | Self::TokenId { param, .. }
             | Self::Memory { param, .. } => Some(param),

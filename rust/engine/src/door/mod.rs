@@ -365,6 +365,13 @@ impl Door {
             let breakers = &params.dry.breakers;
             params.dry.breaker_tokens = self.shared.lexicon.breaker_tokens(breakers)?;
         }
+        self.check_word_tokens(&params.bad_word_tokens)?;
+        if let Some((step, reason)) = params.pipeline.fault(params) {
+            return Err(Error::Field {
+                param: "pipeline",
+                fault: format!("{} {reason}", step.name()),
+            });
+        }
         for (name, ids) in params.token_ids() {
             self.check_vocabulary(name, ids.into_iter())?;
         }
@@ -372,6 +379,23 @@ impl Door {
             self.refuse_without_tokenizer("stop")?;
         }
         Ok(())
+    }
+
+    /// Bounds what a caller in Rust may have written by hand in place of words.
+    fn check_word_tokens(&self, words: &[Vec<TokenId>]) -> Result<()> {
+        let limits = &self.shared.limits;
+        // Each word stands there at most twice, and its text has fewer tokens than bytes.
+        let (count_max, len_max) = (
+            2 * limits.bad_words_count_max,
+            limits.bad_word_len_max_bytes + 2,
+        );
+        if words.len() <= count_max && words.iter().all(|word| word.len() <= len_max) {
+            return Ok(());
+        }
+        Err(Error::Field {
+            param: "bad_word_tokens",
+            fault: format!("must be at most {count_max} sequences of at most {len_max} tokens"),
+        })
     }
 
     /// Refuses an option that reads text where there is none.
@@ -414,7 +438,7 @@ impl Door {
         let fault = cache_salt.and_then(|salt| self.shared.limits.label_fault(salt));
         fault.map_or(Ok(()), |fault| {
             let param = "cache_salt";
-            Err(Error::Label { param, fault })
+            Err(Error::Field { param, fault })
         })
     }
 
