@@ -29,7 +29,7 @@ def assert_refused(ran, code, *parts):
         (["generate", "x", "--top-k", "1.5"], ["top_k", "1.5"]),
         (["generate", "x", "--logit-bias", "1=2"], ["logit_bias"]),
         (["generate", "x", "--stop-token-ids", "a,b"], ["stop_token_ids"]),
-        (["generate", "x", "--typical-p", "0.5"], ["--typical-p"]),
+        (["generate", "x", "--guidance-scale", "0.5"], ["--guidance-scale"]),
         (["chat", "hello"], ["unexpected argument hello"]),
         (["bench"], ["mode"]),
         (["bench", "speed"], ["speed"]),

@@ -96,7 +96,7 @@ fn parse_sequence(text: &str) -> Option<Value> {
 }
 
 fn parse_sequences(text: &str) -> Option<Value> {
-    parse_list(text, parse_sequence).map(Value::List)
+    parse_list(inside(text, '[', ']'), parse_sequence).map(Value::List)
 }
 
 fn parse_sequence_bias(text: &str) -> Option<Value> {
@@ -105,7 +105,7 @@ fn parse_sequence_bias(text: &str) -> Option<Value> {
         let bias = Value::Float(bias.trim().parse().ok()?);
         Some(Value::List(vec![parse_sequence(ids)?, bias]))
     };
-    parse_list(text, pair).map(Value::List)
+    parse_list(inside(text, '[', ']'), pair).map(Value::List)
 }
 
 fn parse_decay(text: &str) -> Option<Value> {
