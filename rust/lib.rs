@@ -66,9 +66,10 @@ pub use tokenmill_core::kind::KindRow;
 pub use tokenmill_core::option::{self, EngineOptions};
 #[doc(inline)]
 pub use tokenmill_core::{
-    Event, Failure, FinishReason, HasKind, Kind, Limits, LogprobsMode, NamedPipeline, OutputKind,
-    PipelineChoice, Prompt, Rendered, RepetitionDetection, Request, RequestId, SamplingParams,
-    Step, StopReason, TokenId, TokenLogprob, TokenLogprobs,
+    Adaptive, Dry, Event, Failure, FinishReason, HasKind, Kind, LengthDecay, Limits, LogprobsMode,
+    Mirostat, NamedPipeline, OutputKind, PipelineChoice, Prompt, Rendered, RepetitionDetection,
+    Request, RequestId, SamplingParams, Step, StopReason, TokenId, TokenLogprob, TokenLogprobs,
+    Xtc,
 };
 #[cfg(feature = "cpu")]
 #[doc(inline)]

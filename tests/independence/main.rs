@@ -53,7 +53,7 @@ fn request(index: usize) -> Request {
 }
 
 /// Scored prompts, masks and other engines' orders on some of them.
-fn constrained(index: usize, params: SamplingParams) -> SamplingParams {
+fn constrained(index: usize, plain: SamplingParams) -> SamplingParams {
     let named = [
         NamedPipeline::Hf,
         NamedPipeline::Vllm,
@@ -74,12 +74,22 @@ fn constrained(index: usize, params: SamplingParams) -> SamplingParams {
         },
         allowed_token_ids: (index % 11 == 6).then(|| (1..90).collect()),
         penalty_last_n: (index % 9 == 1).then_some(6),
-        pipeline: PipelineChoice::Named(named),
-        ..params
+        ..plain.clone()
     };
     lean(index, &mut params);
-    if index % 2 == 1 || params.pipeline.fault(&params).is_some() {
-        params.pipeline = PipelineChoice::default();
+    if index % 2 == 1 {
+        return params;
+    }
+    // Another engine's order, with as much of it as that has steps for.
+    let bare = SamplingParams {
+        no_repeat_ngram_size: 0,
+        ..plain
+    };
+    for mut params in [params.clone(), bare] {
+        params.pipeline = PipelineChoice::Named(named);
+        if params.pipeline.fault(&params).is_none() {
+            return params;
+        }
     }
     params
 }
