@@ -156,9 +156,10 @@ class LLM:
         (True, ' blue', 1)
         """
         groups = read_groups(prompts, continuations)
-        count = sum(len(texts) for _, texts in groups)
-        spans = spans_of(groups, self._tokenizer, self._engine.info()["max_model_len"])
-        scores = iter(_run((self._scoring(span, priority) for span in spans), count, use_tqdm))
+        # All of them, so that a bad pair is told before any is scored.
+        spans = list(spans_of(groups, self._tokenizer, self._engine.info()["max_model_len"]))
+        submissions = (self._scoring(span, priority) for span in spans)
+        scores = iter(_run(submissions, len(spans), use_tqdm))
         return [[next(scores) for _ in texts] for _, texts in groups]
 
     def stream(
