@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tokenmill.api import (
         LLM,
         CompletionOutput,
+        ContinuationScore,
         Logprob,
         RepetitionDetectionParams,
         RequestMetrics,
@@ -51,6 +52,7 @@ __all__ = [
     "AsyncLLM",
     "CancelledError",
     "CompletionOutput",
+    "ContinuationScore",
     "CorruptModelError",
     "DeadlineError",
     "DrainingError",

@@ -10,7 +10,7 @@ import sys
 # A type checker takes this name for true, whoever defines it; `typing` would take half of the time
 # that the command needs to start.
 TYPE_CHECKING = False
-_MODULES = ("api", "errors", "models", "options")
+_MODULES = ("api", "errors", "evaluate", "models", "options")
 
 
 def __getattr__(name: str) -> object:

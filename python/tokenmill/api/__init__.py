@@ -9,12 +9,14 @@ from tokenmill.api.outputs import (
     StreamChunk,
 )
 from tokenmill.api.params import RepetitionDetectionParams, RequestOutputKind, SamplingParams
+from tokenmill.api.scoring import ContinuationScore
 from tokenmill.api.stream import Stream
 from tokenmill.api.tokenizer import Tokenizer
 
 __all__ = [
     "LLM",
     "CompletionOutput",
+    "ContinuationScore",
     "Logprob",
     "RepetitionDetectionParams",
     "RequestMetrics",

@@ -7,9 +7,10 @@ runs is cancelled.
 
 import time
 from collections.abc import Callable, Iterator
+from typing import Generic, Protocol, TypeVar
 
-from tokenmill.api.collector import Collector
-from tokenmill.api.outputs import RequestOutput
+from tokenmill import _tokenmill
+from tokenmill.api.records import Event
 from tokenmill.errors import OverloadedError
 
 # Requests in flight; more only wait in the engine's queue.
@@ -17,21 +18,43 @@ WINDOW = 192
 _WAIT_S = 0.05
 _RETRY_S = 0.02
 
-Submit = Callable[[], Collector]
+Output = TypeVar("Output")
+Made = TypeVar("Made", covariant=True)
 
 
-class Batch:
+class Gathering(Protocol[Made]):
+    """What gathers the events of one handle and makes an output of them, as a `Collector` does."""
+
+    @property
+    def handle(self) -> _tokenmill.Handle:
+        """The handle."""
+
+    def add(self, event: Event) -> object:
+        """Take one event."""
+
+    def finish(self) -> None:
+        """Note that no event will follow."""
+
+    def output(self) -> Made:
+        """Everything so far."""
+
+
+class Batch(Generic[Output]):
     """Runs submissions and keeps their outputs in order."""
 
-    def __init__(self, submissions: Iterator[Submit], on_finished: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        submissions: Iterator[Callable[[], Gathering[Output]]],
+        on_finished: Callable[[int], None],
+    ) -> None:
         self._submissions = submissions
         self._on_finished = on_finished
-        self._outputs: list[RequestOutput | None] = []
-        self._running: dict[int, Collector] = {}
-        self._held: Submit | None = None
+        self._outputs: list[Output | None] = []
+        self._running: dict[int, Gathering[Output]] = {}
+        self._held: Callable[[], Gathering[Output]] | None = None
         self._is_exhausted = False
 
-    def run(self) -> list[RequestOutput]:
+    def run(self) -> list[Output]:
         """Every output, in the order of the submissions."""
         try:
             while True:
@@ -67,7 +90,7 @@ class Batch:
             is_progress |= self._drain(index, collector)
         return is_progress
 
-    def _drain(self, index: int, collector: Collector) -> bool:
+    def _drain(self, index: int, collector: Gathering[Output]) -> bool:
         is_progress = False
         while True:
             try:
@@ -96,7 +119,7 @@ class Batch:
         else:
             collector.add(event)
 
-    def _finish(self, index: int, collector: Collector) -> None:
+    def _finish(self, index: int, collector: Gathering[Output]) -> None:
         collector.finish()
         self._outputs[index] = collector.output()
         del self._running[index]

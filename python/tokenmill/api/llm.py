@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from tokenmill import _tokenmill, options
-from tokenmill.api.batch import Batch, Submit
+from tokenmill.api.batch import Batch, Gathering, Output
 from tokenmill.api.collector import Collector
 from tokenmill.api.outputs import RequestOutput
 from tokenmill.api.params import SamplingParams, sampling_values
@@ -26,6 +26,14 @@ from tokenmill.api.prompts import (
     read_prompts,
 )
 from tokenmill.api.records import EngineInfo
+from tokenmill.api.scoring import (
+    SCORED_ALONE,
+    ContinuationScore,
+    ScoreCollector,
+    Span,
+    read_groups,
+    spans_of,
+)
 from tokenmill.api.stream import Stream
 from tokenmill.api.tokenizer import Tokenizer
 from tokenmill.errors import UnsupportedError, refusal
@@ -95,7 +103,7 @@ class LLM:
         _refuse_lora(lora_request)
         items, count = read_prompts(prompts)
         jobs = _pair(items, count, sampling_params, priority)
-        return self._run(jobs, count, use_tqdm)
+        return _run((self._submission(*job) for job in jobs), count, use_tqdm)
 
     def chat(
         self,
@@ -116,7 +124,43 @@ class LLM:
         conversations, _ = read_conversations(messages)
         items = (self._rendered(turns, add_generation_prompt) for turns in conversations)
         jobs = _pair(items, len(conversations), sampling_params, priority)
-        return self._run(jobs, len(conversations), use_tqdm)
+        submissions = (self._submission(*job) for job in jobs)
+        return _run(submissions, len(conversations), use_tqdm)
+
+    def score(
+        self,
+        prompts: Any,
+        continuations: Any,
+        *,
+        use_tqdm: bool | Callable[..., Any] = True,
+        priority: int = 0,
+    ) -> list[list[ContinuationScore]]:
+        """How probable the model finds given continuations of given prompts.
+
+        Of one prompt, `continuations` is one continuation or a list of them; of a list of prompts,
+        a list with one such entry for each. A pair is text and text, or token ids and token ids.
+        There is one list of scores for each prompt, one score for each of its continuations.
+
+        Text is tokenised as evaluation harnesses do: prompt and continuation are encoded as one,
+        and the continuation is whatever comes behind as many tokens as the prompt has alone; white
+        space at the prompt's end belongs to the continuation. An empty prompt stands for the BOS
+        token where the tokenizer puts one before a text, and is refused where it puts none. Both
+        together may have `max_model_len` tokens. Log-probs are the model's own, before any
+        sampling parameter. A request that fails while it runs raises, and cancels the others.
+
+        vLLM has a `score` of another kind: similarity by a cross-encoder.
+
+        >>> with LLM(max_model_len=256) as llm:
+        ...     ((blue, seven),) = llm.score("The colour of the sky is", [" blue", " seven"])
+        >>> blue.logprob > seven.logprob, blue.text, len(blue.token_ids)
+        (True, ' blue', 1)
+        """
+        groups = read_groups(prompts, continuations)
+        # All of them, so that a bad pair is told before any is scored.
+        spans = list(spans_of(groups, self._tokenizer, self._engine.info()["max_model_len"]))
+        submissions = (self._scoring(span, priority) for span in spans)
+        scores = iter(_run(submissions, len(spans), use_tqdm))
+        return [[next(scores) for _ in texts] for _, texts in groups]
 
     def stream(
         self, prompt: Any, sampling_params: SamplingParams | None = None, *, priority: int = 0
@@ -214,24 +258,33 @@ class LLM:
         handle = self._engine.submit(prompt.content, values, priority, prompt.cache_salt)
         return Collector(handle, prompt, self._tokenizer, request_id)
 
-    def _run(
-        self,
-        jobs: Iterator[tuple[Prompt, SamplingParams | None, int]],
-        count: int | None,
-        use_tqdm: bool | Callable[..., Any],
-    ) -> list[RequestOutput]:
-        submissions = (self._submission(*job) for job in jobs)
-        if callable(use_tqdm):
-            bar = use_tqdm(total=count, desc="requests")
-            try:
-                return Batch(submissions, bar.update).run()
-            finally:
-                bar.close()
-        with Progress("requests", count or 0, "done", visible=None if use_tqdm else False) as bar:
-            return Batch(submissions, bar.advance).run()
-
-    def _submission(self, prompt: Prompt, params: SamplingParams | None, priority: int) -> Submit:
+    def _submission(
+        self, prompt: Prompt, params: SamplingParams | None, priority: int
+    ) -> Callable[[], Collector]:
         return lambda: self._submit(prompt, params, priority)
+
+    def _scoring(self, span: Span, priority: int) -> Callable[[], ScoreCollector]:
+        """One request for a span, untouched by what the environment says of sampling."""
+        *known, last = span.token_ids
+        values = {**SCORED_ALONE, "logprob_token_ids": [last]}
+        return lambda: ScoreCollector(
+            self._engine.submit(known, values, priority, span.cache_salt), span
+        )
+
+
+def _run(
+    submissions: Iterator[Callable[[], Gathering[Output]]],
+    count: int | None,
+    use_tqdm: bool | Callable[..., Any],
+) -> list[Output]:
+    if callable(use_tqdm):
+        bar = use_tqdm(total=count, desc="requests")
+        try:
+            return Batch(submissions, bar.update).run()
+        finally:
+            bar.close()
+    with Progress("requests", count or 0, "done", visible=None if use_tqdm else False) as shown:
+        return Batch(submissions, shown.advance).run()
 
 
 def _refuse_lora(lora_request: Any) -> None:

@@ -91,6 +91,18 @@ def engine(arguments: Arguments) -> dict[str, Any]:
     return values
 
 
+def whole_number(name: str, text: str, low: int, high: int) -> int:
+    """A number of tokens or requests, written as everywhere, within a command's own bound."""
+    count = next(option for option in options.supported("sampling") if option.name == "max_tokens")
+    try:
+        value: int = options.parse(count, text) or 0
+    except InvalidRequestError:
+        value = -1
+    if not low <= value <= high:
+        raise refusal(name, f"{name} must be an integer from {low} to {high}, got {text[:64]!r}")
+    return value
+
+
 def _add(parser: Parser, group: str, option: Option, default: str) -> None:
     about = f"{option.doc} ({option.bound}; default {default})".replace("%", "%%")
     settings: dict[str, Any] = {

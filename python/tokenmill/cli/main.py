@@ -26,6 +26,7 @@ COMMANDS = {
     "models": ("models", "known models, and which are here"),
     "pull": ("pull", "fetch a known model into the cache"),
     "bench": ("bench", "measure latency or throughput, as shares of this machine's limits"),
+    "eval": ("eval", "perplexity of texts, or accuracy on multiple-choice questions"),
     "env": ("env", "versions, processor, folders and settings, for a report"),
 }
 _INTERRUPTED = 130
@@ -59,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def preload(arguments: Sequence[str]) -> None:
     """Import what a command is made of; a name that is none is told later."""
     if arguments and arguments[0] in COMMANDS:
-        importlib.import_module(f"tokenmill.cli.{COMMANDS[arguments[0]][0]}")
+        importlib.import_module(f"tokenmill.cli.commands.{COMMANDS[arguments[0]][0]}")
 
 
 def _write_what_can_be_written() -> None:
@@ -79,7 +80,7 @@ def _dispatch(arguments: list[str]) -> int:
     if name not in COMMANDS:
         raise _unknown_command(name)
     module_name, summary = COMMANDS[name]
-    module = importlib.import_module(f"tokenmill.cli.{module_name}")
+    module = importlib.import_module(f"tokenmill.cli.commands.{module_name}")
     parser = Parser(f"tokenmill {name}", summary)
     module.describe(parser)
     parsed = parser.read(arguments[1:])

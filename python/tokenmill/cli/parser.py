@@ -16,7 +16,7 @@ Arguments = dict[str, Any]
 
 
 # Names of files, which may be any bytes; everything else is text.
-_PATHS = ("model", "name", "names", "config")
+_PATHS = ("model", "name", "names", "config", "ppl", "choices")
 
 
 class _Strict(argparse.ArgumentParser):

@@ -4,7 +4,7 @@ import pytest
 
 from fakes.engine import FakeEngine
 from tokenmill.api import LLM, SamplingParams
-from tokenmill.cli.chat import Chat, _obey, _read_terminal
+from tokenmill.cli.commands.chat import Chat, _obey, _read_terminal
 
 
 @pytest.fixture

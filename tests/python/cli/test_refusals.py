@@ -150,7 +150,7 @@ def test_a_fault_of_ours_is_one_line_and_exit_code_one(command, monkeypatch):
     def broken(arguments):
         raise ZeroDivisionError("oh\nno")
 
-    monkeypatch.setattr("tokenmill.cli.env.run", broken)
+    monkeypatch.setattr("tokenmill.cli.commands.env.run", broken)
     assert_refused(command("env"), 1, "internal error: ZeroDivisionError: oh no")
 
 
@@ -158,5 +158,5 @@ def test_case_116_an_interrupt_ends_with_130(command, monkeypatch):
     def interrupted(arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tokenmill.cli.env.run", interrupted)
+    monkeypatch.setattr("tokenmill.cli.commands.env.run", interrupted)
     assert command("env").code == 130

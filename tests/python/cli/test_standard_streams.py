@@ -64,7 +64,12 @@ def test_json_has_null_where_a_logprob_is_no_number(command, model, monkeypatch)
 
 
 # What an interrupt may meet on the way to the command: each of these is imported in turn.
-STAGES = ["tokenmill.cli", "tokenmill._tokenmill", "tokenmill.errors", "tokenmill.cli.models"]
+STAGES = [
+    "tokenmill.cli",
+    "tokenmill._tokenmill",
+    "tokenmill.errors",
+    "tokenmill.cli.commands.models",
+]
 INTERRUPTED = """
 import runpy, sys
 stage, door = sys.argv[1:]

@@ -15,6 +15,9 @@ MODULES = (
     "tokenmill.api.async_llm",
     "tokenmill.api.params",
     "tokenmill.api.tokenizer",
+    "tokenmill.evaluate.choices",
+    "tokenmill.evaluate.intervals",
+    "tokenmill.evaluate.perplexity",
 )
 
 

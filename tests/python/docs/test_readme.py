@@ -9,8 +9,8 @@ import sys
 import pytest
 
 
-def blocks(repository, language):
-    text = (repository / "README.md").read_text("utf-8")
+def blocks(repository, language, page="README.md"):
+    text = (repository / page).read_text("utf-8")
     return re.findall(rf"```{language}\n(.*?)```", text, re.S)
 
 
@@ -34,7 +34,7 @@ def run(command, environment, **settings):
     return ran.stdout
 
 
-@pytest.mark.parametrize("index", [0, 1, 2])
+@pytest.mark.parametrize("index", [0, 1, 2, 3])
 def test_the_python_examples_run(index, repository, environment, tmp_path):
     code = blocks(repository, "python")[index]
     out = run([sys.executable, "-c", code], environment, cwd=tmp_path)
@@ -42,13 +42,22 @@ def test_the_python_examples_run(index, repository, environment, tmp_path):
 
 
 def test_no_python_example_is_left_out(repository):
-    assert len(blocks(repository, "python")) == 3
+    assert len(blocks(repository, "python")) == 4
 
 
-def console_lines(repository):
+@pytest.mark.parametrize("index", [0, 1, 2])
+def test_the_python_examples_of_the_page_on_evaluation_run(
+    index, repository, environment, tmp_path
+):
+    examples = blocks(repository, "python", "docs/evaluation.md")
+    assert len(examples) == 3
+    assert run([sys.executable, "-c", examples[index]], environment, cwd=tmp_path).strip()
+
+
+def console_lines(repository, page="README.md"):
     return [
         line.removeprefix("$ ")
-        for block in blocks(repository, "console")
+        for block in blocks(repository, "console", page)
         for line in block.splitlines()
         if line.startswith("$ ")
     ]
@@ -62,6 +71,15 @@ def test_the_commands_run(repository, environment, tmp_path):
         script = line.replace("tokenmill ", f"{command} ", 1)
         out = run(["bash", "-c", script], environment, cwd=tmp_path)
         assert out.strip(), line
+
+
+def test_the_commands_of_the_page_on_evaluation_run(repository, environment, tmp_path):
+    lines = console_lines(repository, "docs/evaluation.md")
+    assert len(lines) == 5
+    for line in lines:
+        script = line.replace("tokenmill ", f"{shlex.quote(sys.executable)} -m tokenmill ", 1)
+        out = run(["bash", "-c", script], environment, cwd=tmp_path)
+        assert ("> sun.jsonl" in line) != bool(out.strip()), line
 
 
 def test_the_rust_example_is_the_one_that_cargo_tests(repository):

@@ -16,8 +16,6 @@ from tokenmill.api import LLM, SamplingParams
 from tokenmill.cli import flags
 from tokenmill.cli.parser import Arguments, Parser
 from tokenmill.cli.terminal import table
-from tokenmill.errors import InvalidRequestError, refusal
-from tokenmill.options import parse, supported
 
 _MODES = ("latency", "throughput")
 _MEASURE_S = 0.5
@@ -168,15 +166,7 @@ def _shares(
 
 def _positive(arguments: Arguments, name: str, default: int) -> int:
     text = arguments[name]
-    # A number of tokens is written as everywhere.
-    count = next(option for option in supported("sampling") if option.name == "max_tokens")
-    try:
-        value: int = default if text is None else parse(count, text) or 0
-    except InvalidRequestError:
-        value = 0
-    if not 1 <= value <= 1_000_000:
-        raise refusal(name, f"{name} must be an integer from 1 to 1000000, got {text[:64]!r}")
-    return value
+    return default if text is None else flags.whole_number(name, text, 1, 1_000_000)
 
 
 def _shown(value: Any) -> str:

@@ -1,0 +1,1 @@
+"""The commands, one file each: `describe(parser)` and `run(arguments)`."""
