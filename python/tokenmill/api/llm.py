@@ -27,11 +27,11 @@ from tokenmill.api.prompts import (
 )
 from tokenmill.api.records import EngineInfo
 from tokenmill.api.scoring import (
-    SCORED_ALONE,
     ContinuationScore,
     ScoreCollector,
     Span,
     read_groups,
+    sampling_of,
     spans_of,
 )
 from tokenmill.api.stream import Stream
@@ -265,8 +265,7 @@ class LLM:
 
     def _scoring(self, span: Span, priority: int) -> Callable[[], ScoreCollector]:
         """One request for a span, untouched by what the environment says of sampling."""
-        *known, last = span.token_ids
-        values = {**SCORED_ALONE, "logprob_token_ids": [last]}
+        known, values = span.token_ids[:-1], sampling_of(span)
         return lambda: ScoreCollector(
             self._engine.submit(known, values, priority, span.cache_salt), span
         )

@@ -20,11 +20,10 @@ from tokenmill.options import is_utf8
 
 # As many as the engine takes of a prompt.
 TEXT_BYTES_MAX = 4 << 20
-# Whatever a model's files or the environment say of sampling must not reach a score.
-SCORED_ALONE: Mapping[str, Any] = {
+# What the environment says of sampling must not reach a score.
+_SAMPLING: Mapping[str, Any] = {
     "max_tokens": 1,
     "temperature": 0.0,
-    "prompt_logprobs": 0,
     "logprobs_mode": "raw_logprobs",
     "ignore_eos": True,
     "detokenize": False,
@@ -70,6 +69,26 @@ class Span:
     text: str | None
     cache_salt: str | None
 
+    @property
+    def is_one_token(self) -> bool:
+        """Whether the last token alone is scored, which needs no log-probs of the prompt.
+
+        The engine reports those whole or not at all; without them a prompt costs a fraction, and
+        may come from the prefix cache.
+        """
+        return self.start == len(self.token_ids) - 1
+
+    @property
+    def first(self) -> int:
+        """The first token whose log-prob is asked for."""
+        return self.start if self.is_one_token else 1
+
+
+def sampling_of(span: Span) -> dict[str, Any]:
+    """The sampling parameters of the request for a span, as the engine reads them."""
+    values = {**_SAMPLING, "logprob_token_ids": span.token_ids[-1:]}
+    return values if span.is_one_token else {**values, "prompt_logprobs": 0}
+
 
 class ScoreCollector:
     """Gathers the log-probs of one span, without texts and candidates that nobody asked for."""
@@ -77,7 +96,7 @@ class ScoreCollector:
     def __init__(self, handle: _tokenmill.Handle, span: Span) -> None:
         self.handle = handle
         self._span = span
-        # Of every token but the first: value and rank.
+        # Of every token from the span's `first` on: value and rank.
         self._found: list[tuple[float, int]] = []
         self._error: tuple[str, str | None, str] | None = None
 
@@ -85,7 +104,7 @@ class ScoreCollector:
         """Take one event."""
         ids = self._span.token_ids
         for entries in (*event["prompt_logprobs"], *event["logprobs"]):
-            wanted = ids[len(self._found) + 1]
+            wanted = ids[self._span.first + len(self._found)]
             self._found.append(next((v, rank) for token, v, rank in entries if token == wanted))
         if event["finish"] is not None:
             self._error = event["finish"]["error"]
@@ -95,12 +114,12 @@ class ScoreCollector:
         if self._error is not None:
             kind, _, message = self._error
             raise failure(kind, message)
-        if len(self._found) != len(self._span.token_ids) - 1:
+        if len(self._found) != len(self._span.token_ids) - self._span.first:
             raise failure("Cancelled", "the request was cancelled before it was scored")
 
     def output(self) -> ContinuationScore:
         """The score."""
-        scored = self._found[self._span.start - 1 :]
+        scored = self._found[self._span.start - self._span.first :]
         values = [value for value, _ in scored]
         return ContinuationScore(
             token_ids=self._span.token_ids[self._span.start :],

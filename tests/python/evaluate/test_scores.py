@@ -57,6 +57,21 @@ def test_the_log_probs_of_all_tokens_sum_to_one(tiny):
     assert sum(one.is_greedy for one in every) == 1
 
 
+def test_one_token_costs_no_log_probs_of_its_prompt_and_is_the_same_from_the_cache(tiny):
+    prompt = list(b"a prompt of several blocks, which may lie in the cache by now")
+    tiny.reset_prefix_cache()
+    ((longer,),) = score(tiny, prompt, [5, 6])
+    for _ in range(2):
+        ((one, other),) = score(tiny, prompt, [[5], [6]])
+        assert one.token_logprobs == longer.token_logprobs[:1]
+        assert (one.token_ids, other.token_ids) == ([5], [6])
+    before = tiny.get_metrics()
+    score(tiny, prompt, [5])
+    after = tiny.get_metrics()
+    # Whole blocks of the prompt come from the cache.
+    assert after["cached_tokens"] - before["cached_tokens"] >= 48
+
+
 def test_many_pairs_keep_their_order_and_their_values_in_company(tiny):
     prompts = [f"prompt {at}" for at in range(60)]
     endings = [[f" {at}", " and more"] for at in range(60)]
