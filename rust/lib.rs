@@ -55,8 +55,10 @@
 //! # What is promised
 //!
 //! Versions follow Semantic Versioning for what this crate names. Structs that callers fill in ([`SamplingParams`],
-//! [`EngineOptions`], [`RenderOptions`]) gain fields, so end them with `..Default::default()`; what callers read is
-//! `#[non_exhaustive]`. The variants of [`Error`] may change: branch on `kind()`, `param()` and `code()`.
+//! [`EngineOptions`], [`RenderOptions`]) gain fields, so end them with `..Default::default()`; events, finishes,
+//! failures and requests are `#[non_exhaustive]`. Enums of options may gain variants in a minor version. The variants
+//! of [`Error`] may change: branch on `kind()`, `param()` and `code()`, methods of [`HasKind`] and of the error.
+//! [`Door::submit`], [`Host::drain`] and [`Host::close`] block: call them from a thread that may.
 
 #[doc(inline)]
 pub use tokenmill_core::event::Finish;

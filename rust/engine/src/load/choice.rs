@@ -64,7 +64,14 @@ pub(crate) fn prospect(
             let words = |(encoding, words): (Encoding, _)| (encoding.name(), words);
             prospect.arithmetic = made.arithmetic.into_iter().map(words).collect();
         }
-        "reference" => prospect.arithmetic = vec![("all", "float32")],
+        "reference" => {
+            prospect.arithmetic = vec![("all", "float32")];
+            let specs = &weights.program().weights;
+            let elements = specs
+                .iter()
+                .map(|spec| spec.shape.iter().product::<usize>());
+            prospect.weight_bytes = elements.sum::<usize>() as u64 * 4;
+        }
         _ => prospect.arithmetic = vec![("all", "none: tokens are drawn from a hash")],
     }
     Ok(prospect)
