@@ -117,7 +117,14 @@ fn sampler(criterion: &mut Criterion) {
         });
         for (name, params) in cases() {
             let (prompt, output) = prefix.split_at(500);
-            let mut sampler = Sampler::new(&params, 7, 0, &vocabulary, prompt).expect("a sampler");
+            let mut sampler = Sampler::new(
+                &std::sync::Arc::new(params.clone()),
+                7,
+                0,
+                &vocabulary,
+                prompt,
+            )
+            .expect("a sampler");
             for &token in output {
                 sampler.advance(token);
             }

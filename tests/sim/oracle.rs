@@ -31,8 +31,14 @@ pub fn answer(question: &Question<'_>, index: u32) -> Answer {
     } = *question;
     let seed = params.seed.expect("traces give seeds");
     let vocabulary = Vocabulary::new(VOCAB as usize, vec![EOS]).expect("a vocabulary");
-    let mut sampler =
-        Sampler::new(params, seed, index, &vocabulary, prompt).expect("a valid request");
+    let mut sampler = Sampler::new(
+        &std::sync::Arc::new(params.clone()),
+        seed,
+        index,
+        &vocabulary,
+        prompt,
+    )
+    .expect("a valid request");
     // Where the parameters leave it open, the end of the context is the last place for a forced end.
     sampler = sampler.with_output_len_max(question.output_len_max as u32);
     let mut scratch = tokenmill_decode::Scratch::default();

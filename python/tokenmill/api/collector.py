@@ -20,22 +20,21 @@ from tokenmill.api.records import Event, EventFinish
 from tokenmill.api.tokenizer import Tokenizer
 
 
+@dataclasses.dataclass(slots=True)
 class _Grown:
     """What a sample is made of, piece by piece."""
 
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-        self.tokens: list[int] = []
-        self.logprobs: list[dict[int, Logprob]] = []
+    texts: list[str] = dataclasses.field(default_factory=list)
+    tokens: list[int] = dataclasses.field(default_factory=list)
+    logprobs: list[dict[int, Logprob]] = dataclasses.field(default_factory=list)
 
 
+@dataclasses.dataclass(slots=True)
 class _Sample(_Grown):
     """One growing completion."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.logprob_sum = 0.0
-        self.finish: EventFinish | None = None
+    logprob_sum: float = 0.0
+    finish: EventFinish | None = None
 
 
 class Collector:
@@ -107,12 +106,8 @@ class Collector:
         if self._kind == "cumulative":
             return self.output()
         # Only what is new is copied: a delta must not cost more the longer the output is.
-        new = dataclasses.replace(
-            self._completion(chunk.index, _Grown()),
-            text=chunk.text,
-            token_ids=chunk.token_ids,
-            logprobs=chunk.logprobs,
-        )
+        news = _Grown([chunk.text], chunk.token_ids, chunk.logprobs or [])
+        new = self._completion(chunk.index, news)
         prompt_logprobs = None if was_scored else self._prompt_logprobs
         return self._output([new], prompt_logprobs)
 

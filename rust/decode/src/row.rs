@@ -17,6 +17,8 @@ pub(crate) struct RowBuffers {
     overlay: Vec<f32>,
     is_touched: Vec<bool>,
     maxima: Vec<f32>,
+    /// Values that survive while a row is banned.
+    spared: Vec<f32>,
 }
 
 /// A row with its edits.
@@ -137,13 +139,16 @@ impl<'a> Row<'a> {
     /// Bans all but `allowed`, which keep the values they have. A pass over the row.
     pub(crate) fn keep_only(&mut self, allowed: &[TokenId]) {
         let len = self.model.len();
-        let values: Vec<f32> = allowed.iter().map(|&token| self.value(token)).collect();
+        let mut spared = std::mem::take(&mut self.buffers.spared);
+        spared.clear();
+        spared.extend(allowed.iter().map(|&token| self.value(token)));
         self.buffers.overlay[..len].fill(f32::NEG_INFINITY);
         self.buffers.is_touched.fill(true);
         self.is_edited = true;
-        for (&token, value) in allowed.iter().zip(values) {
+        for (&token, &value) in allowed.iter().zip(&spared) {
             self.buffers.overlay[token as usize] = value;
         }
+        self.buffers.spared = spared;
     }
 
     /// Recomputes the maxima of the touched chunks.
@@ -155,6 +160,7 @@ impl<'a> Row<'a> {
             overlay,
             is_touched,
             maxima,
+            ..
         } = &mut *self.buffers;
         let mut is_clean = true;
         for (index, _) in is_touched

@@ -4,6 +4,8 @@
 //! Invariant: a sampler that was advanced token by token equals one replayed from the same prefix and rows.
 
 use smallvec::SmallVec;
+use std::sync::Arc;
+
 use tokenmill_core::noise::{Noise, Purpose};
 use tokenmill_core::{LogprobsMode, PipelineChoice, SamplingParams, TokenId, TokenLogprobs};
 
@@ -37,7 +39,8 @@ pub struct Choice {
 /// The state from which one sequence's next token follows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sampler {
-    params: SamplingParams,
+    /// Shared by all samples of a request: its lists can be long.
+    params: Arc<SamplingParams>,
     pipeline: Pipeline,
     processors: Processors,
     feedback: Feedback,
@@ -52,7 +55,7 @@ impl Sampler {
     /// the caller's wish and is not read); `sample_index`: 0..n. A request resumed with its output as prompt
     /// passes the original prompt here and advances over the rest.
     pub fn new(
-        params: &SamplingParams,
+        params: &Arc<SamplingParams>,
         seed: i64,
         sample_index: u32,
         vocabulary: &Vocabulary,
@@ -81,7 +84,7 @@ impl Sampler {
 
     /// The same sampler under an explicit list of steps.
     pub fn with_pipeline(mut self, steps: &[Step]) -> Result<Self> {
-        self.params.pipeline = PipelineChoice::Listed(steps.to_vec());
+        Arc::make_mut(&mut self.params).pipeline = PipelineChoice::Listed(steps.to_vec());
         self.pipeline = Pipeline::new(&self.params)?;
         Ok(self)
     }
@@ -257,7 +260,7 @@ impl Sampler {
                 .iter()
                 .filter(|step| !lifted.contains(step))
             {
-                match self.processors.apply(step, row) {
+                match self.processors.apply(&self.params, step, row) {
                     Effect::Touched if Step::SOFT.contains(&step) => banning.push(step),
                     Effect::Skipped => skipped.push(step),
                     _ => {}

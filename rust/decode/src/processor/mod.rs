@@ -40,19 +40,10 @@ impl Effect {
     }
 }
 
-/// Parameters and prefix state of the processors.
+/// What processors need beside the parameters: the state of the prefix.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Processors {
-    meaning: NamedPipeline,
-    repetition_penalty: f32,
-    frequency_penalty: f32,
-    presence_penalty: f32,
-    logit_bias: Vec<(TokenId, f32)>,
-    allowed: Vec<TokenId>,
-    suppressed: Vec<TokenId>,
-    suppressed_first: Vec<TokenId>,
     ends: Vec<TokenId>,
-    min_tokens: u32,
     /// Output tokens until `min_length` is reached.
     min_by_length: u32,
     generated: u32,
@@ -60,7 +51,6 @@ pub(crate) struct Processors {
     ngrams: Option<NgramIndex>,
     bad_words: Option<Phrases<()>>,
     biases: Option<Phrases<f32>>,
-    encoder_repetition_penalty: f32,
     /// Distinct tokens of the prompt, where a step rewards them.
     given: Vec<TokenId>,
     prompt_ngrams: Option<NgramIndex>,
@@ -100,27 +90,17 @@ impl Processors {
             given.dedup();
         }
         Self {
-            meaning,
             given,
-            encoder_repetition_penalty: params.encoder_repetition_penalty,
             forcing: Forcing::new(params, eos, prompt.len()),
             biases: is_active(Step::SequenceBias)
                 .then(|| Phrases::new(params.sequence_bias.clone(), prompt)),
             prompt_ngrams: is_active(Step::EncoderNoRepeatNgram)
                 .then(|| NgramIndex::new(params.encoder_no_repeat_ngram_size as usize, prompt)),
             stretches: is_active(Step::Dry).then(|| Stretches::new(&params.dry, prompt)),
-            allowed: params.allowed_token_ids.clone().unwrap_or_default(),
-            suppressed: params.suppress_tokens.clone(),
-            suppressed_first: params.begin_suppress_tokens.clone(),
             min_by_length: params.min_length.saturating_sub(prompt.len() as u32),
             bad_words: is_active(Step::BadWords)
                 .then(|| Phrases::new(bad_phrases(params, eos), words_in)),
-            repetition_penalty: params.repetition_penalty,
-            frequency_penalty: params.frequency_penalty,
-            presence_penalty: params.presence_penalty,
-            logit_bias: params.logit_bias.clone(),
             ends,
-            min_tokens: params.min_tokens,
             generated: 0,
             // A window of nothing leaves the penalties without an object.
             history: (has_history && window != Some(0)).then(|| History::new(prompt, window)),
@@ -158,41 +138,42 @@ impl Processors {
     }
 
     /// Runs one processor; a warper does nothing to a row.
-    pub(crate) fn apply(&self, step: Step, row: &mut Row<'_>) -> Effect {
+    pub(crate) fn apply(&self, params: &SamplingParams, step: Step, row: &mut Row<'_>) -> Effect {
         match step {
             Step::ForcedBos => self.forcing.force_first(self.generated, row),
             Step::ForcedEos => self.forcing.force_last(self.generated, row),
             Step::ExponentialDecayLength => self.forcing.grow_end(self.generated, row),
-            _ => Effect::of(self.edit(step, row)),
+            _ => Effect::of(self.edit(params, step, row)),
         }
     }
 
     /// Runs one that concerns given tokens, and says how many it touched.
-    fn edit(&self, step: Step, row: &mut Row<'_>) -> usize {
+    fn edit(&self, params: &SamplingParams, step: Step, row: &mut Row<'_>) -> usize {
+        let meaning = params.pipeline.meaning();
         match step {
-            Step::LogitBias => self.add_bias(row),
+            Step::LogitBias => add_bias(params, row),
             Step::RepetitionPenalty => {
-                let theta = self.repetition_penalty;
+                let theta = params.repetition_penalty;
                 let scale = move |logit: f32| scaled(logit, theta);
-                let is_own = self.meaning == NamedPipeline::Sglang;
+                let is_own = meaning == NamedPipeline::Sglang;
                 let seen = self.seen().filter(|seen| !is_own || seen.generated > 0);
                 edit_each(row, seen.map(|seen| seen.token), |_| scale)
             }
             Step::FrequencyPenalty => {
-                let alpha = self.frequency_penalty;
-                let counts = self.counts();
+                let alpha = params.frequency_penalty;
+                let counts = self.counts(meaning);
                 subtract_each(
                     row,
                     counts.map(|(token, count)| (token, alpha * count as f32)),
                 )
             }
             Step::PresencePenalty => {
-                let alpha = self.presence_penalty;
-                subtract_each(row, self.counts().map(|(token, _)| (token, alpha)))
+                let alpha = params.presence_penalty;
+                subtract_each(row, self.counts(meaning).map(|(token, _)| (token, alpha)))
             }
             Step::SequenceBias => self.bias_sequences(row),
             Step::EncoderRepetitionPenalty => {
-                let theta = self.encoder_repetition_penalty;
+                let theta = params.encoder_repetition_penalty;
                 let scale = move |logit: f32| scaled(logit, 1.0 / theta);
                 edit_each(row, self.given.iter().copied(), |_| scale)
             }
@@ -203,12 +184,12 @@ impl Processors {
             Step::NoRepeatNgram => ban_completions(row, self.ngrams.as_ref()),
             Step::EncoderNoRepeatNgram => ban_completions(row, self.prompt_ngrams.as_ref()),
             Step::RemoveInvalid => {
-                let is_hf = self.meaning == NamedPipeline::Hf;
+                let is_hf = meaning == NamedPipeline::Hf;
                 row.remove_invalid(if is_hf { f32::MIN } else { f32::NEG_INFINITY });
                 row.len()
             }
             Step::AllowedTokenIds => {
-                row.keep_only(&self.allowed);
+                row.keep_only(params.allowed_token_ids.as_deref().unwrap_or(&[]));
                 row.len()
             }
             Step::BadWords => {
@@ -216,10 +197,10 @@ impl Processors {
                 words.map(|(token, ())| ban(row, token)).sum()
             }
             Step::MinLength if self.generated < self.min_by_length => ban_all(row, &self.ends),
-            Step::MinTokens if self.generated < self.min_tokens => ban_all(row, &self.ends),
-            Step::Suppress => ban_all(row, &self.suppressed),
+            Step::MinTokens if self.generated < params.min_tokens => ban_all(row, &self.ends),
+            Step::Suppress => ban_all(row, &params.suppress_tokens),
             Step::BeginSuppress if self.generated == self.forcing.forced_first() => {
-                ban_all(row, &self.suppressed_first)
+                ban_all(row, &params.begin_suppress_tokens)
             }
             // A minimum that is reached, a beginning that is over, and warpers.
             _ => 0,
@@ -227,24 +208,13 @@ impl Processors {
     }
 
     /// How often each token counts for the penalties that subtract.
-    fn counts(&self) -> impl Iterator<Item = (TokenId, u32)> {
-        let is_given_too = self.meaning == NamedPipeline::Llamacpp;
+    fn counts(&self, meaning: NamedPipeline) -> impl Iterator<Item = (TokenId, u32)> {
+        let is_given_too = meaning == NamedPipeline::Llamacpp;
         let count =
             move |seen: &history::Seen| seen.generated + if is_given_too { seen.given } else { 0 };
         self.seen()
             .map(move |seen| (seen.token, count(seen)))
             .filter(|&(_, count)| count > 0)
-    }
-
-    fn add_bias(&self, row: &mut Row<'_>) -> usize {
-        for &(token, bias) in &self.logit_bias {
-            if bias == -100.0 && self.meaning == NamedPipeline::Tokenmill {
-                ban(row, token);
-            } else {
-                row.edit(token, |logit| logit + bias);
-            }
-        }
-        self.logit_bias.len()
     }
 
     /// What several sequences add to one token is summed first.
@@ -262,6 +232,18 @@ impl Processors {
     fn seen(&self) -> impl Iterator<Item = &history::Seen> {
         self.history.iter().flat_map(History::seen)
     }
+}
+
+fn add_bias(params: &SamplingParams, row: &mut Row<'_>) -> usize {
+    let is_ours = params.pipeline.meaning() == NamedPipeline::Tokenmill;
+    for &(token, bias) in &params.logit_bias {
+        if bias == -100.0 && is_ours {
+            ban(row, token);
+        } else {
+            row.edit(token, |logit| logit + bias);
+        }
+    }
+    params.logit_bias.len()
 }
 
 /// The sequences that must not be completed. One that is an end token alone is dropped, as transformers does.

@@ -12,7 +12,14 @@ const DRAWS: usize = 1_000_000;
 /// Counts of tokens over many positions.
 fn count(params: &SamplingParams, row: &[f32], seed: i64) -> Vec<usize> {
     let vocabulary = Vocabulary::new(row.len(), vec![]).unwrap();
-    let mut sampler = Sampler::new(params, seed, 0, &vocabulary, &[]).unwrap();
+    let mut sampler = Sampler::new(
+        &std::sync::Arc::new(params.clone()),
+        seed,
+        0,
+        &vocabulary,
+        &[],
+    )
+    .unwrap();
     let mut scratch = Scratch::new();
     let mut counts = vec![0; row.len()];
     for _ in 0..DRAWS {

@@ -386,7 +386,14 @@ fn inputs_that_are_no_row_of_the_vocabulary_are_refused() {
     }
     let vocabulary = Vocabulary::new(7, vec![6]).unwrap();
     let new = |params: &SamplingParams, prompt: &[u32]| {
-        Sampler::new(params, 0, 0, &vocabulary, prompt).err()
+        Sampler::new(
+            &std::sync::Arc::new(params.clone()),
+            0,
+            0,
+            &vocabulary,
+            prompt,
+        )
+        .err()
     };
     let unknown = |name| {
         Some(Error::UnknownToken {

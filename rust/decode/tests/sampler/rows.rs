@@ -37,7 +37,7 @@ impl Prefix {
     pub fn sampler(&self, params: &SamplingParams, vocab_len: usize) -> Result<Sampler> {
         let vocabulary = Vocabulary::new(vocab_len, self.eos.clone())?;
         let mut sampler = Sampler::new(
-            params,
+            &std::sync::Arc::new(params.clone()),
             self.seed,
             self.sample_index,
             &vocabulary,
