@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use rustc_hash::FxHashMap;
 use tokenmill_core::{Failure, FinishReason, Kind, RequestId, SequenceId};
-use tokenmill_decode::{Sampler, Scratch, Vocabulary};
+use tokenmill_decode::{Scratch, Vocabulary};
 use tokenmill_model::{Backend, StepBatch};
 use tokenmill_sched::{NewSequence, Scheduler, Scope};
 
@@ -131,7 +131,7 @@ impl Engine {
             deadline_ns,
             prompt_logprobs: Vec::new(),
         };
-        let sampler = match self.sampler(&live, 0) {
+        let sampler = match live.sampler(0, &self.vocabulary) {
             Ok(sampler) => sampler,
             Err(error) => return live.fail(&error),
         };
@@ -157,17 +157,6 @@ impl Engine {
     pub(crate) fn next_sequence_id(&mut self) -> SequenceId {
         self.next_sequence += 1;
         SequenceId(self.next_sequence)
-    }
-
-    pub(crate) fn sampler(&self, live: &Live, index: u32) -> tokenmill_decode::Result<Sampler> {
-        Sampler::new(
-            &live.params,
-            live.seed,
-            index,
-            &self.vocabulary,
-            &live.prompt,
-        )
-        .map(|sampler| sampler.with_output_len_max(live.output_len_max as u32))
     }
 
     /// The cache scope of a salt: keyed, so that no caller can aim at another's.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokenmill_core::{Failure, FinishReason, HasKind, SamplingParams, TokenId, TokenLogprobs};
+use tokenmill_decode::{Sampler, Vocabulary};
 
 use crate::door::outbox::Outbox;
 
@@ -24,6 +25,16 @@ pub(crate) struct Live {
 }
 
 impl Live {
+    /// The sampler of sample `index`, before its first token.
+    pub fn sampler(
+        &self,
+        index: u32,
+        vocabulary: &Vocabulary,
+    ) -> tokenmill_decode::Result<Sampler> {
+        Sampler::new(&self.params, self.seed, index, vocabulary, &self.prompt)
+            .map(|sampler| sampler.with_output_len_max(self.output_len_max as u32))
+    }
+
     /// Ends a request that never ran.
     pub fn fail(mut self, error: &(impl HasKind + std::fmt::Display)) {
         let failure = Failure::of(error);

@@ -303,8 +303,7 @@ fn draw(
     let choice = sequence.sampler.sample(logits, scratch)?;
     let mut forks = Vec::new();
     for index in 1..=sequence.forks_due {
-        let sampler = Sampler::new(&live.params, live.seed, index, vocabulary, &live.prompt)?
-            .with_output_len_max(live.output_len_max as u32);
+        let sampler = live.sampler(index, vocabulary)?;
         let choice = sampler.sample(logits, scratch)?;
         forks.push((index, sampler, choice));
     }
