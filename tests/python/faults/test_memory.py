@@ -35,7 +35,8 @@ LIMITS = {
 }
 _REFUSALS = re.compile(
     r"refused (MemoryError|InternalError|CorruptModelError|TokenmillIoError|OSError"
-    r"|InvalidRequestError|OverloadedError|RuntimeError)\b"
+    # The last is the interpreter's word where it has no memory for a MemoryError.
+    r"|InvalidRequestError|OverloadedError|RuntimeError|SystemError)\b"
 )
 
 
