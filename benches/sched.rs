@@ -30,6 +30,8 @@ fn sequence(id: u64, len: usize) -> NewSequence {
             .map(|position| id as u32 * 7919 + position)
             .collect(),
         max_new: Some(1024),
+        width: 1,
+        second: None,
         priority: 0,
         scope: Scope::default(),
         read_cache: true,

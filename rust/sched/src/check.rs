@@ -4,7 +4,7 @@
 
 use crate::blocks::{Key, ROOT};
 use crate::scheduler::Scheduler;
-use crate::sequence::{SeqIx, Sequence};
+use crate::sequence::{Group, GroupIx, Sequence};
 
 impl Scheduler {
     /// Asserts what must hold between any two calls, from counters.
@@ -16,17 +16,21 @@ impl Scheduler {
             "free + cached + used is {sum}, not {}",
             pool.total()
         );
-        assert!(
-            self.running.len() <= self.config.running_max,
-            "more sequences run than may"
-        );
-        let mut entries = 0;
+        let (mut entries, mut seats) = (0, 0);
         for &ix in &self.running {
-            let sequence = &self.arena[ix];
-            entries += sequence.table.len();
-            assert!(sequence.is_running, "a sequence runs without a seat");
-            self.check_sequence(sequence);
+            let group = &self.arena[ix];
+            assert!(group.is_running, "a sequence runs without a seat");
+            Self::check_group(group);
+            seats += group.seats();
+            for sequence in &group.members {
+                entries += sequence.table.len();
+                self.check_sequence(sequence);
+            }
         }
+        assert!(
+            seats == self.seats && seats <= self.config.running_max,
+            "more sequences run than may, or are counted"
+        );
         assert!(
             entries == pool.refs(),
             "tables have {entries} entries, blocks {} owners",
@@ -49,6 +53,31 @@ impl Scheduler {
         assert!(
             plan.logits_rows.len() + plan.scored_rows.len() <= self.config.logits_rows_max,
             "more logits than the budget"
+        );
+    }
+
+    /// All members of a group sample, or none; they have equally many output tokens.
+    fn check_group(group: &Group) {
+        assert!(
+            group.members.len() <= group.seats() && group.members.len().is_multiple_of(group.lanes),
+            "a group is wider than its seats"
+        );
+        let is_due = |member: &&Sequence| {
+            member.scheduled > 0 && member.computed + member.scheduled == member.known()
+        };
+        let due = group.members.iter().filter(is_due).count();
+        assert!(
+            due == 0 || due == group.members.len(),
+            "a group samples without all its members"
+        );
+        let output_len = |member: &Sequence| member.known() - member.prompt_len;
+        let first = output_len(group.first());
+        assert!(
+            group
+                .members
+                .iter()
+                .all(|member| output_len(member) == first),
+            "the members of a group are not in step"
         );
     }
 
@@ -81,7 +110,10 @@ impl Scheduler {
         self.check_cache();
         self.check_queue();
         for &ix in &self.running {
-            self.check_contents(&self.arena[ix]);
+            let group = &self.arena[ix];
+            for sequence in &group.members {
+                self.check_contents(group, sequence);
+            }
         }
         self.check_plan();
     }
@@ -91,7 +123,11 @@ impl Scheduler {
         let pool = &self.blocks.pool;
         let mut counts = vec![0; pool.total()];
         for &ix in &self.running {
-            for block in &self.arena[ix].table {
+            for block in self.arena[ix]
+                .members
+                .iter()
+                .flat_map(|member| &member.table)
+            {
                 counts[block.0 as usize] += 1;
             }
         }
@@ -172,21 +208,21 @@ impl Scheduler {
     fn check_queue(&self) {
         let mut last = None;
         for ix in self.waiting.iter() {
-            let sequence = &self.arena[ix];
-            assert!(
-                !sequence.is_running && sequence.table.is_empty(),
-                "a waiter holds blocks"
-            );
-            assert!(sequence.computed == 0, "a waiter has computed tokens");
-            assert!(last < Some(sequence.place), "the queue is out of order");
-            last = Some(sequence.place);
+            let group = &self.arena[ix];
+            assert!(!group.is_running, "a waiter has a seat");
+            for member in &group.members {
+                assert!(member.table.is_empty(), "a waiter holds blocks");
+                assert!(member.computed == 0, "a waiter has computed tokens");
+            }
+            assert!(last < Some(group.place), "the queue is out of order");
+            last = Some(group.place);
         }
         let seats = self.waiting.len() + self.running.len();
         assert!(
             seats == self.arena.len(),
             "a sequence is in no list, or in two"
         );
-        let is_seated = |ix: &SeqIx| self.running.contains(ix) && self.arena[*ix].is_protected;
+        let is_seated = |ix: &GroupIx| self.running.contains(ix) && self.arena[*ix].is_protected;
         assert!(
             self.protected.iter().all(is_seated),
             "a protected sequence lost its seat"
@@ -194,7 +230,7 @@ impl Scheduler {
     }
 
     /// A published block's tokens and scope equal those of every table that names it.
-    fn check_contents(&self, sequence: &Sequence) {
+    fn check_contents(&self, group: &Group, sequence: &Sequence) {
         let full = sequence
             .known()
             .min(sequence.table.len() * self.blocks.block_size);
@@ -211,7 +247,7 @@ impl Scheduler {
                 "a published block holds other tokens"
             );
             assert!(
-                *content.scope == sequence.scope,
+                *content.scope == group.scope,
                 "a published block is of another scope"
             );
         }
@@ -224,14 +260,14 @@ impl Scheduler {
         }
         let plan = &self.plan;
         let mut row = 0;
-        for (span, &ix) in plan.spans.iter().zip(&self.order) {
+        for (span, &(ix, at)) in plan.spans.iter().zip(&self.order) {
             assert!(
                 span.row == row && span.rows > 0,
                 "spans do not cover the rows"
             );
             row += span.rows;
             assert!(
-                self.arena[ix].id() == span.id,
+                self.arena[ix].id() == span.id && at == span.member as usize,
                 "a span is of another sequence"
             );
             for row in span.row..span.row + span.rows {

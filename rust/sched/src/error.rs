@@ -32,20 +32,33 @@ pub enum Error {
     },
     /// Prompt and output need more blocks than the pool can ever give one sequence.
     #[error(
-        "prompt of {prompt_len} tokens and output of {max_new} need {blocks_needed} blocks, \
-         the pool gives one sequence at most {blocks_total} blocks of {block_size} tokens"
+        "prompt of {prompt_len} tokens and output of {max_new} need {blocks_needed} blocks{}, \
+         the pool gives one request at most {blocks_total} blocks of {block_size} tokens",
+        in_sequences(*sequences)
     )]
     TooLarge {
         /// Tokens of the prompt.
         prompt_len: usize,
         /// Most tokens of output.
         max_new: usize,
-        /// Blocks of both together.
+        /// Sequences of the group.
+        sequences: usize,
+        /// Blocks of all of them together.
         blocks_needed: usize,
         /// Blocks of the pool less its reserve.
         blocks_total: usize,
         /// Tokens of a block.
         block_size: usize,
+    },
+    /// A group has more sequences than can ever be in one step, or none.
+    #[error("a request must have 1 to {most} sequences at once (the {what}), got {sequences}")]
+    TooWide {
+        /// Sequences of the group.
+        sequences: usize,
+        /// What bounds them.
+        what: &'static str,
+        /// The bound.
+        most: usize,
     },
     /// As many sequences wait as may.
     #[error("the queue is full: {queue_len_max} sequences are waiting, try again later")]
@@ -67,13 +80,23 @@ pub enum Error {
     },
 }
 
+/// How many sequences share a price, where it is more than one.
+fn in_sequences(sequences: usize) -> String {
+    if sequences > 1 {
+        format!(" in {sequences} sequences")
+    } else {
+        String::new()
+    }
+}
+
 impl HasKind for Error {
     fn kind(&self) -> Kind {
         match self {
             Self::BadConfig { .. }
             | Self::EmptyPrompt
             | Self::PromptTooLong { .. }
-            | Self::TooLarge { .. } => Kind::InvalidRequest,
+            | Self::TooLarge { .. }
+            | Self::TooWide { .. } => Kind::InvalidRequest,
             Self::QueueFull { .. } => Kind::Overloaded,
             Self::DuplicateId { .. } | Self::NotForkable { .. } => Kind::Internal,
         }
@@ -84,6 +107,7 @@ impl HasKind for Error {
             Self::BadConfig { name, .. } => Some(name),
             Self::EmptyPrompt | Self::PromptTooLong { .. } => Some("prompt"),
             Self::TooLarge { .. } => Some("max_tokens"),
+            Self::TooWide { .. } => Some("beam_width"),
             _ => None,
         }
     }

@@ -8,7 +8,7 @@ use std::fmt::Write;
 use tokenmill_core::SequenceId;
 
 use crate::scheduler::Scheduler;
-use crate::sequence::Sequence;
+use crate::sequence::Group;
 use crate::world::{Ask, World};
 use crate::{Policy, SchedConfig};
 
@@ -16,34 +16,32 @@ impl Scheduler {
     /// Everything that future plans can depend on, as text; block numbers included, steps left out.
     fn fingerprint(&self) -> String {
         let mut text = String::new();
-        let sequence = |text: &mut String, s: &Sequence| {
+        let group = |text: &mut String, group: &Group| {
             let flags = (
-                s.is_paused,
-                s.is_cancelled,
-                s.is_protected,
-                s.was_resident,
-                s.has_duplicates,
-            );
-            let counts = (
-                s.computed,
-                s.read_only,
-                s.published,
-                s.preemptions,
-                s.bypassed,
-                s.limit_len,
+                group.is_paused,
+                group.is_cancelled,
+                group.is_protected,
+                group.was_resident,
+                group.looked_up,
             );
             write!(
                 text,
-                "{:?}{:?}{:?}{flags:?}{counts:?};",
-                s.id, s.tokens, s.table
-            )
+                "{:?}{flags:?}{}.{};",
+                group.id, group.preemptions, group.bypassed
+            )?;
+            for s in &group.members {
+                let counts = (s.computed, s.read_only, s.published, s.limit_len);
+                let has = s.has_duplicates;
+                write!(text, "{:?}{:?}{has}{counts:?};", s.tokens, s.table)?;
+            }
+            std::fmt::Result::Ok(())
         };
         for &ix in &self.running {
-            sequence(&mut text, &self.arena[ix]).expect("a string takes all");
+            group(&mut text, &self.arena[ix]).expect("a string takes all");
         }
         text.push('|');
         for ix in self.waiting.iter() {
-            sequence(&mut text, &self.arena[ix]).expect("a string takes all");
+            group(&mut text, &self.arena[ix]).expect("a string takes all");
         }
         let free: Vec<_> = self.blocks.pool.free_blocks().collect();
         let cached: Vec<_> = self.blocks.pool.cached_blocks().collect();

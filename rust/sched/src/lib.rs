@@ -5,12 +5,14 @@
 #![forbid(unsafe_code)]
 
 mod blocks;
+mod branch;
 mod check;
 mod config;
 mod error;
 #[cfg(test)]
 mod exhaustive;
 mod planted;
+mod price;
 mod scheduler;
 mod sequence;
 mod stats;
@@ -24,11 +26,13 @@ mod world;
 extern crate self as tokenmill_sched;
 
 pub use blocks::Scope;
+pub use branch::Forked;
 pub use config::{Policy, SchedConfig};
 pub use error::{Error, Result};
 #[cfg(feature = "planted")]
 pub use planted::Planted;
-pub use scheduler::{Forked, Price, Scheduler};
+pub use price::{Extent, Price};
+pub use scheduler::Scheduler;
 pub use sequence::NewSequence;
 pub use stats::Stats;
 pub use step::{Copy, NO_SLOT, Plan, PlanSpan};

@@ -9,7 +9,8 @@ use crate::blocks::{Blocks, KeyMaker};
 use crate::config::{Policy, SchedConfig};
 use crate::error::{Error, Result};
 use crate::planted::{Faults, Planted};
-use crate::sequence::{Arena, NewSequence, Place, Queue, SeqIx};
+use crate::price::Extent;
+use crate::sequence::{Arena, GroupIx, NewSequence, Place, Queue, Sequence};
 use crate::stats::Stats;
 use crate::step::Plan;
 
@@ -23,14 +24,16 @@ pub struct Scheduler {
     pub(crate) arena: Arena,
     pub(crate) blocks: Blocks,
     pub(crate) key_maker: KeyMaker,
-    /// Sequences with a seat, in order of admission.
-    pub(crate) running: Vec<SeqIx>,
+    /// Groups with a seat, in order of admission.
+    pub(crate) running: Vec<GroupIx>,
+    /// Seats they count for.
+    pub(crate) seats: usize,
     /// Those of them that are protected.
-    pub(crate) protected: Vec<SeqIx>,
+    pub(crate) protected: Vec<GroupIx>,
     pub(crate) waiting: Queue,
     pub(crate) plan: Plan,
-    /// Sequences of the plan, in row order.
-    pub(crate) order: Vec<SeqIx>,
+    /// Sequences of the plan, in row order: the group and which member of it.
+    pub(crate) order: Vec<(GroupIx, usize)>,
     /// Blocks of the last prefix lookup.
     pub(crate) found: Vec<BlockId>,
     /// Entries of all tables.
@@ -40,24 +43,6 @@ pub struct Scheduler {
     pub(crate) stats: Stats,
     arrivals: u64,
     cancels: usize,
-}
-
-/// What a sequence would need at its longest, against what the pool can ever give one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Price {
-    /// Blocks of prompt and output.
-    pub blocks_needed: usize,
-    /// Blocks of the pool less its reserve.
-    pub blocks_total: usize,
-}
-
-/// Where a forked sequence went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Forked {
-    /// It has a seat and shares its parent's blocks.
-    Running,
-    /// No seat or no block was free: it waits at the front and comes back through the prefix cache.
-    Waiting,
 }
 
 impl Scheduler {
@@ -73,6 +58,7 @@ impl Scheduler {
             blocks: Blocks::new(&config),
             key_maker: KeyMaker::new(config.secret, config.block_size, faults),
             running: Vec::with_capacity(config.running_max.min(1 << 16)),
+            seats: 0,
             protected: Vec::new(),
             waiting: Queue::default(),
             plan: Plan::default(),
@@ -101,51 +87,10 @@ impl Scheduler {
         self.context_len
     }
 
-    /// What a prompt and its output cost. With no `max_new` the rest of the context is the price, so that
-    /// a plain request always fits.
-    pub fn price(&self, prompt_len: usize, max_new: Option<usize>) -> Price {
-        let tokens = max_new.map_or(self.context_len, |new| prompt_len.saturating_add(new));
-        Price {
-            blocks_needed: self.blocks.needed(tokens),
-            blocks_total: self.config.blocks_admissible(),
-        }
-    }
-
-    /// Lets a sequence wait for a seat; refuses, with the numbers, what could never run.
+    /// Lets a group wait for a seat; refuses, with the numbers, what could never run.
     pub fn add(&mut self, new: NewSequence) -> Result<()> {
-        let prompt_len = new.tokens.len();
+        self.check_new(&new)?;
         let context_len = self.context_len;
-        if prompt_len == 0 {
-            return Err(Error::EmptyPrompt);
-        }
-        if prompt_len > context_len {
-            return Err(Error::PromptTooLong {
-                prompt_len,
-                context_len,
-            });
-        }
-        let Price {
-            blocks_needed,
-            blocks_total,
-        } = self.price(prompt_len, new.max_new);
-        if blocks_needed > blocks_total {
-            let max_new = new.max_new.unwrap_or(0);
-            let block_size = self.config.block_size;
-            return Err(Error::TooLarge {
-                prompt_len,
-                max_new,
-                blocks_needed,
-                blocks_total,
-                block_size,
-            });
-        }
-        if self.arena.get(new.id).is_some() {
-            return Err(Error::DuplicateId { id: new.id });
-        }
-        let queue_len_max = self.config.queue_len_max;
-        if self.waiting.len() >= queue_len_max {
-            return Err(Error::QueueFull { queue_len_max });
-        }
         let ix = self.arena.insert(new.id);
         let place = Place {
             class: 2,
@@ -154,21 +99,49 @@ impl Scheduler {
             fork: 0,
         };
         self.arrivals += 1;
-        let sequence = &mut self.arena[ix];
-        sequence.tokens = new.tokens;
-        sequence.prompt_len = prompt_len;
-        // The token sampled at the end of the context is known, though never computed.
-        let limit_len = new
-            .max_new
-            .map_or(usize::MAX, |most| prompt_len.saturating_add(most));
-        sequence.limit_len = limit_len.min(context_len + 1);
-        sequence.scope = new.scope;
-        sequence.read_cache = new.read_cache;
-        sequence.score_end = if new.scores_prompt { prompt_len - 1 } else { 0 };
-        sequence.priority = new.priority;
-        sequence.place = place;
-        sequence.reserve(self.blocks.block_size);
+        let group = &mut self.arena[ix];
+        group.width = new.width;
+        group.lanes = 1 + usize::from(new.second.is_some());
+        group.scope = new.scope;
+        group.read_cache = new.read_cache;
+        group.priority = new.priority;
+        group.place = place;
+        let scored = new.tokens.len() - 1;
+        group.members[0].score_end = if new.scores_prompt { scored } else { 0 };
+        group.members[0].tokens = new.tokens;
+        if let Some(tokens) = new.second {
+            group.members.push(Sequence {
+                tokens,
+                ..Sequence::default()
+            });
+        }
+        for member in &mut group.members {
+            member.prompt_len = member.known();
+            // The token sampled at the end of the context is known, though never computed.
+            let limit_len = new
+                .max_new
+                .map_or(usize::MAX, |most| member.prompt_len.saturating_add(most));
+            member.limit_len = limit_len.min(context_len + 1);
+            member.reserve(self.blocks.block_size);
+        }
         self.enqueue(ix);
+        Ok(())
+    }
+
+    fn check_new(&self, new: &NewSequence) -> Result<()> {
+        self.check_extent(&Extent {
+            prompt_len: new.tokens.len(),
+            second_len: new.second.as_ref().map(Vec::len),
+            width: new.width,
+            max_new: new.max_new,
+        })?;
+        if self.arena.get(new.id).is_some() {
+            return Err(Error::DuplicateId { id: new.id });
+        }
+        let queue_len_max = self.config.queue_len_max;
+        if self.waiting.len() >= queue_len_max {
+            return Err(Error::QueueFull { queue_len_max });
+        }
         Ok(())
     }
 
@@ -181,12 +154,12 @@ impl Scheduler {
         }
     }
 
-    /// Enters a sequence without a seat at its place in the queue.
-    pub(crate) fn enqueue(&mut self, ix: SeqIx) {
-        let sequence = &mut self.arena[ix];
-        sequence.place.class = match self.config.policy {
-            _ if sequence.is_protected => 0,
-            Policy::Fcfs if sequence.was_resident => 1,
+    /// Enters a group without a seat at its place in the queue.
+    pub(crate) fn enqueue(&mut self, ix: GroupIx) {
+        let group = &mut self.arena[ix];
+        group.place.class = match self.config.policy {
+            _ if group.is_protected => 0,
+            Policy::Fcfs if group.was_resident => 1,
             _ => 2,
         };
         self.waiting.insert(ix, &self.arena);
@@ -198,12 +171,12 @@ impl Scheduler {
         let Some(ix) = self.arena.get(id) else {
             return false;
         };
-        let sequence = &mut self.arena[ix];
-        if !sequence.is_running {
+        let group = &mut self.arena[ix];
+        if !group.is_running {
             self.waiting.remove(ix);
             self.arena.remove(ix);
-        } else if !sequence.is_cancelled && !self.faults.has(Planted::CancelIgnored) {
-            sequence.is_cancelled = true;
+        } else if !group.is_cancelled && !self.faults.has(Planted::CancelIgnored) {
+            group.is_cancelled = true;
             self.cancels += 1;
         }
         true
@@ -251,97 +224,43 @@ impl Scheduler {
         true
     }
 
-    /// The token sampled from a sequence's last row is known now.
+    /// The token sampled for a group that has not branched is known now.
     pub fn append(&mut self, id: SequenceId, token: TokenId) {
+        let ix = self.appendable(id);
+        let group = &mut self.arena[ix];
+        assert!(
+            group.members.len() == group.lanes,
+            "a token was appended to a group of several branches"
+        );
+        for member in &mut group.members {
+            member.tokens.push(token);
+        }
+    }
+
+    /// The place of a group whose members all wait for their next token.
+    pub(crate) fn appendable(&self, id: SequenceId) -> GroupIx {
         assert!(
             !self.in_flight,
             "a token was appended while its step was in flight"
         );
         let ix = self.arena.get(id);
-        let sequence = &mut self.arena[ix.expect("a token was appended to an unknown sequence")];
+        let ix = ix.expect("a token was appended to an unknown sequence");
+        let group = &self.arena[ix];
         assert!(
-            sequence.is_running,
+            group.is_running,
             "a token was appended to a waiting sequence"
         );
-        assert!(
-            sequence.missing() == 0,
-            "a token was appended before the last one was computed"
-        );
-        assert!(
-            sequence.known() < sequence.limit_len,
-            "a sequence grew past its priced length"
-        );
-        sequence.tokens.push(token);
-    }
-
-    /// Starts `child` from the computed tokens of `parent` and a first token of its own. They share every
-    /// block; the first to write into the last one copies it. Valid after the commit of a step that
-    /// sampled the parent, before or after its own `append`, and before its `finish`.
-    pub fn fork(
-        &mut self,
-        parent: SequenceId,
-        child: SequenceId,
-        first_token: TokenId,
-    ) -> Result<Forked> {
-        let forkable = self.arena.get(parent).filter(|&ix| {
-            let sequence = &self.arena[ix];
-            sequence.is_running
-                && !sequence.is_cancelled
-                && sequence.missing() <= 1
-                && !self.in_flight
-        });
-        let parent_ix = forkable.ok_or(Error::NotForkable { id: parent })?;
-        if self.arena.get(child).is_some() {
-            return Err(Error::DuplicateId { id: child });
+        for member in &group.members {
+            assert!(
+                member.missing() == 0,
+                "a token was appended before the last one was computed"
+            );
+            assert!(
+                member.known() < member.limit_len,
+                "a sequence grew past its priced length"
+            );
         }
-        let ix = self.arena.insert(child);
-        let (from, to) = self.arena.pair(parent_ix, ix);
-        assert!(
-            from.computed < from.limit_len,
-            "a sequence was forked at its priced length"
-        );
-        from.forks += 1;
-        to.tokens.extend_from_slice(&from.tokens[..from.computed]);
-        to.tokens.push(first_token);
-        to.keys.extend_from_slice(&from.keys[..from.published]);
-        to.prompt_len = from.prompt_len;
-        to.limit_len = from.limit_len;
-        to.cached = from.cached;
-        to.scope = from.scope;
-        to.read_cache = from.read_cache;
-        to.created = from.created;
-        to.created_blocks = from.created_blocks;
-        to.priority = from.priority;
-        to.place = Place {
-            fork: from.forks,
-            ..from.place
-        };
-        to.was_resident = true;
-        to.reserve(self.blocks.block_size);
-        // A protected parent was promised its blocks; the copy that a fork will cost must not eat them.
-        let is_promised = !self.protected.is_empty() && self.headroom(ix) == 0;
-        if is_promised || self.running.len() >= self.config.running_max {
-            self.enqueue(ix);
-            return Ok(Forked::Waiting);
-        }
-        self.share_table(parent_ix, ix);
-        self.running.push(ix);
-        Ok(Forked::Running)
-    }
-
-    fn share_table(&mut self, parent: SeqIx, child: SeqIx) {
-        let (from, to) = self.arena.pair(parent, child);
-        let shared = &from.table[..self.blocks.needed(from.computed)];
-        for &block in shared {
-            self.blocks.pool.share(block);
-        }
-        to.table.extend_from_slice(shared);
-        to.computed = from.computed;
-        to.read_only = from.read_only;
-        to.published = from.published;
-        to.has_duplicates = from.has_duplicates;
-        to.is_running = true;
-        self.entries += shared.len();
+        ix
     }
 
     /// Forgets every cached block that nobody uses.
@@ -368,7 +287,7 @@ impl Scheduler {
 
     /// Prompt tokens in blocks that it was the first to bring into the cache.
     pub fn created_tokens(&self, id: SequenceId) -> Option<usize> {
-        self.arena.get(id).map(|ix| self.arena[ix].created)
+        self.arena.get(id).map(|ix| self.arena[ix].first().created)
     }
 
     /// How often it was preempted.
@@ -376,14 +295,14 @@ impl Scheduler {
         self.arena.get(id).map(|ix| self.arena[ix].preemptions)
     }
 
-    /// Tokens it has, prompt and output.
+    /// Tokens that its first sequence has, prompt and output.
     pub fn known_len(&self, id: SequenceId) -> Option<usize> {
-        self.arena.get(id).map(|ix| self.arena[ix].known())
+        self.arena.get(id).map(|ix| self.arena[ix].first().known())
     }
 
-    /// Tokens of it whose KV is written.
+    /// Tokens of its first sequence whose KV is written.
     pub fn computed_len(&self, id: SequenceId) -> Option<usize> {
-        self.arena.get(id).map(|ix| self.arena[ix].computed)
+        self.arena.get(id).map(|ix| self.arena[ix].first().computed)
     }
 
     /// Counters and gauges.

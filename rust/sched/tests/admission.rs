@@ -3,7 +3,7 @@
 mod world;
 
 use tokenmill_core::{HasKind, Kind, SequenceId};
-use tokenmill_sched::{Error, NewSequence, Policy, SchedConfig, Scheduler};
+use tokenmill_sched::{Error, Extent, NewSequence, Policy, SchedConfig, Scheduler};
 use world::{Ask, World, config, pool, prompt, sequence};
 
 #[test]
@@ -20,6 +20,7 @@ fn what_can_never_run_is_refused_with_the_numbers() {
     let expected = Error::TooLarge {
         prompt_len: 9,
         max_new: 8,
+        sequences: 1,
         blocks_needed: 5,
         blocks_total: 4,
         block_size: 4,
@@ -58,9 +59,9 @@ fn what_can_never_run_is_refused_with_the_numbers() {
         scheduler.add(open).is_ok(),
         "without a bound the rest of the context is the price"
     );
-    let price = scheduler.price(9, Some(8));
+    let price = scheduler.price(&Extent::plain(9, Some(8)));
     assert_eq!((price.blocks_needed, price.blocks_total), (5, 4));
-    assert_eq!(scheduler.price(9, None).blocks_needed, 4);
+    assert_eq!(scheduler.price(&Extent::plain(9, None)).blocks_needed, 4);
 }
 
 #[test]

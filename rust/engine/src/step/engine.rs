@@ -140,6 +140,8 @@ impl Engine {
             id: sequence_id,
             tokens: live.prompt.to_vec(),
             max_new: Some(output_len_max),
+            width: 1,
+            second: None,
             priority,
             scope: Self::scope_of(&self.secret, cache_salt.as_deref()),
             read_cache: live.params.skip_reading_prefix_cache != Some(true),

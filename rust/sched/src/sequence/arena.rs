@@ -1,4 +1,4 @@
-//! Where sequences live: a vector of places, reused with their memory, and the map from ids to places.
+//! Where groups live: a vector of places, reused with their memory, and the map from ids to places.
 //! The hot path goes by place; ids are looked up once per event of the engine.
 
 use std::ops::{Index, IndexMut};
@@ -6,56 +6,52 @@ use std::ops::{Index, IndexMut};
 use rustc_hash::FxHashMap;
 use tokenmill_core::SequenceId;
 
-use super::Sequence;
+use super::{Group, Sequence};
 
 /// A place in the arena.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct SeqIx(u32);
+pub(crate) struct GroupIx(u32);
 
-/// All live sequences.
+/// All live groups.
 #[derive(Clone, Default)]
 pub(crate) struct Arena {
-    places: Vec<Sequence>,
-    vacant: Vec<SeqIx>,
-    index: FxHashMap<SequenceId, SeqIx>,
+    places: Vec<Group>,
+    vacant: Vec<GroupIx>,
+    index: FxHashMap<SequenceId, GroupIx>,
 }
 
 impl Arena {
-    pub(crate) fn get(&self, id: SequenceId) -> Option<SeqIx> {
+    pub(crate) fn get(&self, id: SequenceId) -> Option<GroupIx> {
         self.index.get(&id).copied()
     }
 
-    /// A place with cleared state and whatever memory its last tenant left.
-    pub(crate) fn insert(&mut self, id: SequenceId) -> SeqIx {
+    /// A place with one sequence, its state cleared, and whatever memory its last tenant left.
+    pub(crate) fn insert(&mut self, id: SequenceId) -> GroupIx {
         let ix = self.vacant.pop().unwrap_or_else(|| {
-            self.places.push(Sequence::default());
-            SeqIx(self.places.len() as u32 - 1)
+            self.places.push(Group::default());
+            GroupIx(self.places.len() as u32 - 1)
         });
         let place = &mut self.places[ix.0 as usize];
-        let (mut tokens, mut table, mut keys) = (
-            std::mem::take(&mut place.tokens),
-            std::mem::take(&mut place.table),
-            std::mem::take(&mut place.keys),
-        );
-        tokens.clear();
-        table.clear();
-        keys.clear();
-        *place = Sequence {
+        let mut members = std::mem::take(&mut place.members);
+        members.truncate(1);
+        match members.first_mut() {
+            Some(first) => *first = std::mem::take(first).cleared(),
+            None => members.push(Sequence::default()),
+        }
+        *place = Group {
             id: Some(id),
-            tokens,
-            table,
-            keys,
-            ..Sequence::default()
+            members,
+            ..Group::default()
         };
         let replaced = self.index.insert(id, ix);
         assert!(replaced.is_none(), "sequence {} was inserted twice", id.0);
         ix
     }
 
-    pub(crate) fn remove(&mut self, ix: SeqIx) {
+    pub(crate) fn remove(&mut self, ix: GroupIx) {
         let place = &mut self[ix];
         assert!(
-            place.table.is_empty(),
+            place.members.iter().all(|member| member.table.is_empty()),
             "a sequence was dropped with its blocks"
         );
         let id = place.id();
@@ -68,8 +64,8 @@ impl Arena {
         self.index.len()
     }
 
-    /// The two sequences of a fork.
-    pub(crate) fn pair(&mut self, parent: SeqIx, child: SeqIx) -> (&mut Sequence, &mut Sequence) {
+    /// The two groups of a fork.
+    pub(crate) fn pair(&mut self, parent: GroupIx, child: GroupIx) -> (&mut Group, &mut Group) {
         let (parent, child) = (parent.0 as usize, child.0 as usize);
         let [parent, child] = self
             .places
@@ -79,16 +75,16 @@ impl Arena {
     }
 }
 
-impl Index<SeqIx> for Arena {
-    type Output = Sequence;
+impl Index<GroupIx> for Arena {
+    type Output = Group;
 
-    fn index(&self, ix: SeqIx) -> &Sequence {
+    fn index(&self, ix: GroupIx) -> &Group {
         &self.places[ix.0 as usize]
     }
 }
 
-impl IndexMut<SeqIx> for Arena {
-    fn index_mut(&mut self, ix: SeqIx) -> &mut Sequence {
+impl IndexMut<GroupIx> for Arena {
+    fn index_mut(&mut self, ix: GroupIx) -> &mut Group {
         &mut self.places[ix.0 as usize]
     }
 }

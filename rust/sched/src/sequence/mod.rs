@@ -1,40 +1,23 @@
 //! One sequence as the scheduler sees it: its tokens, how many of them are computed, and its block table.
-//! Knows no sampler and no text. known = `tokens.len()`, missing = known - computed.
+//! Knows no sampler, no text, no seat: those of its `Group`. known = `tokens.len()`, missing = known - computed.
 
 mod arena;
+mod group;
 mod queue;
 
-use tokenmill_core::{BlockId, SequenceId, TokenId};
+use tokenmill_core::{BlockId, TokenId};
 
-pub(crate) use arena::{Arena, SeqIx};
+pub(crate) use arena::{Arena, GroupIx};
+pub(crate) use group::Group;
+pub use group::NewSequence;
 pub(crate) use queue::{Place, Queue};
 
 use crate::blocks::{Blocks, Content, Key, KeyMaker, ROOT, Scope};
 use crate::step::Ask;
 
-/// A sequence as the engine hands it in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewSequence {
-    /// Its id, used for nothing else while it lives.
-    pub id: SequenceId,
-    /// The prompt, at least one token.
-    pub tokens: Vec<TokenId>,
-    /// Most tokens of output; absent: the rest of the context.
-    pub max_new: Option<usize>,
-    /// Smaller is more important. Read under `Policy::Priority` only.
-    pub priority: i32,
-    /// Whose cached blocks it may read, and who may read its own.
-    pub scope: Scope,
-    /// False for what needs more than KV (prompt log-probs, hidden states): it publishes, but computes all.
-    pub read_cache: bool,
-    /// Whether every row of the prompt wants logits, not its last alone. It cannot read the cache.
-    pub scores_prompt: bool,
-}
-
 /// The state of a sequence.
 #[derive(Clone, Default)]
 pub(crate) struct Sequence {
-    pub(crate) id: SequenceIdOrNone,
     pub(crate) tokens: Vec<TokenId>,
     pub(crate) prompt_len: usize,
     /// Most tokens it may ever have, so most blocks too.
@@ -45,8 +28,6 @@ pub(crate) struct Sequence {
     pub(crate) scheduled: usize,
     /// Tokens before this were found in the cache: their rows read and do not write.
     pub(crate) read_only: usize,
-    /// Tokens found in the cache at its first admission.
-    pub(crate) cached: usize,
     pub(crate) table: Vec<BlockId>,
     /// Keys of its leading full blocks, as far as they were asked for.
     pub(crate) keys: Vec<Key>,
@@ -56,8 +37,6 @@ pub(crate) struct Sequence {
     pub(crate) has_duplicates: bool,
     /// Its last block was copied for the plan under way.
     pub(crate) is_copied: bool,
-    pub(crate) scope: Scope,
-    pub(crate) read_cache: bool,
     /// Positions from `scored` to this one (which is not one of them) want logits: 0, or all of the prompt but
     /// its last token, whose row samples.
     pub(crate) score_end: usize,
@@ -67,29 +46,23 @@ pub(crate) struct Sequence {
     pub(crate) created: usize,
     /// Leading blocks looked at for that; a block that is computed again counts once.
     pub(crate) created_blocks: usize,
-    pub(crate) priority: i32,
-    pub(crate) place: Place,
-    pub(crate) forks: u32,
-    pub(crate) preemptions: u32,
-    /// Later sequences that were admitted ahead of it.
-    pub(crate) bypassed: u32,
-    pub(crate) is_running: bool,
-    pub(crate) is_paused: bool,
-    pub(crate) is_cancelled: bool,
-    pub(crate) is_protected: bool,
-    /// It had blocks before, so it comes back only with room for one more step.
-    pub(crate) was_resident: bool,
 }
 
 /// Tokens of output for which memory is reserved at the start; longer outputs grow theirs.
 const OUTPUT_RESERVE: usize = 512;
 
-/// The id of a live sequence; a vacant place of the arena has none.
-pub(crate) type SequenceIdOrNone = Option<SequenceId>;
-
 impl Sequence {
-    pub(crate) fn id(&self) -> SequenceId {
-        self.id.expect("a vacant place of the arena was used")
+    /// A new sequence in the memory of this one.
+    pub(crate) fn cleared(mut self) -> Self {
+        self.tokens.clear();
+        self.table.clear();
+        self.keys.clear();
+        Self {
+            tokens: self.tokens,
+            table: self.table,
+            keys: self.keys,
+            ..Self::default()
+        }
     }
 
     pub(crate) fn known(&self) -> usize {
@@ -100,9 +73,9 @@ impl Sequence {
         self.known() - self.computed
     }
 
-    /// Whether a lookup may spare it rows: not while rows of its prompt still owe logits, which no block holds.
-    pub(crate) fn may_read_cache(&self) -> bool {
-        self.read_cache && self.scored >= self.score_end
+    /// Whether rows of its prompt still owe logits, which no block holds.
+    pub(crate) fn owes_scores(&self) -> bool {
+        self.scored < self.score_end
     }
 
     /// What its next rows cost.
@@ -118,9 +91,6 @@ impl Sequence {
 
     /// Rows it could run now. A token at the end of the context is known but never computed.
     pub(crate) fn runnable(&self, context_len: usize) -> usize {
-        if self.is_paused || self.is_cancelled {
-            return 0;
-        }
         self.known().min(context_len).saturating_sub(self.computed)
     }
 
@@ -145,18 +115,22 @@ impl Sequence {
         self.published = 0;
         self.has_duplicates = false;
         self.is_copied = false;
-        self.is_running = false;
-        self.was_resident = true;
     }
 
     /// Key of full block `index`; blocks are asked for in order.
-    pub(crate) fn key(&mut self, index: usize, maker: &mut KeyMaker, blocks: &Blocks) -> Key {
+    pub(crate) fn key(
+        &mut self,
+        index: usize,
+        scope: &Scope,
+        maker: &mut KeyMaker,
+        blocks: &Blocks,
+    ) -> Key {
         if index == self.keys.len() {
             let parent = index
                 .checked_sub(1)
                 .map_or(ROOT, |parent| self.keys[parent]);
             let tokens = blocks.tokens_of(&self.tokens, index);
-            self.keys.push(maker.key(&parent, &self.scope, tokens));
+            self.keys.push(maker.key(&parent, scope, tokens));
         }
         self.keys[index]
     }
@@ -164,14 +138,15 @@ impl Sequence {
     /// Collects the longest chain of cached blocks from token 0.
     pub(crate) fn find_prefix(
         &mut self,
+        scope: &Scope,
         maker: &mut KeyMaker,
         blocks: &mut Blocks,
         found: &mut Vec<BlockId>,
     ) {
         for index in 0..self.known() / blocks.block_size {
-            let key = self.key(index, maker, blocks);
+            let key = self.key(index, scope, maker, blocks);
             let tokens = blocks.tokens_of(&self.tokens, index);
-            match blocks.prefix.find(&key, &self.scope, tokens) {
+            match blocks.prefix.find(&key, scope, tokens) {
                 Some(block) => found.push(block),
                 None => break,
             }
@@ -179,10 +154,16 @@ impl Sequence {
     }
 
     /// Offers every block that `filled` tokens fill to the cache.
-    pub(crate) fn publish(&mut self, filled: usize, maker: &mut KeyMaker, blocks: &mut Blocks) {
+    pub(crate) fn publish(
+        &mut self,
+        filled: usize,
+        scope: &Scope,
+        maker: &mut KeyMaker,
+        blocks: &mut Blocks,
+    ) {
         while (self.published + 1) * blocks.block_size <= filled {
             let index = self.published;
-            let key = self.key(index, maker, blocks);
+            let key = self.key(index, scope, maker, blocks);
             let parent = index
                 .checked_sub(1)
                 .map_or(ROOT, |parent| self.keys[parent]);
@@ -190,7 +171,7 @@ impl Sequence {
             let content = Content {
                 key: &key,
                 parent: &parent,
-                scope: &self.scope,
+                scope,
                 tokens,
             };
             let is_first = blocks.prefix.publish(self.table[index], &content);

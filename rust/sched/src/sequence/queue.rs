@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use super::{Arena, SeqIx};
+use super::{Arena, GroupIx};
 
 /// What orders sequences, in this order of fields.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,7 +24,7 @@ pub(crate) struct Place {
 /// The line.
 #[derive(Clone, Default)]
 pub(crate) struct Queue {
-    line: VecDeque<SeqIx>,
+    line: VecDeque<GroupIx>,
 }
 
 impl Queue {
@@ -32,16 +32,16 @@ impl Queue {
         self.line.len()
     }
 
-    pub(crate) fn get(&self, index: usize) -> Option<SeqIx> {
+    pub(crate) fn get(&self, index: usize) -> Option<GroupIx> {
         self.line.get(index).copied()
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = SeqIx> + '_ {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = GroupIx> + '_ {
         self.line.iter().copied()
     }
 
     /// Enters a sequence at its place.
-    pub(crate) fn insert(&mut self, ix: SeqIx, arena: &Arena) {
+    pub(crate) fn insert(&mut self, ix: GroupIx, arena: &Arena) {
         let place = arena[ix].place;
         let index = self
             .line
@@ -53,7 +53,7 @@ impl Queue {
         self.line.remove(index);
     }
 
-    pub(crate) fn remove(&mut self, ix: SeqIx) {
+    pub(crate) fn remove(&mut self, ix: GroupIx) {
         self.line.retain(|&other| other != ix);
     }
 }

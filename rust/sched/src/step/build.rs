@@ -11,21 +11,25 @@ impl Scheduler {
     pub(crate) fn build_plan(&mut self) {
         let block_size = self.blocks.block_size;
         let plan = &mut self.plan;
-        for &ix in &self.order {
-            let sequence = &mut self.arena[ix];
+        for &(ix, at) in &self.order {
+            let group = &mut self.arena[ix];
+            let (id, scope) = (group.id(), &group.scope);
+            let sequence = &mut group.members[at];
             let (start, end) = (sequence.computed, sequence.computed + sequence.scheduled);
             if self.faults.has(Planted::PublishEarly) {
                 let known = sequence.known() / block_size * block_size;
                 let held = sequence.table.len() * block_size;
-                sequence.publish(known.min(held), &mut self.key_maker, &mut self.blocks);
+                let filled = known.min(held);
+                sequence.publish(filled, scope, &mut self.key_maker, &mut self.blocks);
             }
             plan.spans.push(PlanSpan {
-                id: sequence.id(),
+                id,
+                member: at as u32,
                 row: plan.tokens.len() as u32,
                 rows: sequence.scheduled as u32,
                 table: plan.tables.len() as u32,
                 table_len: sequence.table.len() as u32,
-                scope: sequence.scope.as_u64(),
+                scope: scope.as_u64(),
             });
             plan.tables.extend_from_slice(&sequence.table);
             plan.tokens.extend_from_slice(&sequence.tokens[start..end]);
@@ -42,7 +46,7 @@ impl Scheduler {
             }
             if end == sequence.known() {
                 plan.logits_rows.push(plan.tokens.len() as u32 - 1);
-                plan.sampled.push(sequence.id());
+                plan.sampled.push(id);
             }
         }
         if self.faults.has(Planted::SwapRows) && plan.sampled.len() > 1 {

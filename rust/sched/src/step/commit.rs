@@ -8,10 +8,11 @@ impl Scheduler {
     pub fn commit(&mut self) {
         assert!(self.in_flight, "a step was committed that was not planned");
         self.in_flight = false;
-        for &ix in &self.order {
-            let sequence = &mut self.arena[ix];
+        for &(ix, at) in &self.order {
+            let group = &mut self.arena[ix];
+            let sequence = &mut group.members[at];
             let scheduled = std::mem::take(&mut sequence.scheduled);
-            if sequence.is_cancelled {
+            if group.is_cancelled {
                 // Ended while its step was in flight, perhaps because its rows failed: they do not count.
                 continue;
             }
@@ -22,7 +23,8 @@ impl Scheduler {
             sequence.is_copied = false;
             if self.config.prefix_caching {
                 let filled = sequence.computed;
-                sequence.publish(filled, &mut self.key_maker, &mut self.blocks);
+                let scope = &group.scope;
+                sequence.publish(filled, scope, &mut self.key_maker, &mut self.blocks);
             }
         }
         self.order.clear();
@@ -34,9 +36,9 @@ impl Scheduler {
         assert!(self.in_flight, "a step was aborted that was not planned");
         self.in_flight = false;
         for at in 0..self.order.len() {
-            let ix = self.order[at];
+            let (ix, member) = self.order[at];
             let block_size = self.blocks.block_size;
-            let sequence = &mut self.arena[ix];
+            let sequence = &mut self.arena[ix].members[member];
             sequence.scheduled = 0;
             if std::mem::take(&mut sequence.is_copied) {
                 let kept = sequence.computed / block_size;

@@ -23,7 +23,8 @@ pub struct Plan {
     pub logits_rows: Vec<u32>,
     /// Copies to run before the step, in this order.
     pub copies: Vec<Copy>,
-    /// The sequence of each entry of `logits_rows`: it is sampled when the step is done.
+    /// The sequence of each entry of `logits_rows`: it is sampled when the step is done. The members of a group
+    /// stand one after another under its id, all of them in one step.
     pub sampled: Vec<SequenceId>,
     /// More rows that want logits, ascending, none of them in `logits_rows`: each scores the next token of its
     /// sequence's prompt.
@@ -39,6 +40,8 @@ pub struct Plan {
 pub struct PlanSpan {
     /// Whose rows.
     pub id: SequenceId,
+    /// Which member of its group.
+    pub member: u32,
     /// First row.
     pub row: u32,
     /// Number of rows, >= 1.

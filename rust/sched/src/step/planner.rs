@@ -3,7 +3,7 @@
 
 use super::{Ask, Budget, Plan};
 use crate::scheduler::Scheduler;
-use crate::sequence::SeqIx;
+use crate::sequence::{GroupIx, Sequence};
 
 impl Scheduler {
     /// Decides the next step. Cancels of running sequences take effect here. The plan must be ended by
@@ -42,13 +42,30 @@ impl Scheduler {
         &self.plan
     }
 
-    /// Sequences one row short of their next token.
+    /// Groups whose members are all one row short of their next token.
     fn schedule_decodes(&mut self, left: &mut Budget) {
         for at in 0..self.running.len() {
             let ix = self.running[at];
-            let sequence = &self.arena[ix];
-            if sequence.is_running && sequence.missing() == 1 {
-                self.schedule(ix, 1, left);
+            let group = &self.arena[ix];
+            if group.is_runnable() && group.is_decoding() {
+                self.schedule_decode(ix, left);
+            }
+        }
+    }
+
+    /// One row of every member, or of none: they sample together.
+    fn schedule_decode(&mut self, ix: GroupIx, left: &mut Budget) {
+        let members = self.arena[ix].members.len();
+        if left.rows < members || left.logits < members {
+            return;
+        }
+        let is_whole = |member: &Sequence| member.runnable(self.context_len) > 0;
+        if !self.arena[ix].members.iter().all(is_whole) {
+            return;
+        }
+        if (0..members).all(|at| self.grow(ix, at, 1, left)) {
+            for at in 0..members {
+                self.enter(ix, at, 1, left);
             }
         }
     }
@@ -64,7 +81,7 @@ impl Scheduler {
         for at in 0..self.running.len() {
             let ix = self.running[at];
             if self.is_open(ix) {
-                self.schedule(ix, cap, left);
+                self.schedule_members(ix, cap, left);
             }
         }
     }
@@ -74,9 +91,34 @@ impl Scheduler {
         self.running.iter().filter(|&&ix| self.is_open(ix)).count()
     }
 
-    fn is_open(&self, ix: SeqIx) -> bool {
-        let sequence = &self.arena[ix];
-        sequence.is_running && sequence.missing() > 1 && !sequence.is_paused
+    fn is_open(&self, ix: GroupIx) -> bool {
+        let group = &self.arena[ix];
+        let is_short = group.members.iter().any(|member| member.missing() > 1);
+        group.is_runnable() && is_short
+    }
+
+    /// Gives the members of a group up to `cap` rows together, one after another: a later one starts when those
+    /// before it lack their last row alone, so that it finds in the cache what they have in common.
+    fn schedule_members(&mut self, ix: GroupIx, cap: usize, left: &mut Budget) {
+        let mut cap = cap;
+        for at in 0..self.arena[ix].members.len() {
+            let group = &self.arena[ix];
+            let before = &group.members[..at];
+            if !group.is_running || before.iter().any(|member| member.missing() > 1) {
+                return;
+            }
+            if at >= group.looked_up {
+                self.begin_late(ix, at);
+            }
+            let ask = self.arena[ix].members[at].ask();
+            let budget = self.logits_share(ask, *left);
+            let wanted = self.arena[ix].chunk_len(at, self.context_len);
+            let rows = budget.fit(cap.min(wanted), ask);
+            if rows > 0 && self.grow(ix, at, rows, left) {
+                self.enter(ix, at, rows, left);
+                cap -= rows;
+            }
+        }
     }
 
     /// Most rows of one prompt in this step.
@@ -87,17 +129,6 @@ impl Scheduler {
             usize::MAX
         };
         self.config.chunk_max.map_or(share, |most| most.min(share))
-    }
-
-    /// Gives a running sequence up to `cap` rows and the blocks for them.
-    fn schedule(&mut self, ix: SeqIx, cap: usize, left: &mut Budget) {
-        let sequence = &self.arena[ix];
-        let ask = sequence.ask();
-        let budget = self.logits_share(ask, *left);
-        let rows = budget.fit(cap.min(sequence.runnable(self.context_len)), ask);
-        if rows > 0 && self.grow(ix, rows, left) {
-            self.enter(ix, rows, left);
-        }
     }
 
     /// A prompt that is scored leaves half of the logits to others: each of its rows wants some, and a prompt
@@ -113,15 +144,15 @@ impl Scheduler {
         }
     }
 
-    /// Books rows whose blocks are there.
-    pub(crate) fn enter(&mut self, ix: SeqIx, rows: usize, left: &mut Budget) {
+    /// Books rows of a member whose blocks are there.
+    pub(crate) fn enter(&mut self, ix: GroupIx, at: usize, rows: usize, left: &mut Budget) {
         if rows == 0 {
             return;
         }
-        let sequence = &mut self.arena[ix];
-        left.take(rows, sequence.ask());
-        sequence.scheduled = rows;
-        self.order.push(ix);
+        let member = &mut self.arena[ix].members[at];
+        left.take(rows, member.ask());
+        member.scheduled = rows;
+        self.order.push((ix, at));
     }
 
     /// Drops from the lists whoever lost its seat in this plan.
@@ -129,7 +160,8 @@ impl Scheduler {
         if !self.plan.preempted.is_empty() {
             let arena = &self.arena;
             self.running.retain(|&ix| arena[ix].is_running);
-            self.order.retain(|&ix| arena[ix].scheduled > 0);
+            self.order
+                .retain(|&(ix, at)| arena[ix].members[at].scheduled > 0);
         }
     }
 }

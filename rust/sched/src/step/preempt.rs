@@ -7,12 +7,12 @@
 use super::Budget;
 use crate::config::Policy;
 use crate::scheduler::Scheduler;
-use crate::sequence::{SeqIx, Sequence};
+use crate::sequence::{Group, GroupIx};
 
 impl Scheduler {
     /// Who gives way when a sequence finds no block: the paused first, then the last in the order of the
     /// policy, which may be that sequence itself. None if all are protected.
-    pub(crate) fn victim(&self) -> Option<SeqIx> {
+    pub(crate) fn victim(&self) -> Option<GroupIx> {
         let seats = self.running.iter().rev().copied();
         let resident = seats.filter(|&ix| self.arena[ix].is_running);
         if let Some(paused) = resident.clone().find(|&ix| self.arena[ix].is_paused) {
@@ -25,33 +25,37 @@ impl Scheduler {
         }
     }
 
-    /// Takes a running sequence's blocks and rows of this plan away.
-    pub(crate) fn preempt(&mut self, ix: SeqIx, left: &mut Budget) {
-        let sequence = &self.arena[ix];
-        left.refund(sequence.scheduled, sequence.ask());
-        if sequence.is_copied {
-            let table = &sequence.table;
-            self.plan.copies.retain(|copy| !table.contains(&copy.to));
+    /// Takes a running group's blocks and rows of this plan away.
+    pub(crate) fn preempt(&mut self, ix: GroupIx, left: &mut Budget) {
+        let group = &self.arena[ix];
+        for member in &group.members {
+            left.refund(member.scheduled, member.ask());
+            if member.is_copied {
+                let table = &member.table;
+                self.plan.copies.retain(|copy| !table.contains(&copy.to));
+            }
         }
-        self.plan.preempted.push(sequence.id());
+        self.plan.preempted.push(group.id());
         self.stats.preemptions += 1;
         self.vacate(ix);
         let preempt_max = self.config.preempt_max;
-        let sequence = &mut self.arena[ix];
-        // A paused sequence gave up nothing that it was using, so it is not counted against it.
-        sequence.preemptions += u32::from(!sequence.is_paused);
-        sequence.is_protected = sequence.preemptions >= preempt_max;
+        let group = &mut self.arena[ix];
+        // A paused group gave up nothing that it was using, so it is not counted against it.
+        group.preemptions += u32::from(!group.is_paused);
+        group.is_protected = group.preemptions >= preempt_max;
         self.enqueue(ix);
     }
 
-    /// Releases a running sequence's table; the caller removes it from `running`.
-    pub(crate) fn vacate(&mut self, ix: SeqIx) {
-        let sequence = &mut self.arena[ix];
-        self.entries -= sequence.table.len();
-        let (keys, has_duplicates) = (&sequence.keys[..], sequence.has_duplicates);
-        self.blocks
-            .release_table(&mut sequence.table, keys, has_duplicates);
-        sequence.leave();
+    /// Releases a running group's tables and seats; the caller removes it from `running`.
+    pub(crate) fn vacate(&mut self, ix: GroupIx) {
+        let mut members = std::mem::take(&mut self.arena[ix].members);
+        for member in &mut members {
+            self.release_table(member);
+        }
+        let group = &mut self.arena[ix];
+        group.members = members;
+        group.leave();
+        self.seats -= group.seats();
         self.protected.retain(|&other| other != ix);
     }
 
@@ -74,10 +78,6 @@ impl Scheduler {
 }
 
 /// Under `priority` the largest of these gives way.
-fn rank(sequence: &Sequence) -> (i32, u64, u32) {
-    (
-        sequence.priority,
-        sequence.place.arrival,
-        sequence.place.fork,
-    )
+fn rank(group: &Group) -> (i32, u64, u32) {
+    (group.priority, group.place.arrival, group.place.fork)
 }

@@ -29,6 +29,8 @@ pub fn sequence(id: u64, tokens: Vec<u32>, max_new: usize) -> NewSequence {
         id: SequenceId(id),
         tokens,
         max_new: Some(max_new),
+        width: 1,
+        second: None,
         priority: 0,
         scope: Scope::default(),
         read_cache: true,

@@ -145,6 +145,8 @@ impl World {
             id: SequenceId(id),
             tokens: ask.prompt.clone(),
             max_new: ask.is_bounded.then_some(ask.max_new),
+            width: 1,
+            second: None,
             priority: ask.priority,
             scope: Scope::from_u64(ask.scope),
             read_cache: ask.read_cache,
