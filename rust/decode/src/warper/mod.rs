@@ -6,6 +6,7 @@
 mod adaptive;
 mod cutoff;
 mod entropy;
+pub(crate) mod feedback;
 pub(crate) mod mass;
 mod mirostat;
 pub(crate) mod order;
@@ -17,7 +18,7 @@ mod xtc;
 use tokenmill_core::noise::Noise;
 use tokenmill_core::{SamplingParams, TokenId};
 
-use crate::feedback::Feedback;
+use crate::warper::feedback::Feedback;
 use crate::pipeline::{MassCut, Step};
 use crate::row::{CHUNK, Row};
 use order::Candidate;

@@ -1,0 +1,4 @@
+//! Beam search as a caller drives it: a model of any kind, a loop of steps, the hypotheses at the end.
+
+mod fixtures;
+mod search;
