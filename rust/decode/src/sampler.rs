@@ -11,13 +11,13 @@ use tokenmill_core::{LogprobsMode, PipelineChoice, SamplingParams, TokenId, Toke
 
 use crate::draw::draw;
 use crate::error::{Error, Result};
-use crate::warper::feedback::Feedback;
 use crate::logprob::{Report, Wanted};
 use crate::pipeline::{MassCut, Pipeline, Step};
 use crate::processor::{Effect, Processors, subtract_each};
 use crate::row::Row;
 use crate::scratch::Scratch;
 use crate::vocabulary::Vocabulary;
+use crate::warper::feedback::Feedback;
 use crate::warper::{Scores, Turn, WarpBuffers};
 
 /// Soft bans lifted for a step, in the order of lifting, then forcing that met a ban and was skipped.

@@ -125,7 +125,8 @@ impl Group {
         self.is_done = !self.is_open || is_full || ends.iter().all(Option::is_some);
         if !self.is_done {
             // Their parents are gone: where a sampler has one child, it is moved on in place.
-            for ((beam, &place), number) in self.running.iter_mut().zip(&places).zip(self.number..) {
+            for ((beam, &place), number) in self.running.iter_mut().zip(&places).zip(self.number..)
+            {
                 let sampler = Arc::make_mut(&mut beam.sampler);
                 sampler.move_as_beam(candidates[place].token, number);
             }

@@ -198,10 +198,18 @@ impl BeamSearch {
     /// comes first. Panics on another number of candidates, or before there are any.
     pub fn select(&mut self, stopped: &[bool]) -> Option<Selection> {
         let candidates = std::mem::take(&mut self.step.candidates);
-        assert_eq!(stopped.len(), candidates.len(), "one word for every candidate");
+        assert_eq!(
+            stopped.len(),
+            candidates.len(),
+            "one word for every candidate"
+        );
         let group = &mut self.groups[self.step.group];
         // Before the first token all groups read the row of the prompt.
-        let rows = if self.len == 0 { 0 } else { group.running.len() };
+        let rows = if self.len == 0 {
+            0
+        } else {
+            group.running.len()
+        };
         let places = group.select(&self.rules, &candidates, stopped, &mut self.trail);
         for place in places {
             let Candidate { parent, token, .. } = candidates[place];
@@ -260,7 +268,9 @@ impl BeamSearch {
     /// The best outputs of all groups, as many as are wanted.
     fn best(&self) -> Vec<&Entry> {
         let groups = self.groups.iter();
-        let mut entries: Vec<&Entry> = groups.flat_map(|group| group.finished.real(usize::MAX)).collect();
+        let mut entries: Vec<&Entry> = groups
+            .flat_map(|group| group.finished.real(usize::MAX))
+            .collect();
         entries.sort_by(|a, b| b.score.total_cmp(&a.score));
         entries.truncate(self.rules.params.beams.returned() as usize);
         entries
@@ -286,7 +296,8 @@ impl BeamSearch {
         };
         let from = self.settled.len();
         self.settled.extend(self.trail.tokens(common, from));
-        self.settled_logprobs.extend(self.trail.logprobs(common, from));
+        self.settled_logprobs
+            .extend(self.trail.logprobs(common, from));
     }
 
     fn prune(&mut self) {
