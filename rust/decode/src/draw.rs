@@ -105,7 +105,7 @@ fn meet_row(scores: &Scores<'_, '_>, noise: &Noise, leader: &mut Leader) {
 
 /// The largest word that may still win when the score lies `deficit` above the leader's value.
 /// It wins only if E <= e^deficit; E > v always, and the slack covers every rounding on the way.
-fn word_limit(deficit: f32) -> u32 {
+pub(crate) fn word_limit(deficit: f32) -> u32 {
     const SLACK: f32 = 1.0 + 1e-4;
     if deficit >= 0.0 {
         return u32::MAX;

@@ -2,9 +2,9 @@
 //! and no text: a row of logits and a token prefix in, a token out.
 #![forbid(unsafe_code)]
 
+mod beam;
 mod draw;
 pub mod error;
-mod feedback;
 mod logprob;
 pub mod pipeline;
 mod processor;
@@ -14,6 +14,7 @@ pub mod scratch;
 pub mod vocabulary;
 mod warper;
 
+pub use beam::{BeamSearch, Candidate, EndReason, Hypothesis, Selection};
 pub use error::{Error, Result};
 pub use pipeline::{Pipeline, Step};
 pub use sampler::{Choice, Lifted, Sampler};

@@ -199,7 +199,8 @@ impl Report<'_> {
     }
 }
 
-fn total_mass(values: &[f32], maxima: &[f32], max: f32) -> u64 {
+/// Sum of the masses of values above `max`, which is the largest of `maxima`.
+pub(crate) fn total_mass(values: &[f32], maxima: &[f32], max: f32) -> u64 {
     let (chunks, rest) = values.as_chunks::<CHUNK>();
     let heavy = chunks
         .iter()

@@ -47,11 +47,12 @@ impl Pipeline {
             is_past: self.meaning == NamedPipeline::Sglang,
             is_joint: self.meaning == NamedPipeline::Sglang && !has(Step::MinP),
             is_typical_past: self.meaning == NamedPipeline::Llamacpp,
+            kept_min: 1,
         }
     }
 }
 
-/// How `top_p` and `typical_p` cut.
+/// How cuts are made, those by mass above all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct MassCut {
     /// Whether a token stays as long as the mass before it has not passed the share, so that one more is kept
@@ -61,6 +62,8 @@ pub(crate) struct MassCut {
     pub(crate) is_joint: bool,
     /// Whether a typical set needs more mass than its share.
     pub(crate) is_typical_past: bool,
+    /// Tokens that a cut leaves at least; one is always left.
+    pub(crate) kept_min: usize,
 }
 
 #[cfg(test)]

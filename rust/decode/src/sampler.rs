@@ -11,13 +11,13 @@ use tokenmill_core::{LogprobsMode, PipelineChoice, SamplingParams, TokenId, Toke
 
 use crate::draw::draw;
 use crate::error::{Error, Result};
-use crate::feedback::Feedback;
 use crate::logprob::{Report, Wanted};
-use crate::pipeline::{Pipeline, Step};
-use crate::processor::{Effect, Processors};
+use crate::pipeline::{MassCut, Pipeline, Step};
+use crate::processor::{Effect, Processors, subtract_each};
 use crate::row::Row;
 use crate::scratch::Scratch;
 use crate::vocabulary::Vocabulary;
+use crate::warper::feedback::Feedback;
 use crate::warper::{Scores, Turn, WarpBuffers};
 
 /// Soft bans lifted for a step, in the order of lifting, then forcing that met a ban and was skipped.
@@ -48,6 +48,8 @@ pub struct Sampler {
     seed: i64,
     sample_index: u32,
     position: u32,
+    /// Tokens that a cut leaves at least.
+    kept_min: usize,
 }
 
 impl Sampler {
@@ -79,6 +81,7 @@ impl Sampler {
             seed,
             sample_index,
             position: prompt.len() as u32,
+            kept_min: 1,
         })
     }
 
@@ -93,6 +96,13 @@ impl Sampler {
     #[must_use]
     pub fn with_output_len_max(mut self, output_len_max: u32) -> Self {
         self.processors.set_output_len_max(output_len_max);
+        self
+    }
+
+    /// The same sampler with cuts that leave so many tokens at least.
+    #[must_use]
+    pub(crate) fn with_kept_min(mut self, kept_min: usize) -> Self {
+        self.kept_min = kept_min;
         self
     }
 
@@ -117,7 +127,7 @@ impl Sampler {
         } else {
             Row::new(logits, &mut scratch.row).map_err(|_| Error::BrokenLogits { position })?
         };
-        let (best, lifted) = self.process(&mut row)?;
+        let (best, lifted) = self.process(&mut row, &[])?;
         if self.params.is_greedy() {
             let logprobs = self
                 .report()
@@ -147,13 +157,17 @@ impl Sampler {
     }
 
     /// Runs the warpers on a row whose argmax is `best`.
-    fn warp<'r, 'm>(
+    pub(crate) fn warp<'r, 'm>(
         &self,
         row: &'r Row<'m>,
         best: (TokenId, f32),
         buffers: &'r mut WarpBuffers,
     ) -> Scores<'r, 'm> {
-        let mut scores = Scores::new(row, best, self.pipeline.mass_cut(), buffers);
+        let cut = MassCut {
+            kept_min: self.kept_min,
+            ..self.pipeline.mass_cut()
+        };
+        let mut scores = Scores::new(row, best, cut, buffers);
         let turn = Turn {
             params: &self.params,
             feedback: &self.feedback,
@@ -178,7 +192,7 @@ impl Sampler {
         let mut choice = self.sample(logits, scratch)?;
         if choice.token != token && self.feedback.is_moving() {
             let mut row = Row::unchecked(logits, &mut scratch.row);
-            let (best, _) = self.process(&mut row)?;
+            let (best, _) = self.process(&mut row, &[])?;
             let scores = self.warp(&row, best, &mut scratch.warp);
             choice.observed = scores.told(token);
         }
@@ -218,6 +232,12 @@ impl Sampler {
         self.move_on(token);
     }
 
+    /// Commits a token of a beam that has this number from now on: its coins and its noise are of it.
+    pub(crate) fn move_as_beam(&mut self, token: TokenId, number: u32) {
+        self.sample_index = number;
+        self.move_on(token);
+    }
+
     fn move_on(&mut self, token: TokenId) {
         assert!(
             (token as usize) < self.vocab_len,
@@ -247,23 +267,45 @@ impl Sampler {
         })
     }
 
-    /// Runs the processors, lifting soft bans one after another while they leave nothing.
-    fn process(&self, row: &mut Row<'_>) -> Result<((TokenId, f32), Lifted)> {
+    /// What is reported of a token whose score is added up as it is.
+    pub(crate) fn report_as_added(&self) -> Option<Report<'_>> {
+        let mode = if self.params.renormalize_logits {
+            LogprobsMode::ProcessedLogprobs
+        } else {
+            LogprobsMode::ProcessedLogits
+        };
+        self.report().map(|report| Report { mode, ..report })
+    }
+
+    /// Runs the processors, lifting soft bans one after another while they leave nothing. `taken`: what other beams
+    /// took in this step, and what that costs; it acts where a sequence bias does.
+    pub(crate) fn process(
+        &self,
+        row: &mut Row<'_>,
+        taken: &[(TokenId, f32)],
+    ) -> Result<((TokenId, f32), Lifted)> {
         let position = self.position;
         let mut lifted = Lifted::new();
         loop {
             let mut banning = Lifted::new();
             let mut skipped = Lifted::new();
-            for &step in self
-                .pipeline
-                .processors()
-                .iter()
-                .filter(|step| !lifted.contains(step))
-            {
+            let steps = self.pipeline.processors().iter();
+            let after_bias = steps.clone().position(|step| *step == Step::SequenceBias);
+            let taken_at = after_bias.map_or(0, |place| place + 1);
+            if taken_at == 0 {
+                subtract_each(row, taken.iter().copied());
+            }
+            for (place, &step) in (1..).zip(steps) {
+                if lifted.contains(&step) {
+                    continue;
+                }
                 match self.processors.apply(&self.params, step, row) {
                     Effect::Touched if Step::SOFT.contains(&step) => banning.push(step),
                     Effect::Skipped => skipped.push(step),
                     _ => {}
+                }
+                if place == taken_at {
+                    subtract_each(row, taken.iter().copied());
                 }
             }
             row.settle()

@@ -1,5 +1,6 @@
 //! Memory that sampling needs and no request owns: one per thread that samples, reused for every row.
 
+use crate::beam::BeamBuffers;
 use crate::logprob::ReportBuffers;
 use crate::row::RowBuffers;
 use crate::warper::WarpBuffers;
@@ -10,6 +11,7 @@ pub struct Scratch {
     pub(crate) row: RowBuffers,
     pub(crate) warp: WarpBuffers,
     pub(crate) report: ReportBuffers,
+    pub(crate) beam: BeamBuffers,
 }
 
 impl Scratch {

@@ -3,10 +3,12 @@
 
 use crate::id::TokenId;
 
+mod beams;
 mod pipeline;
 mod step;
 mod strategy;
 
+pub use beams::{Beams, EarlyStopping, LengthPenaltyKind};
 pub use pipeline::{NamedPipeline, PipelineChoice};
 pub use step::Step;
 pub use strategy::{Adaptive, Dry, LengthDecay, Mirostat, MirostatVariant, Xtc};
@@ -229,6 +231,8 @@ pub struct SamplingParams {
     pub mirostat: Mirostat,
     /// A preference that moves towards a wanted probability.
     pub adaptive: Adaptive,
+    /// A search for the likeliest outputs, instead of a draw or an argmax at every token.
+    pub beams: Beams,
 }
 
 impl SamplingParams {
@@ -333,6 +337,7 @@ impl Default for SamplingParams {
             renormalize_logits: false,
             mirostat: Mirostat::default(),
             adaptive: Adaptive::default(),
+            beams: Beams::default(),
         }
     }
 }

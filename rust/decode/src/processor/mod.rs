@@ -285,7 +285,10 @@ fn edit_each<F: FnOnce(f32) -> f32>(
     edited
 }
 
-fn subtract_each(row: &mut Row<'_>, amounts: impl Iterator<Item = (TokenId, f32)>) -> usize {
+pub(crate) fn subtract_each(
+    row: &mut Row<'_>,
+    amounts: impl Iterator<Item = (TokenId, f32)>,
+) -> usize {
     let mut edited = 0;
     for (token, amount) in amounts {
         row.edit(token, |logit| logit - amount);

@@ -4,7 +4,7 @@
 use tokenmill_core::Adaptive;
 
 use super::{Scores, mass};
-use crate::feedback::Feedback;
+use crate::warper::feedback::Feedback;
 
 /// The best score there is.
 const PEAK: f64 = 5.0;

@@ -2,10 +2,37 @@
 //! standard deviations. None of them drops the best token. Reference: float64 in the tests.
 
 use super::entropy::Spread;
-use super::{Scores, mass};
+use super::{Scores, Turn, mass};
+use crate::pipeline::Step;
 
 /// Ids whose terms are summed before the sums are, so that no batch or thread has a say in the order.
 const BLOCK: u32 = 1024;
+
+/// Whether a step leaves the first of the order, as many as it says.
+pub(super) fn is_prefix(step: Step) -> bool {
+    use Step::{EpsilonCutoff, EtaCutoff, MinP, TopNSigma, TopP};
+    matches!(step, TopP | MinP | TopNSigma | EpsilonCutoff | EtaCutoff)
+}
+
+/// Runs such a step, and leaves the first of what was there where it would leave fewer than there must be.
+pub(super) fn leave_enough(scores: &mut Scores<'_, '_>, step: Step, turn: &Turn<'_>) {
+    let was_whole = scores.is_whole;
+    if !was_whole {
+        let buffers = &mut *scores.buffers;
+        buffers.before.clone_from(&buffers.kept);
+    }
+    scores.run(step, turn);
+    let kept_min = scores.cut.kept_min;
+    if scores.kept().is_none_or(|kept| kept.len() >= kept_min) {
+        return;
+    }
+    scores.is_whole = was_whole;
+    if !was_whole {
+        let buffers = &mut *scores.buffers;
+        std::mem::swap(&mut buffers.before, &mut buffers.kept);
+    }
+    scores.keep_best(kept_min);
+}
 
 /// Drops what is less likely than `cutoff`.
 pub(super) fn drop_below(scores: &mut Scores<'_, '_>, cutoff: f64) {

@@ -7,7 +7,7 @@ use std::f64::consts::LN_2;
 use tokenmill_core::{Mirostat, MirostatVariant};
 
 use super::{Scores, mass, order};
-use crate::feedback::Feedback;
+use crate::warper::feedback::Feedback;
 
 /// The vocabulary the authors computed with.
 const AUTHORS_VOCAB_LEN: f64 = 50_000.0;

@@ -6,6 +6,7 @@
 mod adaptive;
 mod cutoff;
 mod entropy;
+pub(crate) mod feedback;
 pub(crate) mod mass;
 mod mirostat;
 pub(crate) mod order;
@@ -17,9 +18,9 @@ mod xtc;
 use tokenmill_core::noise::Noise;
 use tokenmill_core::{SamplingParams, TokenId};
 
-use crate::feedback::Feedback;
 use crate::pipeline::{MassCut, Step};
 use crate::row::{CHUNK, Row};
+use crate::warper::feedback::Feedback;
 use order::Candidate;
 use select::{Goal, SelectBuffers, keep_prefix};
 use typical::Near;
@@ -48,6 +49,7 @@ pub(crate) struct WarpBuffers {
     pub(crate) maxima: Vec<f32>,
     pub(crate) select: SelectBuffers,
     near: Vec<Near>,
+    before: Vec<Candidate>,
 }
 
 /// Scores after the warpers so far.
@@ -93,6 +95,14 @@ impl<'r, 'm> Scores<'r, 'm> {
 
     /// Runs one warper; processors are none of its business.
     pub(crate) fn apply(&mut self, step: Step, turn: &Turn<'_>) {
+        if self.cut.kept_min > 1 && cutoff::is_prefix(step) {
+            cutoff::leave_enough(self, step, turn);
+        } else {
+            self.run(step, turn);
+        }
+    }
+
+    fn run(&mut self, step: Step, turn: &Turn<'_>) {
         let params = turn.params;
         match step {
             Step::Temperature => self.divide(params.temperature),
@@ -100,7 +110,7 @@ impl<'r, 'm> Scores<'r, 'm> {
                 if self.cut.is_joint && params.top_p < 1.0 {
                     self.joint_mass = Some(self.total_mass());
                 }
-                self.keep_best(params.top_k as usize);
+                self.keep_best(self.cut.kept_min.max(params.top_k as usize));
             }
             Step::TopP => self.keep_mass(f64::from(params.top_p)),
             Step::MinP => self.keep_from(params.min_p.ln()),

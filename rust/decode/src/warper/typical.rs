@@ -48,13 +48,27 @@ pub(super) fn keep_near(scores: &mut Scores<'_, '_>, share: f64) {
             sum as f64 >= target
         }
     };
+    let kept_min = scores.cut.kept_min;
     // What has no mass lies farther out than all that has: the expected depth is at most ln V < 14.
-    scores.list(mass::SCORE_MIN);
+    scores.list(if kept_min > 1 {
+        f32::MIN
+    } else {
+        mass::SCORE_MIN
+    });
     let buffers = &mut *scores.buffers;
     buffers.near.clear();
     let near = buffers.kept.iter().map(|&kept| Near::new(kept, depth));
     buffers.near.extend(near);
-    let last = last_needed(&mut buffers.near, is_reached);
+    let mut last = last_needed(&mut buffers.near, is_reached);
+    let least = kept_min.min(buffers.near.len());
+    if let Some(place) = least.checked_sub(1).filter(|_| kept_min > 1) {
+        let (_, near, _) = buffers.near.select_nth_unstable_by(place, Near::compare);
+        last = if near.compare(&last).is_gt() {
+            *near
+        } else {
+            last
+        };
+    }
     let is_kept = |&kept: &Candidate| Near::new(kept, depth).compare(&last).is_le();
     buffers.kept.retain(is_kept);
     scores.settle();

@@ -38,6 +38,11 @@ pub(super) fn leave_out(scores: &mut Scores<'_, '_>, xtc: Xtc, coins: &Noise) {
         return;
     };
     let is_kept = |&candidate: &Candidate| order::compare(candidate, last).is_ge();
-    scores.list(f32::MIN).retain(is_kept);
+    let kept_min = scores.cut.kept_min;
+    let kept = scores.list(f32::MIN);
+    if kept.iter().filter(|candidate| is_kept(candidate)).count() < kept_min {
+        return;
+    }
+    kept.retain(is_kept);
     scores.settle();
 }

@@ -357,6 +357,13 @@ impl Door {
     /// Every bound again, whoever built the value, then the checks that need the model.
     fn check_params(&self, params: &mut SamplingParams) -> Result<()> {
         params.validate(&self.shared.limits)?;
+        if params.beams.is_on() {
+            let reason = "this engine does not run beam searches yet".into();
+            return Err(Error::Unsupported {
+                what: "beam_width",
+                reason,
+            });
+        }
         if !params.bad_words.is_empty() {
             params.bad_word_tokens = self.bad_word_tokens(&params.bad_words)?;
         }
