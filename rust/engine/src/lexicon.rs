@@ -94,7 +94,7 @@ mod with_text {
     }
 
     /// The text of one sample as it grows.
-    #[derive(Debug)]
+    #[derive(Clone, Debug)]
     pub(crate) struct Transcript(Option<(Arc<Tokenizer>, TextStream)>);
 
     impl Transcript {
@@ -182,7 +182,7 @@ mod without_text {
         }
     }
 
-    #[derive(Debug)]
+    #[derive(Clone, Debug)]
     pub(crate) struct Transcript;
 
     impl Transcript {

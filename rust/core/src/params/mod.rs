@@ -271,6 +271,15 @@ impl SamplingParams {
         self.logprobs.is_some() || self.logprob_token_ids.is_some()
     }
 
+    /// Outputs of a request: its samples, or what its beam search returns.
+    pub fn outputs(&self) -> u32 {
+        if self.beams.is_on() {
+            self.beams.returned()
+        } else {
+            self.n
+        }
+    }
+
     /// Whether the choice is the argmax after the processors.
     pub fn is_greedy(&self) -> bool {
         self.temperature < 1e-5

@@ -62,6 +62,8 @@ pub struct Capacity {
     pub blocks: usize,
     /// Tokens per block.
     pub block_size: usize,
+    /// Most sequences that one request may have in a step.
+    pub group_max: usize,
     /// Rows of the vocabulary.
     pub vocab_len: usize,
     /// Requests running or waiting.
@@ -80,6 +82,10 @@ impl Capacity {
             context_len: sched.context_len.min(blocks * sched.block_size),
             blocks,
             block_size: sched.block_size,
+            group_max: sched
+                .running_max
+                .min(sched.tokens_per_step)
+                .min(sched.logits_rows_max),
             vocab_len: 0,
             requests_max: 0,
             logprobs_bytes: 0,
@@ -231,7 +237,7 @@ impl Door {
             (None, Some(seed)) => derived_seed(seed, id),
             (None, None) => i64::from_ne_bytes(random()?),
         };
-        let mailbox = Mailbox::new(params.n, shared.limits.stream_events_max);
+        let mailbox = Mailbox::new(params.outputs(), shared.limits.stream_events_max);
         let params = Arc::new(params);
         let admitted = Admitted {
             id,
@@ -357,13 +363,6 @@ impl Door {
     /// Every bound again, whoever built the value, then the checks that need the model.
     fn check_params(&self, params: &mut SamplingParams) -> Result<()> {
         params.validate(&self.shared.limits)?;
-        if params.beams.is_on() {
-            let reason = "this engine does not run beam searches yet".into();
-            return Err(Error::Unsupported {
-                what: "beam_width",
-                reason,
-            });
-        }
         if !params.bad_words.is_empty() {
             params.bad_word_tokens = self.bad_word_tokens(&params.bad_words)?;
         }
@@ -455,8 +454,17 @@ impl Door {
             context_len,
             blocks,
             block_size,
+            group_max,
             ..
         } = self.shared.capacity;
+        let width = params.beams.width.unwrap_or(1) as usize;
+        if width > group_max {
+            let fault = format!(
+                "must be at most the {group_max} sequences that run in one step, got {width}"
+            );
+            let param = "beam_width";
+            return Err(Error::Field { param, fault });
+        }
         let asked = params.max_tokens.map_or(1, |tokens| tokens as usize);
         let total = prompt_len.saturating_add(asked);
         if total > context_len {
@@ -469,8 +477,8 @@ impl Door {
         let output_len_max = params
             .max_tokens
             .map_or(context_len - prompt_len, |tokens| tokens as usize);
-        // The last token is never fed back, so it needs no slot.
-        let needed = (prompt_len + output_len_max - 1).div_ceil(block_size);
+        // As the scheduler counts: beams may come to share nothing.
+        let needed = width * (prompt_len + output_len_max).div_ceil(block_size);
         if needed > blocks {
             return Err(Error::Blocks {
                 needed,

@@ -26,7 +26,7 @@ impl Outbox {
     pub fn new(mailbox: Arc<Mailbox>, params: &SamplingParams, seat: Seat) -> Self {
         Self {
             mailbox,
-            open: vec![true; params.n as usize],
+            open: vec![true; params.outputs() as usize],
             pace: Pace::of(params),
             seat,
         }

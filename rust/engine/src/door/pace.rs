@@ -27,7 +27,7 @@ impl Pace {
         (only_last || tokens_min > 1).then(|| Self {
             tokens_min,
             only_last,
-            samples: (0..params.n).map(|_| Held::default()).collect(),
+            samples: (0..params.outputs()).map(|_| Held::default()).collect(),
         })
     }
 

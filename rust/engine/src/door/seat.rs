@@ -93,7 +93,9 @@ pub(crate) fn logprob_bytes(
         .map_or(0, |asked| bytes(prompt_len as u64 - 1, asked as usize));
     let by_id = params.logprob_token_ids.as_ref().map(Vec::len);
     let by_count = params.logprobs.map(|asked| asked as usize);
-    let tokens = u64::from(params.n) * output_len_max as u64;
+    // A search keeps what its beams and its finished outputs have behind them.
+    let outputs = params.beams.width.map_or(params.n, |width| 2 * width);
+    let tokens = u64::from(outputs) * output_len_max as u64;
     let of_output = by_id.or(by_count).map_or(0, |asked| bytes(tokens, asked));
     let param = match by_id {
         _ if of_prompt > of_output => "prompt_logprobs",

@@ -209,6 +209,7 @@ pub fn assemble(parts: Parts) -> Result<(Engine, Door)> {
         batch: StepBatch::default(),
         scratch: Scratch::default(),
         outcomes: Vec::new(),
+        group_rows: Vec::new(),
         meter: Meter::new(program, weight_bytes, kv_format, clock),
         secret,
         faults: Faults::default(),

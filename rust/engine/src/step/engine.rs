@@ -14,11 +14,12 @@ use tokenmill_sched::{NewSequence, Scheduler, Scope};
 use crate::door::{Admitted, Command, Phase, Shared};
 use crate::primitives::Receiver;
 use crate::stats::Stats;
+use crate::step::beams::Beams;
+use crate::step::growth::{Growth, Outcome};
 use crate::step::live::Live;
 use crate::step::meter::Meter;
 use crate::step::planted::{Faults, Planted};
 use crate::step::sequence::Sequence;
-use crate::step::work::Outcome;
 
 /// What a step found to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,12 +39,14 @@ pub struct Engine {
     pub(crate) scheduler: Scheduler,
     pub(crate) backend: Box<dyn Backend>,
     pub(crate) lives: FxHashMap<RequestId, Live>,
-    pub(crate) sequences: FxHashMap<SequenceId, Sequence>,
+    pub(crate) sequences: FxHashMap<SequenceId, Growth>,
     pub(crate) vocabulary: Vocabulary,
     pub(crate) next_sequence: u64,
     pub(crate) batch: StepBatch,
     pub(crate) scratch: Scratch,
     pub(crate) outcomes: Vec<Outcome>,
+    /// Rows of a group, one after another.
+    pub(crate) group_rows: Vec<f32>,
     pub(crate) meter: Meter,
     /// Keys the scopes of the prefix cache.
     pub(crate) secret: [u8; 32],
@@ -131,8 +134,8 @@ impl Engine {
             deadline_ns,
             prompt_logprobs: Vec::new(),
         };
-        let sampler = match live.sampler(0, &self.vocabulary) {
-            Ok(sampler) => sampler,
+        let growth = match self.growth(id, &live) {
+            Ok(growth) => growth,
             Err(error) => return live.fail(&error),
         };
         let sequence_id = self.next_sequence_id();
@@ -140,7 +143,7 @@ impl Engine {
             id: sequence_id,
             tokens: live.prompt.to_vec(),
             max_new: Some(output_len_max),
-            width: 1,
+            width: live.params.beams.width.unwrap_or(1) as usize,
             second: None,
             priority,
             scope: Self::scope_of(&self.secret, cache_salt.as_deref()),
@@ -150,10 +153,21 @@ impl Engine {
         if let Err(error) = self.scheduler.add(new) {
             return live.fail(&error);
         }
-        let mut sequence = Sequence::new(id, 0, sampler, &live, &self.shared.lexicon);
-        sequence.forks_due = live.params.n - 1;
-        self.sequences.insert(sequence_id, sequence);
+        self.sequences.insert(sequence_id, growth);
         self.lives.insert(id, live);
+    }
+
+    /// How a request grows: as samples, or as the beams of one search.
+    fn growth(&self, id: RequestId, live: &Live) -> tokenmill_decode::Result<Growth> {
+        let (vocabulary, lexicon) = (&self.vocabulary, &self.shared.lexicon);
+        if live.params.beams.is_on() {
+            let beams = Beams::new(id, live, vocabulary, lexicon)?;
+            return Ok(Growth::Beams(Box::new(beams)));
+        }
+        let sampler = live.sampler(0, vocabulary)?;
+        let mut sequence = Sequence::new(id, 0, sampler, live, lexicon);
+        sequence.forks_due = live.params.n - 1;
+        Ok(Growth::Sample(Box::new(sequence)))
     }
 
     pub(crate) fn next_sequence_id(&mut self) -> SequenceId {
@@ -222,7 +236,7 @@ impl Engine {
         };
         let scheduler = &mut self.scheduler;
         self.sequences.retain(|id, sequence| {
-            let is_ended = sequence.request == request;
+            let is_ended = sequence.request() == request;
             if is_ended {
                 scheduler.finish(*id);
             }

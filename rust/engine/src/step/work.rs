@@ -4,30 +4,16 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use tokenmill_core::{Event, Failure, FinishReason, Kind, SequenceId, TokenLogprobs};
-use tokenmill_decode::{Choice, Sampler, Scratch, Vocabulary};
-use tokenmill_model::{BlockCopy, Span, StepBatch};
+use smallvec::SmallVec;
+use tokenmill_core::{Failure, Kind};
+use tokenmill_model::{BlockCopy, Span, StepBatch, Ticket};
 use tokenmill_sched::Plan;
 
 use crate::stats::Stats;
 use crate::step::engine::Engine;
-use crate::step::live::Live;
+use crate::step::growth::Outcome;
 use crate::step::meter::Part;
-use crate::step::sequence::Sequence;
-
-/// What a step found out about one sequence.
-#[derive(Debug)]
-pub(crate) enum Outcome {
-    /// Its next token, and the first tokens of the samples that fork off here.
-    Drawn(SequenceId, Choice, Vec<Fork>),
-    /// The log-probs of one of its prompt's tokens.
-    Scored(SequenceId, TokenLogprobs),
-    /// It failed; nothing it computed in this step counts.
-    Failed(SequenceId, Failure),
-}
-
-/// A sample that forks off: its index, sampler and first token.
-type Fork = (u32, Sampler, Choice);
+use crate::step::rows::{Turn, Turns, group_spans};
 
 impl Engine {
     /// Plans and runs a step; false if there was nothing to run.
@@ -71,13 +57,16 @@ impl Engine {
         }
     }
 
-    /// Runs every span of the plan alone.
+    /// Runs every group of the plan alone.
     fn isolate(&mut self, spans: usize) {
-        for span in 0..spans {
-            if let Err(failure) = self.execute(span, span + 1) {
+        let mut span = 0;
+        while span < spans {
+            let group = group_spans(self.scheduler.planned(), span);
+            if let Err(failure) = self.execute(group.start, group.end) {
                 let id = self.scheduler.planned().spans[span].id;
                 self.outcomes.push(Outcome::Failed(id, failure));
             }
+            span = group.end;
         }
     }
 
@@ -97,217 +86,65 @@ impl Engine {
         };
         self.meter.end(Part::Model, &self.shared.stats);
         self.meter.count(&self.batch, &self.shared.stats);
-        let mut rows = LogitsRows::new(self.scheduler.planned(), from);
-        for (index, &row) in self.batch.logits_rows.iter().enumerate() {
-            let (id, scored) = rows.next(self.scheduler.planned(), row);
-            let logits = self
-                .backend
-                .logits(ticket, index)
-                .map_err(|error| Failure::of(&error))?;
-            let Some(sequence) = self.sequences.get_mut(&id) else {
-                continue;
-            };
-            let Some(live) = self.lives.get(&sequence.request) else {
-                continue;
-            };
-            let (vocabulary, scratch) = (&self.vocabulary, &mut self.scratch);
-            let drawn = catch_unwind(AssertUnwindSafe(|| {
-                if let Some(position) = scored {
-                    return score(sequence, live, logits, position, scratch)
-                        .map(|entries| Outcome::Scored(id, entries));
-                }
-                draw(sequence, live, logits, vocabulary, scratch)
-                    .map(|(choice, forks)| Outcome::Drawn(id, choice, forks))
-            }));
-            self.outcomes.push(match drawn {
-                Ok(Ok(outcome)) => outcome,
-                Ok(Err(error)) => Outcome::Failed(id, Failure::of(&error)),
-                Err(_) => {
-                    let message = "sampling panicked on this request";
-                    Outcome::Failed(id, Failure::new(Kind::Internal, message))
-                }
-            });
+        let mut turns = Turns::new(self.scheduler.planned(), from);
+        while let Some(turn) = turns.next(self.scheduler.planned(), &self.batch.logits_rows) {
+            self.take_turn(ticket, turn)?;
         }
         self.meter.end(Part::Sample, &self.shared.stats);
         Ok(())
     }
 
-    /// Tells the scheduler and the callers what the step found out.
-    fn settle(&mut self) {
-        self.meter.start();
-        let outcomes = std::mem::take(&mut self.outcomes);
-        // Failed sequences leave before the commit: what they computed must not be published.
-        for outcome in &outcomes {
-            if let Outcome::Failed(id, failure) = outcome
-                && let Some(sequence) = self.sequences.get(id)
-            {
-                let request = sequence.request;
-                self.end_request(request, FinishReason::Error, Some(failure));
+    /// Reads the rows of a turn and decides over them.
+    fn take_turn(&mut self, ticket: Ticket, turn: Turn) -> Result<(), Failure> {
+        let (id, indices, position) = match turn {
+            Turn::Sample(id, indices) => (id, indices, None),
+            Turn::Score {
+                id,
+                index,
+                position,
+            } => (id, index..index + 1, Some(position)),
+        };
+        let Some(growth) = self.sequences.get_mut(&id) else {
+            return Ok(());
+        };
+        let Some(live) = self.lives.get(&growth.request()) else {
+            return Ok(());
+        };
+        let (vocabulary, scratch) = (&self.vocabulary, &mut self.scratch);
+        // One row is read where it lies; a backend gives no two at once, so several are copied.
+        let first = indices.start;
+        self.group_rows.clear();
+        if indices.len() > 1 {
+            for index in indices {
+                let row = self.backend.logits(ticket, index);
+                self.group_rows
+                    .extend_from_slice(row.map_err(|error| Failure::of(&error))?);
             }
         }
-        self.scheduler.commit();
-        let mut outcomes = outcomes;
-        for outcome in outcomes.drain(..) {
-            match outcome {
-                Outcome::Drawn(id, choice, forks) => {
-                    for (index, sampler, choice) in forks {
-                        self.settle_fork(id, index, sampler, choice);
-                    }
-                    self.settle_token(id, choice);
-                }
-                Outcome::Scored(id, entries) => self.settle_score(id, entries),
-                Outcome::Failed(..) => {}
+        let mut rows: SmallVec<[&[f32]; 16]> =
+            self.group_rows.chunks_exact(vocabulary.len()).collect();
+        if rows.is_empty() {
+            let row = self.backend.logits(ticket, first);
+            rows.push(row.map_err(|error| Failure::of(&error))?);
+        }
+        let grown = catch_unwind(AssertUnwindSafe(|| match position {
+            Some(position) => growth
+                .score(rows[0], position, live, scratch)
+                .map(|entries| Outcome::Scored(id, entries)),
+            None => growth
+                .grow(&rows, live, vocabulary, scratch)
+                .map(|grown| Outcome::Grown(id, grown)),
+        }));
+        self.outcomes.push(match grown {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(error)) => Outcome::Failed(id, Failure::of(&error)),
+            Err(_) => {
+                let message = "sampling panicked on this request";
+                Outcome::Failed(id, Failure::new(Kind::Internal, message))
             }
-        }
-        self.outcomes = outcomes;
-        self.scheduler.check();
-        Stats::add(&self.shared.stats.steps, 1);
-        self.meter.end(Part::Publish, &self.shared.stats);
+        });
+        Ok(())
     }
-
-    fn settle_score(&mut self, id: SequenceId, entries: TokenLogprobs) {
-        let live = self
-            .sequences
-            .get(&id)
-            .and_then(|sequence| self.lives.get_mut(&sequence.request));
-        if let Some(live) = live {
-            live.prompt_logprobs.push(entries);
-        }
-    }
-
-    fn settle_token(&mut self, id: SequenceId, choice: Choice) {
-        let Some(sequence) = self.sequences.get_mut(&id) else {
-            return;
-        };
-        let Some(live) = self.lives.get_mut(&sequence.request) else {
-            return;
-        };
-        sequence.forks_due = 0;
-        let token = choice.token;
-        let mut event = sequence.commit(choice, live, self.vocabulary.eos(), self.faults);
-        if event.index == 0 {
-            event.prompt_logprobs = std::mem::take(&mut live.prompt_logprobs);
-        }
-        Stats::add(&self.shared.stats.tokens, 1);
-        let request = sequence.request;
-        if event.finish.is_some() {
-            self.add_figures(id, &mut event);
-            self.scheduler.finish(id);
-            self.sequences.remove(&id);
-        } else {
-            self.scheduler.append(id, token);
-        }
-        self.send(request, event);
-    }
-
-    fn settle_fork(&mut self, parent: SequenceId, index: u32, sampler: Sampler, choice: Choice) {
-        let Some(from) = self.sequences.get(&parent) else {
-            return;
-        };
-        let request = from.request;
-        let Some(live) = self.lives.get(&request) else {
-            return;
-        };
-        let mut child = Sequence::new(request, index, sampler, live, &self.shared.lexicon);
-        let token = choice.token;
-        let mut event = child.commit(choice, live, self.vocabulary.eos(), self.faults);
-        Stats::add(&self.shared.stats.tokens, 1);
-        if event.finish.is_some() {
-            self.add_figures(parent, &mut event);
-        } else {
-            let id = self.next_sequence_id();
-            let forked = self.scheduler.fork(parent, id, token);
-            forked.expect("a sequence that was just sampled can be forked");
-            self.sequences.insert(id, child);
-        }
-        self.send(request, event);
-    }
-
-    fn add_figures(&self, id: SequenceId, event: &mut Event) {
-        if let Some(finish) = &mut event.finish {
-            finish.cached_tokens = self.scheduler.cached_tokens(id).unwrap_or(0) as u32;
-            finish.created_tokens = self.scheduler.created_tokens(id).unwrap_or(0) as u32;
-            finish.preemptions = self.scheduler.preemptions(id).unwrap_or(0);
-        }
-    }
-
-    fn send(&mut self, request: tokenmill_core::RequestId, event: Event) {
-        let Some(live) = self.lives.get_mut(&request) else {
-            return;
-        };
-        live.outbox.send(event);
-        if live.outbox.is_done() {
-            self.lives.remove(&request);
-        }
-    }
-}
-
-/// The log-probs of the prompt's token behind the row at `position`.
-fn score(
-    sequence: &Sequence,
-    live: &Live,
-    logits: &[f32],
-    position: u32,
-    scratch: &mut Scratch,
-) -> tokenmill_decode::Result<TokenLogprobs> {
-    let next = position + 1;
-    let token = live.prompt[next as usize];
-    sequence.sampler.score(logits, token, next, scratch)
-}
-
-/// Whose the rows with logits are, one after another: sampled rows and scored ones are both ascending.
-struct LogitsRows {
-    /// First row of the batch, in the plan.
-    first_row: u32,
-    /// Next entry of `sampled`.
-    sampled: usize,
-    /// Next entry of `scored_rows`.
-    scored: usize,
-}
-
-impl LogitsRows {
-    /// Those of the spans from `span` on.
-    fn new(plan: &Plan, span: usize) -> Self {
-        let first_row = plan.spans[span].row;
-        Self {
-            first_row,
-            sampled: plan.logits_rows.partition_point(|&row| row < first_row),
-            scored: plan.scored_rows.partition_point(|&row| row < first_row),
-        }
-    }
-
-    /// The sequence of the batch's `row`, and its position where it scores a prompt.
-    fn next(&mut self, plan: &Plan, row: u32) -> (SequenceId, Option<u32>) {
-        let row = self.first_row + row;
-        if plan.scored_rows.get(self.scored) != Some(&row) {
-            self.sampled += 1;
-            return (plan.sampled[self.sampled - 1], None);
-        }
-        self.scored += 1;
-        let span = plan
-            .spans
-            .partition_point(|span| span.row + span.rows <= row);
-        let position = plan.positions[row as usize];
-        (plan.spans[span].id, Some(position))
-    }
-}
-
-/// Samples a sequence's token, and the first tokens of the samples that fork off here.
-fn draw(
-    sequence: &mut Sequence,
-    live: &Live,
-    logits: &[f32],
-    vocabulary: &Vocabulary,
-    scratch: &mut Scratch,
-) -> tokenmill_decode::Result<(Choice, Vec<Fork>)> {
-    let choice = sequence.sampler.sample(logits, scratch)?;
-    let mut forks = Vec::new();
-    for index in 1..=sequence.forks_due {
-        let sampler = live.sampler(index, vocabulary)?;
-        let choice = sampler.sample(logits, scratch)?;
-        forks.push((index, sampler, choice));
-    }
-    Ok((choice, forks))
 }
 
 /// Copies spans `from..to` of a plan into a batch whose rows start at 0.

@@ -1,0 +1,194 @@
+//! The beam search of one request while it grows: the search itself, what its beams spell, and what of it was sent.
+//! It knows no block: the children that it names are the scheduler's to fork.
+
+use tokenmill_core::event::Finish;
+use tokenmill_core::{Event, FinishReason, RequestId, StopReason, TokenId};
+use tokenmill_decode::{
+    BeamSearch, EndReason, Hypothesis, Sampler, Scratch, Selection, Vocabulary,
+};
+
+use crate::lexicon::{Lexicon, Transcript};
+use crate::step::live::Live;
+
+/// A growing search.
+#[derive(Debug)]
+pub(crate) struct Beams {
+    pub request: RequestId,
+    search: BeamSearch,
+    /// Scores prompts; the beams have samplers of their own.
+    scorer: Sampler,
+    /// What each live beam spells, where stop strings are looked for in it; else empty.
+    spelled: Vec<Transcript>,
+    /// What every output begins with, as text.
+    settled: Transcript,
+    /// Tokens of it that were sent.
+    sent: usize,
+}
+
+impl Beams {
+    /// The search behind a request's prompt.
+    pub fn new(
+        request: RequestId,
+        live: &Live,
+        vocabulary: &Vocabulary,
+        lexicon: &Lexicon,
+    ) -> tokenmill_decode::Result<Self> {
+        let (params, seed) = (&live.params, live.seed);
+        let settled = Transcript::new(lexicon, params, live.output_len_min);
+        let is_spelled = !params.stop.is_empty();
+        Ok(Self {
+            request,
+            search: BeamSearch::new(params, seed, vocabulary, &live.prompt, live.output_len_max)?,
+            scorer: live.sampler(0, vocabulary)?,
+            spelled: is_spelled.then(|| settled.clone()).into_iter().collect(),
+            settled,
+            sent: 0,
+        })
+    }
+
+    pub fn scorer(&self) -> &Sampler {
+        &self.scorer
+    }
+
+    /// One step of the search over the rows of the live beams.
+    pub fn advance(
+        &mut self,
+        rows: &[&[f32]],
+        live: &Live,
+        scratch: &mut Scratch,
+    ) -> tokenmill_decode::Result<Selection> {
+        loop {
+            let candidates = self.search.candidates(rows, scratch)?;
+            let is_stopped = |parent: u32, token: TokenId| {
+                let beam = self.spelled.get(parent as usize);
+                beam.is_some_and(|beam| beam.clone().push(token).1.is_some())
+            };
+            let stopped: Vec<bool> = candidates
+                .iter()
+                .map(|candidate| {
+                    let is_text = live.params.include_stop_str_in_output
+                        || !(candidate.is_eos || candidate.is_stop_id);
+                    is_text && is_stopped(candidate.parent, candidate.token)
+                })
+                .collect();
+            if let Some(selection) = self.search.select(&stopped) {
+                self.spell(&selection);
+                return Ok(selection);
+            }
+        }
+    }
+
+    /// The live beams' texts are those of the children now.
+    fn spell(&mut self, selection: &Selection) {
+        if self.spelled.is_empty() {
+            return;
+        }
+        let child = |&(parent, token): &(u32, TokenId)| {
+            let mut text = self.spelled[parent as usize].clone();
+            text.push(token);
+            text
+        };
+        self.spelled = selection.children.iter().map(child).collect();
+    }
+
+    /// What every output begins with and was not sent yet: one event for each of them. The last token that is known
+    /// of it stays back, since it may be one that ends an output and is none of its text.
+    pub fn settled_events(&mut self, live: &Live) -> Vec<Event> {
+        let settled = self.search.settled();
+        let end = settled.len().saturating_sub(1);
+        if end <= self.sent {
+            return Vec::new();
+        }
+        let mut event = Event::new(0);
+        event.tokens = settled[self.sent..end].to_vec();
+        for &token in &event.tokens {
+            event.text.push_str(&self.settled.push(token).0);
+        }
+        let logprobs = self.search.settled_logprobs();
+        event.logprobs = logprobs.get(self.sent..end).unwrap_or_default().to_vec();
+        self.sent = end;
+        let with_index = |index| {
+            let mut event = event.clone();
+            event.index = index;
+            event
+        };
+        (0..live.params.outputs()).map(with_index).collect()
+    }
+
+    /// The ends of all outputs: what was not sent of each.
+    pub fn finish(self: Box<Self>, live: &Live, eos: &[TokenId]) -> Vec<Event> {
+        let lifted: Vec<&'static str> = self
+            .search
+            .lifted()
+            .iter()
+            .map(|step| step.name())
+            .collect();
+        let Self {
+            search,
+            settled,
+            sent,
+            ..
+        } = *self;
+        let mut events: Vec<Event> = search
+            .finish()
+            .into_iter()
+            .zip(0..)
+            .map(|(hypothesis, index)| end(index, hypothesis, sent, settled.clone(), live, eos))
+            .collect();
+        // Where the constraints leave fewer outputs than were asked for, the rest end without any.
+        for index in events.len() as u32..live.params.outputs() {
+            let mut event = Event::new(index);
+            event.finish = Some(Finish::new(FinishReason::Absent));
+            events.push(event);
+        }
+        if let Some(finish) = &mut events[0].finish {
+            finish.lifted = lifted;
+        }
+        events
+    }
+}
+
+/// The last event of one output, of which `sent` tokens are known to the caller and stand in `text`.
+fn end(
+    index: u32,
+    hypothesis: Hypothesis,
+    sent: usize,
+    mut text: Transcript,
+    live: &Live,
+    eos: &[TokenId],
+) -> Event {
+    let params = &live.params;
+    let mut event = Event::new(index);
+    event.tokens = hypothesis.tokens[sent..].to_vec();
+    event.logprobs = hypothesis.logprobs.get(sent..).unwrap_or_default().to_vec();
+    let (mut stop, mut last) = (None, None);
+    for (&token, place) in event.tokens.iter().zip(sent + 1..) {
+        let is_last = place == hypothesis.tokens.len();
+        let is_end = !params.ignore_eos && eos.contains(&token);
+        let is_hidden = is_last
+            && hypothesis.reason != EndReason::Length
+            && (is_end || params.stop_token_ids.contains(&token))
+            && !params.include_stop_str_in_output;
+        last = Some(token);
+        if !is_hidden {
+            let (more, stopped) = text.push(token);
+            event.text.push_str(&more);
+            stop = stopped;
+        }
+    }
+    event.text.push_str(&text.finish());
+    let (reason, stop) = match hypothesis.reason {
+        EndReason::Length => (FinishReason::Length, None),
+        EndReason::Eos => (FinishReason::Stop, None),
+        EndReason::Stop => {
+            let text = stop.map(|index| StopReason::Text(params.stop[index].clone()));
+            (FinishReason::Stop, text.or(last.map(StopReason::Token)))
+        }
+    };
+    let mut finish = Finish::new(reason);
+    finish.stop = stop;
+    finish.score = Some(hypothesis.score);
+    finish.cumulative_logprob = Some(hypothesis.cumulative_logprob);
+    event.finish = Some(finish);
+    event
+}

@@ -1,0 +1,100 @@
+//! How a group grows: one sample at a time, or the beams of a search together. What a step reads from the rows of a
+//! group, and what it says of it.
+
+use tokenmill_core::{RequestId, SequenceId, TokenLogprobs};
+use tokenmill_decode::{Choice, Sampler, Scratch, Selection, Vocabulary};
+
+use crate::step::beams::Beams;
+use crate::step::live::Live;
+use crate::step::sequence::Sequence;
+
+/// What grows under one id of the scheduler.
+#[derive(Debug)]
+pub(crate) enum Growth {
+    /// One sample of a request.
+    Sample(Box<Sequence>),
+    /// All beams of a request.
+    Beams(Box<Beams>),
+}
+
+/// What a group's rows led to.
+#[derive(Debug)]
+pub(crate) enum Grown {
+    /// The next token, and the first tokens of the samples that fork off here.
+    Token(Choice, Vec<Fork>),
+    /// The beams that go on.
+    Beams(Selection),
+}
+
+/// A sample that forks off: its index, sampler and first token.
+pub(crate) type Fork = (u32, Sampler, Choice);
+
+impl Growth {
+    pub fn request(&self) -> RequestId {
+        match self {
+            Self::Sample(sequence) => sequence.request,
+            Self::Beams(beams) => beams.request,
+        }
+    }
+
+    /// Decides over the rows of all members, in their order.
+    pub fn grow(
+        &mut self,
+        rows: &[&[f32]],
+        live: &Live,
+        vocabulary: &Vocabulary,
+        scratch: &mut Scratch,
+    ) -> tokenmill_decode::Result<Grown> {
+        match self {
+            Self::Sample(sequence) => draw(sequence, live, rows[0], vocabulary, scratch)
+                .map(|(choice, forks)| Grown::Token(choice, forks)),
+            Self::Beams(beams) => beams.advance(rows, live, scratch).map(Grown::Beams),
+        }
+    }
+
+    /// The log-probs of the prompt's token behind the row at `position`.
+    pub fn score(
+        &self,
+        logits: &[f32],
+        position: u32,
+        live: &Live,
+        scratch: &mut Scratch,
+    ) -> tokenmill_decode::Result<TokenLogprobs> {
+        let next = position + 1;
+        let token = live.prompt[next as usize];
+        let sampler = match self {
+            Self::Sample(sequence) => &sequence.sampler,
+            Self::Beams(beams) => beams.scorer(),
+        };
+        sampler.score(logits, token, next, scratch)
+    }
+}
+
+/// Samples a sequence's token, and the first tokens of the samples that fork off here.
+fn draw(
+    sequence: &mut Sequence,
+    live: &Live,
+    logits: &[f32],
+    vocabulary: &Vocabulary,
+    scratch: &mut Scratch,
+) -> tokenmill_decode::Result<(Choice, Vec<Fork>)> {
+    let choice = sequence.sampler.sample(logits, scratch)?;
+    let mut forks = Vec::new();
+    for index in 1..=sequence.forks_due {
+        let sampler = live.sampler(index, vocabulary)?;
+        let choice = sampler.sample(logits, scratch)?;
+        forks.push((index, sampler, choice));
+    }
+    Ok((choice, forks))
+}
+
+/// What a step found out about one group.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// It goes on, or ends.
+    Grown(SequenceId, Grown),
+    /// The log-probs of one of its prompt's tokens.
+    Scored(SequenceId, TokenLogprobs),
+    /// It failed; nothing it computed in this step counts.
+    Failed(SequenceId, tokenmill_core::Failure),
+}
