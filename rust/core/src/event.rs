@@ -123,6 +123,10 @@ pub struct Finish {
     /// Soft bans (`min_tokens`, `no_repeat_ngram`, ..) that left no token at some step and were lifted
     /// for it, and forcing that met a banned token and was skipped, each named once.
     pub lifted: Vec<&'static str>,
+    /// Of an output of a beam search: the sum of its log-probabilities, weighed by the length.
+    pub score: Option<f32>,
+    /// Of the same: the sum as it is.
+    pub cumulative_logprob: Option<f32>,
 }
 
 impl Finish {
@@ -138,6 +142,8 @@ impl Finish {
             score: None,
             cumulative_logprob: None,
             lifted: Vec::new(),
+            score: None,
+            cumulative_logprob: None,
         }
     }
 }

@@ -5,6 +5,8 @@
 pub struct Limits {
     /// Most samples of one request.
     pub n_max: u32,
+    /// Most beams of one search; each is a row of every step and holds blocks of its own.
+    pub beam_width_max: u32,
     /// Most stop strings of one request.
     pub stop_count_max: usize,
     /// Longest stop string, in bytes.
@@ -50,6 +52,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             n_max: 16,
+            beam_width_max: 16,
             stop_count_max: 16,
             stop_len_max_bytes: 256,
             logit_bias_len_max: 300,

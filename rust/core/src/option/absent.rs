@@ -54,7 +54,6 @@ const PROMPT: &str = "prompt log-probs are those of the whole prompt, best token
 const GRAMMAR: &str = "structured outputs are not built yet";
 const FORCING: &str = "a bound on thinking is not built yet; max_tokens is";
 const SOURCES: &str = "a second source of logits is not built yet";
-const BEAMS: &str = "beam search is not built yet";
 const DRAFTS: &str = "speculation is not built yet";
 const PLUGINS: &str = "there are no plug-ins that could read it";
 const ONE_MACHINE: &str = "one process serves one machine; run replicas instead";
@@ -123,13 +122,6 @@ pub(super) const ROWS: &[OptionSpec] = &[
     later("speculation", "\"off\"", DRAFTS),
     later("verify", "none", DRAFTS),
     later("exit", "none", "early exit is not built yet"),
-    // Beams.
-    later("beam_width", "1", BEAMS),
-    later("length_penalty", "1.0", BEAMS),
-    later("early_stopping", "false", BEAMS),
-    later("num_beam_groups", "1", BEAMS),
-    later("diversity_penalty", "0.0", BEAMS),
-    later("length_penalty_kind", "\"power\"", BEAMS),
     // vLLM's engine arguments: the same behaviour, or not yet.
     engine_later(
         "tokenizer_mode",

@@ -3,7 +3,7 @@
 use crate::option::spec::OPTIONS;
 
 /// Names of other engines and what they are called here.
-const OTHER_NAMES: [(&str, &str); 41] = [
+const OTHER_NAMES: [(&str, &str); 40] = [
     ("n_predict", "max_tokens"),
     ("num_predict", "max_tokens"),
     ("max_new_tokens", "max_tokens"),
@@ -32,7 +32,6 @@ const OTHER_NAMES: [(&str, &str); 41] = [
     ("adapter_id", "model"),
     ("lora_path", "model"),
     ("model_path", "model"),
-    ("num_return_sequences", "n"),
     ("do_sample", "temperature"),
     ("temp", "temperature"),
     ("stop_strings", "stop"),

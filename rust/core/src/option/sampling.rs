@@ -5,7 +5,9 @@ use crate::error::{Error, Result};
 use crate::limits::Limits;
 use crate::option::spec::{Access, Group, OPTIONS, checked};
 use crate::option::value::Value;
-use crate::params::{MirostatVariant, NamedPipeline, OutputKind, SamplingParams, Step};
+use crate::params::{
+    LogprobsMode, MirostatVariant, NamedPipeline, OutputKind, SamplingParams, Step,
+};
 
 impl SamplingParams {
     /// The defaults with `values` over them. Refuses an unknown, repeated or unsupported name, a value of
@@ -18,11 +20,13 @@ impl SamplingParams {
             };
             set(&mut params, &value).ok_or_else(|| spec.bad_value(&value, limits))?;
         }
+        params.complete_beams(values);
         params.complete_pipeline(values);
         params.complete_mirostat(values);
         params.check_combinations()?;
         params.check_choosers()?;
         params.check_forcing()?;
+        params.check_beams()?;
         Ok(params)
     }
 
@@ -53,7 +57,7 @@ impl SamplingParams {
         match self.pipeline.meaning() {
             NamedPipeline::Hf if !self.is_greedy() && is_open("top_k") => self.top_k = 50,
             NamedPipeline::Llamacpp => {
-                if is_open("temperature") {
+                if is_open("temperature") && !self.beams.is_on() {
                     self.temperature = 0.8;
                 }
                 // Beside mirostat llama.cpp runs no other cut.
@@ -85,6 +89,82 @@ impl SamplingParams {
         if is_open(values, "mirostat_eta") {
             self.mirostat.eta = 1.0;
         }
+    }
+
+    /// A beam search draws nothing unless somebody says how.
+    fn complete_beams(&mut self, values: &[(String, Value)]) {
+        if self.beams.is_on() && is_open(values, "temperature") {
+            self.temperature = 0.0;
+        }
+    }
+
+    /// Refuses what a beam search cannot mean, and wishes for one without beams.
+    fn check_beams(&self) -> Result<()> {
+        let refuse = |name: &str, other: &str, reason: String| {
+            Err(Error::Conflict {
+                name: name.into(),
+                other: other.into(),
+                reason,
+            })
+        };
+        let beams = &self.beams;
+        let Some(width) = beams.width else {
+            return match beams.wish() {
+                Some(name) => {
+                    let reason = "there is no beam search (several samples are asked for with n)";
+                    refuse(name, "beam_width", reason.into())
+                }
+                None => Ok(()),
+            };
+        };
+        let (groups, returned) = (beams.num_beam_groups, beams.num_return_sequences);
+        if let Some(returned) = returned.filter(|&returned| returned > width) {
+            let reason = format!("{returned} is more than {width}");
+            return refuse("num_return_sequences", "beam_width", reason);
+        }
+        if !width.is_multiple_of(groups) {
+            let reason = format!("{width} beams do not make {groups} groups of equal size");
+            return refuse("num_beam_groups", "beam_width", reason);
+        }
+        let is_diverse = beams.diversity_penalty > 0.0;
+        if is_diverse && groups == 1 {
+            let reason = "the penalty acts between groups, and there is one";
+            return refuse("diversity_penalty", "num_beam_groups", reason.into());
+        }
+        if !is_diverse && groups > 1 && self.is_greedy() {
+            let reason = "without a penalty all groups find the same";
+            return refuse("num_beam_groups", "diversity_penalty", reason.into());
+        }
+        if let Some((name, reason)) = self.fault_beside_beams() {
+            return refuse(name, "beam_width", reason.into());
+        }
+        Ok(())
+    }
+
+    /// The first option that has no meaning in a beam search.
+    fn fault_beside_beams(&self) -> Option<(&'static str, &'static str)> {
+        let is_logits = matches!(
+            self.logprobs_mode,
+            LogprobsMode::RawLogits | LogprobsMode::ProcessedLogits
+        );
+        let of_one = "it moves with the draws of one output";
+        let faults = [
+            (self.n > 1, "n", "a search returns num_return_sequences"),
+            (self.mirostat.version > 0, "mirostat", of_one),
+            (self.adaptive.target.is_some(), "adaptive_target", of_one),
+            (
+                self.repetition_detection.is_some(),
+                "repetition_detection",
+                "a beam ends by its tokens, its text or its length",
+            ),
+            (
+                is_logits,
+                "logprobs_mode",
+                "beams are weighed by log-probabilities, and those are reported",
+            ),
+        ];
+        let fault = faults.into_iter().find(|(is_given, ..)| *is_given);
+        fault.map(|(_, name, reason)| (name, reason))
     }
 
     /// Refuses what a greedy request cannot mean, and two cuts of which one moves by itself.

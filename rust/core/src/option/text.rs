@@ -27,7 +27,8 @@ pub fn parse_text(spec: &OptionSpec, text: &str) -> Result<Value> {
     let word = text.trim();
     let value = match spec.kind {
         OptionType::Bool => parse_bool(word),
-        OptionType::Int { .. } | OptionType::Samples => parse_int(word),
+        OptionType::Int { .. } | OptionType::Samples | OptionType::Beams => parse_int(word),
+        OptionType::EarlyStopping => parse_bool(word).or_else(|| Some(Value::Text(word.into()))),
         OptionType::Logprobs => parse_int(word).or_else(|| parse_bool(word)),
         OptionType::Float { .. } => word.parse().ok().map(Value::Float),
         OptionType::TokenIds(_) => parse_list(inside(word, '[', ']'), parse_int).map(Value::List),

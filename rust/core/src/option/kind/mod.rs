@@ -40,6 +40,10 @@ pub enum OptionType {
     Choice(&'static [&'static str]),
     /// A number of samples: 1 to the limit.
     Samples,
+    /// A number of beams: 1 to the limit.
+    Beams,
+    /// True, false, or never.
+    EarlyStopping,
     /// A number of alternatives: 0 to the limit; -1 is the vocabulary, where the limit allows it; true is 1.
     Logprobs,
     /// A list of token ids.
@@ -104,7 +108,7 @@ impl OptionType {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Bool => "bool",
-            Self::Int { .. } | Self::Samples | Self::Logprobs => "int",
+            Self::Int { .. } | Self::Samples | Self::Beams | Self::Logprobs => "int",
             Self::Float { .. } => "float",
             Self::Text => "str",
             Self::Choice(_) => "choice",
@@ -113,6 +117,7 @@ impl OptionType {
             Self::TokenSequences => "int_lists",
             Self::SequenceBias => "sequence_bias",
             Self::LengthDecay => "length_decay",
+            Self::EarlyStopping => "early_stopping",
             Self::Repetition => "repetition",
             Self::Pipeline => "pipeline",
             Self::BiasMap => "bias",
@@ -148,6 +153,8 @@ impl OptionType {
             Self::Text => "a string, not empty".into(),
             Self::Choice(names) => names.join("|"),
             Self::Samples => format!("an integer from 1 to {}", limits.n_max),
+            Self::Beams => format!("an integer from 1 to {}", limits.beam_width_max),
+            Self::EarlyStopping => "true, false or never".into(),
             Self::Logprobs if limits.logprobs_max == u32::MAX => {
                 "an integer of at least -1, or true".into()
             }
@@ -244,6 +251,11 @@ impl OptionType {
                 .filter(|text| names.contains(text))
                 .map(|text| Value::Text(text.into())),
             Self::Samples => checked_int(value, 1, i64::from(limits.n_max)),
+            Self::Beams => checked_int(value, 1, i64::from(limits.beam_width_max)),
+            Self::EarlyStopping => {
+                let is_known = value.as_bool().is_some() || value.as_text() == Some("never");
+                is_known.then(|| value.clone())
+            }
             Self::Logprobs => checked_logprobs(value, limits),
             Self::TokenIds(list) => {
                 let one = matches!((list, value), (IdList::Forced, Value::Int(_)));

@@ -1,6 +1,7 @@
 //! The rows of the sampling options. Names and bounds are vLLM's where it has the option; what differs is
 //! said in the doc line. Defaults are those of `SamplingParams::default`.
 
+mod beams;
 mod choosing;
 mod cuts;
 mod output;
@@ -14,6 +15,7 @@ use crate::option::spec::{Access, Group, OptionSpec, Status};
 use crate::option::value::Value;
 use crate::params::SamplingParams;
 
+pub(super) use beams::ROWS as BEAMS;
 pub(super) use choosing::ROWS as CHOOSING;
 pub(super) use cuts::ROWS as CUTS;
 pub(super) use output::ROWS as OUTPUT;

@@ -1,5 +1,6 @@
 //! The table against itself.
 
+mod beams;
 mod sampling;
 
 use std::collections::HashSet;
@@ -50,6 +51,9 @@ fn another(spec: &OptionSpec) -> Value {
         OptionType::Bool => Value::Bool(spec.default_value() != Value::Bool(true)),
         OptionType::Int { max: 2, .. } => int(2),
         OptionType::Int { .. } | OptionType::Samples | OptionType::Logprobs => int(7),
+        OptionType::Beams if spec.name == "beam_width" => int(14),
+        OptionType::Beams => int(7),
+        OptionType::EarlyStopping => text("never"),
         OptionType::Float { min: 1.0, .. } => float(1.5),
         OptionType::Float { .. } => float(0.625),
         OptionType::Text => text("other"),
@@ -97,6 +101,33 @@ fn steps(names: &[&str]) -> Value {
     Value::List(names.iter().map(|name| text(name)).collect())
 }
 
+/// What an option needs beside it to mean anything. A temperature, since a search without one is greedy.
+fn beside(spec: &OptionSpec) -> Vec<Pair> {
+    let mut needed = Vec::new();
+    let is_of_beams = matches!(
+        spec.name,
+        "length_penalty" | "length_penalty_kind" | "early_stopping" | "num_return_sequences"
+    );
+    let is_of_groups = matches!(spec.name, "num_beam_groups" | "diversity_penalty");
+    if is_of_beams || is_of_groups {
+        needed.push(pair("beam_width", int(14)));
+    }
+    if spec.name == "diversity_penalty" {
+        needed.push(pair("num_beam_groups", int(7)));
+    }
+    if is_of_beams || is_of_groups || spec.name == "beam_width" {
+        needed.push(pair("temperature", float(1.0)));
+    }
+    needed
+}
+
+/// Every option of its group after setting one beside what it needs.
+fn with(spec: &OptionSpec, value: Value) -> Result<Vec<(&'static str, Value)>> {
+    let mut values = beside(spec);
+    values.push(pair(spec.name, value));
+    after(spec.group, &values)
+}
+
 fn supported() -> impl Iterator<Item = &'static OptionSpec> {
     OPTIONS.iter().filter(|spec| spec.is_supported())
 }
@@ -142,8 +173,8 @@ fn every_option_sets_its_own_field_and_reads_it_back() {
     for spec in supported() {
         let value = another(spec);
         assert_ne!(value, spec.default_value(), "{}", spec.name);
-        let before = after(spec.group, &[]).unwrap();
-        let now = after(spec.group, &[pair(spec.name, value.clone())]).unwrap();
+        let before = after(spec.group, &beside(spec)).unwrap();
+        let now = with(spec, value.clone()).unwrap();
         for ((name, old), (_, new)) in before.iter().zip(&now) {
             assert_eq!(
                 new,
@@ -153,7 +184,7 @@ fn every_option_sets_its_own_field_and_reads_it_back() {
             );
         }
         // Of the options with a null of their own, these have another default.
-        let nulled = after(spec.group, &[pair(spec.name, Value::Null)]).unwrap();
+        let nulled = with(spec, Value::Null).unwrap();
         let has_other_default = matches!(
             (spec.group, spec.name),
             (Group::Sampling, "max_tokens") | (Group::Engine, "seed")
@@ -170,6 +201,9 @@ fn all_values_together_come_back_as_they_were() {
         "mirostat",
         "adaptive_target",
         "forced_eos_token_id",
+        "n",
+        "repetition_detection",
+        "logprobs_mode",
     ];
     for group in [Group::Sampling, Group::Engine] {
         let values: Vec<Pair> = supported()
@@ -187,8 +221,7 @@ fn all_values_together_come_back_as_they_were() {
 
 #[test]
 fn bounds_accept_their_ends_and_refuse_what_lies_just_outside() {
-    let accepts =
-        |spec: &OptionSpec, value: Value| after(spec.group, &[pair(spec.name, value)]).is_ok();
+    let accepts = |spec: &OptionSpec, value: Value| with(spec, value).is_ok();
     for spec in supported() {
         match spec.kind {
             OptionType::Int { min, max } => {
@@ -256,7 +289,8 @@ fn a_value_of_another_type_is_refused() {
     for spec in supported() {
         let taken: &[usize] = match spec.kind {
             OptionType::Bool => &[0],
-            OptionType::Int { .. } | OptionType::Samples => &[1],
+            OptionType::Int { .. } | OptionType::Samples | OptionType::Beams => &[1],
+            OptionType::EarlyStopping => &[0],
             OptionType::Logprobs => &[0, 1],
             OptionType::Float { max, .. } if max > 1.0 => &[1, 2, 3],
             OptionType::Float { max, .. } if max < 1.0 => &[],
@@ -276,7 +310,7 @@ fn a_value_of_another_type_is_refused() {
             | OptionType::Pipeline => &[],
         };
         for (index, value) in all.iter().enumerate() {
-            let result = after(spec.group, &[pair(spec.name, value.clone())]);
+            let result = with(spec, value.clone());
             // 9.3e18 is a legal repetition penalty; nothing else takes it.
             let is_taken =
                 taken.contains(&index) || (index == 6 && spec.name.ends_with("repetition_penalty"));
