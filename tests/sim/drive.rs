@@ -10,7 +10,7 @@ use tokenmill_core::{Event, FinishReason, Limits, Request, TokenLogprobs};
 use tokenmill_engine::{Door, Engine, Handle, Parts, Received, Step, assemble, simulated};
 use tokenmill_sim::{SimBackend, Violations};
 
-use crate::oracle::{Answer, Question, answer, prompt_scores};
+use crate::oracle::{Question, answers, prompt_scores};
 use crate::trace::{Arrival, EOS, Trace, VOCAB};
 
 /// What a sample has said so far.
@@ -38,6 +38,8 @@ pub struct Report {
     pub requests: usize,
     pub refused: usize,
     pub tokens: usize,
+    /// Outputs of beam searches.
+    pub beams: usize,
     pub preemptions: u64,
     pub cached_tokens: u64,
     pub isolated: u64,
@@ -158,7 +160,9 @@ fn submit<'a>(
                 .params
                 .max_tokens
                 .map_or(room, |tokens| tokens as usize);
-            let heard = (0..arrival.params.n).map(|_| Heard::default()).collect();
+            let heard = (0..arrival.params.outputs())
+                .map(|_| Heard::default())
+                .collect();
             callers.push(Caller {
                 arrival,
                 handle: Some(handle),
@@ -215,6 +219,7 @@ fn hear(heard: &mut [Heard], event: Event, report: &mut Report) -> Result<(), St
         return Err(format!("sample {} spoke after its end", event.index));
     }
     report.tokens += event.tokens.len();
+    report.beams += usize::from(event.finish.as_ref().is_some_and(|end| end.score.is_some()));
     sample.logprobs += event.logprobs.len();
     sample.prompt_logprobs.extend(event.prompt_logprobs);
     sample.tokens.extend(event.tokens);
@@ -267,9 +272,7 @@ fn verify(trace: &Trace, caller: &Caller<'_>) -> Result<(), String> {
         output_len_max: caller.output_len_max,
         triggers: &trace.triggers,
     };
-    let answers: Vec<Answer> = (0..arrival.params.n)
-        .map(|index| answer(&question, index))
-        .collect();
+    let answers = answers(&question);
     let fails = answers
         .iter()
         .any(|answer| answer.reason == FinishReason::Error);

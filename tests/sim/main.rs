@@ -62,6 +62,7 @@ fn every_seed_ends_every_request_once_with_the_oracle_s_tokens() {
                 total.requests += report.requests;
                 total.refused += report.refused;
                 total.tokens += report.tokens;
+                total.beams += report.beams;
                 total.preemptions += report.preemptions;
                 total.cached_tokens += report.cached_tokens;
                 total.isolated += report.isolated;
@@ -79,7 +80,10 @@ fn every_seed_ends_every_request_once_with_the_oracle_s_tokens() {
     // A sweep that never preempts, hits the cache or fails a step would prove nothing.
     if seeds().count() >= 100 {
         assert!(
-            total.preemptions > 1000 && total.cached_tokens > 10_000 && total.isolated > 50,
+            total.preemptions > 1000
+                && total.cached_tokens > 10_000
+                && total.isolated > 50
+                && total.beams > 1000,
             "{total:?}"
         );
     }

@@ -1,7 +1,7 @@
 //! The right answer of a request, without a scheduler: one chain, one sampler, one loop.
 
 use tokenmill_core::{FinishReason, HasKind, Kind, NamedPipeline, PipelineChoice, SamplingParams};
-use tokenmill_decode::{Sampler, Vocabulary};
+use tokenmill_decode::{BeamSearch, EndReason, Sampler, Vocabulary};
 use tokenmill_sim::{Chain, Triggers, logits_row};
 
 use crate::trace::{EOS, VOCAB};
@@ -21,8 +21,107 @@ pub struct Question<'a> {
     pub triggers: &'a Triggers,
 }
 
+/// The answers of all outputs.
+pub fn answers(question: &Question<'_>) -> Vec<Answer> {
+    if question.params.beams.is_on() {
+        return beam_answers(question);
+    }
+    (0..question.params.n)
+        .map(|index| answer(question, index))
+        .collect()
+}
+
+/// The outputs of a beam search: every beam a list of tokens of its own, its row computed from the whole of it.
+fn beam_answers(question: &Question<'_>) -> Vec<Answer> {
+    let Question {
+        prompt,
+        params,
+        triggers,
+        ..
+    } = *question;
+    let vocabulary = Vocabulary::new(VOCAB as usize, vec![EOS]).expect("a vocabulary");
+    let params = std::sync::Arc::new(params.clone());
+    let seed = params.seed.expect("traces give seeds");
+    let mut search = BeamSearch::new(&params, seed, &vocabulary, prompt, question.output_len_max)
+        .expect("a valid request");
+    let mut scratch = tokenmill_decode::Scratch::default();
+    let is_fatal =
+        |token: u32| triggers.error_token == Some(token) || triggers.panic_token == Some(token);
+    let is_broken = |token: u32| triggers.nan_token == Some(token);
+    let failed = |search: &BeamSearch| {
+        let answer = || Answer {
+            tokens: search.settled().to_vec(),
+            reason: FinishReason::Error,
+        };
+        (0..params.outputs()).map(|_| answer()).collect()
+    };
+    let is_scored = params.prompt_logprobs.is_some();
+    let mut of_prompt = prompt.iter().copied();
+    if of_prompt.any(|token| is_fatal(token) || (is_scored && is_broken(token))) {
+        return failed(&search);
+    }
+    let mut beams = vec![prompt.to_vec()];
+    while !search.is_done() {
+        let last = |beam: &Vec<u32>| *beam.last().expect("a prompt");
+        if beams
+            .iter()
+            .map(last)
+            .any(|token| is_fatal(token) || is_broken(token))
+        {
+            return failed(&search);
+        }
+        let rows: Vec<Vec<f32>> = beams
+            .iter()
+            .map(|beam| {
+                let empty = Chain::empty(question.scope);
+                let chain = beam.iter().fold(empty, |chain, &token| chain.push(token));
+                let mut row = vec![0f32; VOCAB as usize];
+                logits_row(chain, &mut row);
+                row
+            })
+            .collect();
+        let rows: Vec<&[f32]> = rows.iter().map(Vec::as_slice).collect();
+        let selection = loop {
+            match search.candidates(&rows, &mut scratch) {
+                Ok(candidates) => {
+                    let none = vec![false; candidates.len()];
+                    if let Some(selection) = search.select(&none) {
+                        break selection;
+                    }
+                }
+                Err(error) => {
+                    assert_ne!(error.kind(), Kind::Internal, "{error}");
+                    return failed(&search);
+                }
+            }
+        };
+        let child = |&(parent, token): &(u32, u32)| {
+            let mut beam = beams[parent as usize].clone();
+            beam.push(token);
+            beam
+        };
+        beams = selection.children.iter().map(child).collect();
+    }
+    let mut answers: Vec<Answer> = search
+        .finish()
+        .into_iter()
+        .map(|hypothesis| Answer {
+            tokens: hypothesis.tokens,
+            reason: match hypothesis.reason {
+                EndReason::Eos | EndReason::Stop => FinishReason::Stop,
+                EndReason::Length => FinishReason::Length,
+            },
+        })
+        .collect();
+    answers.resize_with(params.outputs() as usize, || Answer {
+        tokens: Vec::new(),
+        reason: FinishReason::Absent,
+    });
+    answers
+}
+
 /// The answer of sample `index`.
-pub fn answer(question: &Question<'_>, index: u32) -> Answer {
+fn answer(question: &Question<'_>, index: u32) -> Answer {
     let Question {
         prompt,
         params,

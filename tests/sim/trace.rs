@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use tokenmill_core::{
-    NamedPipeline, OutputKind, PipelineChoice, RepetitionDetection, SamplingParams,
+    Adaptive, Beams, EarlyStopping, Limits, Mirostat, NamedPipeline, OutputKind, PipelineChoice,
+    RepetitionDetection, SamplingParams,
 };
 use tokenmill_sched::{Policy, SchedConfig};
 use tokenmill_sim::Triggers;
@@ -176,11 +177,13 @@ fn arrival(
         let at = random.range(0, prompt.len() - 1);
         prompt[at] = token;
     }
+    let plain = params(random);
+    let params = branch(random, sched, prompt.len(), plain);
     let lifetime = random.chance(25).then(|| step + random.range(0, 60));
     Arrival {
         step,
         prompt,
-        params: params(random),
+        params,
         // Refused where the policy does not look at it.
         priority: if sched.policy == Policy::Priority {
             random.range(0, 3) as i32
@@ -289,4 +292,57 @@ fn constrain(random: &mut Random, params: SamplingParams) -> SamplingParams {
         params.pipeline = PipelineChoice::default();
     }
     params
+}
+
+/// Some requests search with beams, as many as the scheduler's budgets and pool have room for.
+fn branch(
+    random: &mut Random,
+    sched: &SchedConfig,
+    prompt_len: usize,
+    params: SamplingParams,
+) -> SamplingParams {
+    if !random.chance(15) {
+        return params;
+    }
+    let rows = sched.running_max.min(sched.tokens_per_step);
+    let width = random.range(1, 5).min(rows).min(sched.logits_rows_max);
+    let groups = if width.is_multiple_of(2) && random.chance(30) {
+        2
+    } else {
+        1
+    };
+    let early_stopping = *random.pick(&[
+        EarlyStopping::False,
+        EarlyStopping::True,
+        EarlyStopping::Never,
+    ]);
+    let beams = Beams {
+        width: Some(width as u32),
+        length_penalty: *random.pick(&[-1.0, 0.0, 0.7, 1.0]),
+        early_stopping,
+        num_return_sequences: random.chance(30).then(|| random.range(1, width) as u32),
+        num_beam_groups: groups,
+        diversity_penalty: if groups > 1 { 0.5 } else { 0.0 },
+        ..Beams::default()
+    };
+    let searched = SamplingParams {
+        n: 1,
+        mirostat: Mirostat::default(),
+        adaptive: Adaptive::default(),
+        repetition_detection: None,
+        beams,
+        ..params.clone()
+    };
+    let blocks = sched.blocks - sched.block_reserve;
+    let context_len = sched.context_len.min(blocks * sched.block_size);
+    let tokens = params
+        .max_tokens
+        .map_or(context_len, |new| prompt_len + new as usize);
+    let fits = width * tokens.max(prompt_len).div_ceil(sched.block_size) <= blocks;
+    // What is refused beside beams is refused here too.
+    if fits && searched.validate(&Limits::default()).is_ok() {
+        searched
+    } else {
+        params
+    }
 }

@@ -116,10 +116,6 @@ pub struct Finish {
     pub created_tokens: u32,
     /// Times this sample was preempted.
     pub preemptions: u32,
-    /// Of an output of a beam search: what the search orders outputs by.
-    pub score: Option<f32>,
-    /// Of an output of a beam search: the sum of its tokens' log-probs as the search saw them.
-    pub cumulative_logprob: Option<f32>,
     /// Soft bans (`min_tokens`, `no_repeat_ngram`, ..) that left no token at some step and were lifted
     /// for it, and forcing that met a banned token and was skipped, each named once.
     pub lifted: Vec<&'static str>,
@@ -139,8 +135,6 @@ impl Finish {
             cached_tokens: 0,
             created_tokens: 0,
             preemptions: 0,
-            score: None,
-            cumulative_logprob: None,
             lifted: Vec::new(),
             score: None,
             cumulative_logprob: None,
