@@ -1,11 +1,12 @@
-//! Sampling parameters from named values, and back. The rules that need two options stand here; those that
-//! need the vocabulary or the context are the engine's.
+//! Sampling parameters from named values, and back. What two options may not say together stands in
+//! `params::rules`; what needs the vocabulary or the context is the engine's.
 
 use crate::error::{Error, Result};
 use crate::limits::Limits;
 use crate::option::spec::{Access, Group, OPTIONS, checked};
 use crate::option::value::Value;
-use crate::params::{MirostatVariant, NamedPipeline, OutputKind, SamplingParams, Step};
+use crate::params::rules::RULES;
+use crate::params::{MirostatVariant, NamedPipeline, SamplingParams};
 
 impl SamplingParams {
     /// The defaults with `values` over them. Refuses an unknown, repeated or unsupported name, a value of
@@ -21,8 +22,6 @@ impl SamplingParams {
         params.complete_pipeline(values);
         params.complete_mirostat(values);
         params.check_combinations()?;
-        params.check_choosers()?;
-        params.check_forcing()?;
         Ok(params)
     }
 
@@ -87,54 +86,7 @@ impl SamplingParams {
         }
     }
 
-    /// Refuses what a greedy request cannot mean, and two cuts of which one moves by itself.
-    fn check_choosers(&self) -> Result<()> {
-        let is_asked_for = |step: &Step| step.is_asked_for(self);
-        let mut steps = Step::ALL.into_iter();
-        let dropping = steps.find(|step| step.may_drop_best() && step.is_asked_for(self));
-        if let Some(step) = dropping.filter(|_| self.is_greedy()) {
-            return Err(Error::Conflict {
-                name: step.option().into(),
-                other: "temperature".into(),
-                reason: "it may drop the best token, which a greedy request takes".into(),
-            });
-        }
-        let moving = [Step::Mirostat, Step::AdaptiveP];
-        let Some(step) = moving.into_iter().find(is_asked_for) else {
-            return Ok(());
-        };
-        let is_other = |other: &Step| other.is_truncation() && *other != step;
-        let mut others = Step::ALL.into_iter().filter(is_other);
-        others.find(is_asked_for).map_or(Ok(()), |other| {
-            Err(Error::Conflict {
-                name: step.option().into(),
-                other: other.option().into(),
-                reason: "one cut moves by itself, so there can be no other".into(),
-            })
-        })
-    }
-
-    /// Refuses a token that is forced and banned.
-    fn check_forcing(&self) -> Result<()> {
-        let ends = self.forced_eos_token_id.as_deref().unwrap_or_default();
-        let first = self.forced_bos_token_id.as_slice();
-        for (name, forced) in [
-            ("forced_bos_token_id", first),
-            ("forced_eos_token_id", ends),
-        ] {
-            let banned = forced.iter().find(|id| self.suppress_tokens.contains(id));
-            if let Some(token) = banned {
-                return Err(Error::Conflict {
-                    name: name.into(),
-                    other: "suppress_tokens".into(),
-                    reason: format!("token {token} is forced and banned"),
-                });
-            }
-        }
-        Ok(())
-    }
-
-    /// Refuses options that contradict each other.
+    /// Refuses options that contradict each other: the order of the steps, which may fill in cuts of its own, then the rules.
     fn check_combinations(&self) -> Result<()> {
         let refuse = |name: &str, other: &str, reason: String| {
             Err(Error::Conflict {
@@ -143,47 +95,14 @@ impl SamplingParams {
                 reason,
             })
         };
-        if self.n > 1 && self.is_greedy() {
-            return refuse(
-                "n",
-                "temperature",
-                format!("{} greedy samples would be the same text", self.n),
-            );
-        }
-        if let Some(max_tokens) = self.max_tokens
-            && self.min_tokens > max_tokens
-        {
-            let reason = format!("{} is more than {max_tokens}", self.min_tokens);
-            return refuse("min_tokens", "max_tokens", reason);
-        }
-        if !self.stop.is_empty() && !self.detokenize {
-            return refuse(
-                "stop",
-                "detokenize",
-                "stop strings are looked for in the text".into(),
-            );
-        }
-        if let (Some(ids), Some(count)) = (&self.logprob_token_ids, self.logprobs)
-            && ids.len() != count as usize
-        {
-            let reason = format!("{} ids for {count} alternatives", ids.len());
-            return refuse("logprob_token_ids", "logprobs", reason);
-        }
-        if self.prompt_logprobs.is_some() && self.skip_reading_prefix_cache == Some(false) {
-            let reason = "cached blocks have no logits";
-            return refuse(
-                "skip_reading_prefix_cache",
-                "prompt_logprobs",
-                reason.into(),
-            );
-        }
-        if self.stream_interval.is_some() && self.output_kind == OutputKind::FinalOnly {
-            let reason = "there is one event, at the end";
-            return refuse("stream_interval", "output_kind", reason.into());
-        }
         if let Some((step, reason)) = self.pipeline.fault(self) {
             let reason = format!("{} {reason}", step.name());
             return refuse("pipeline", step.option(), reason);
+        }
+        for rule in RULES {
+            if let Some(reason) = rule.fault(self) {
+                return refuse(rule.name, rule.other, reason.into_owned());
+            }
         }
         Ok(())
     }

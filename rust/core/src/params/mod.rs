@@ -4,6 +4,7 @@
 use crate::id::TokenId;
 
 mod pipeline;
+pub(crate) mod rules;
 mod step;
 mod strategy;
 

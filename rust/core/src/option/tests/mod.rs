@@ -1,5 +1,6 @@
 //! The table against itself.
 
+mod cuts;
 mod sampling;
 
 use std::collections::HashSet;
