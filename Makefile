@@ -148,8 +148,9 @@ surface: $(call stamp,test) ## record the public surface of the crate (docs/surf
 	cd tests/python && CARGO_TARGET_DIR=$(abspath $(TARGET)) $(abspath $(PY)) -m docs.surface
 
 .PHONY: pages
-pages: $(call stamp,test) ## renew the generated parts of docs/what-happens-to-a-request.md
+pages: $(call stamp,test) ## renew the generated parts of docs/what-happens-to-a-request.md, and docs/capabilities.md
 	cd tests/python && $(abspath $(PY)) -m docs.hops
+	$(PY) -m tokenmill capabilities --markdown > docs/capabilities.md
 
 .PHONY: test
 test: test-rust test-python ## every test: crates, then the Python door on the default model

@@ -50,6 +50,14 @@ def table() -> tuple[Option, ...]:
     return tuple(_from_row(row) for row in _tokenmill.options())
 
 
+def capabilities() -> "dict[str, dict[str, OptionRow]]":
+    """Every row of the table by group and name, with what the option can be combined with."""
+    groups: dict[str, dict[str, OptionRow]] = {"sampling": {}, "engine": {}}
+    for row in _tokenmill.options():
+        groups[row["group"]][row["name"]] = row
+    return groups
+
+
 def supported(group: str) -> list[Option]:
     """The options of one group that can be given, in the table's order."""
     return [option for option in table() if option.group == group and option.is_supported]

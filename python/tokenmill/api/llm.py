@@ -187,7 +187,11 @@ class LLM:
         return self._tokenizer
 
     def capabilities(self) -> dict[str, Any]:
-        """What this engine can do: the model, the backend, and every option with its state."""
+        """What this engine can do: the model, the backend, and every option with its row.
+
+        `options` has the rows of the capability matrix (docs/capabilities.md) by the options'
+        names, in `sampling` and `engine`.
+        """
         info = self._engine.info()
         return {
             "architecture": info["architecture"],
@@ -195,7 +199,7 @@ class LLM:
             "level": info["level"],
             "max_model_len": info["max_model_len"],
             "chat": info["has_chat_template"],
-            "options": {o.name: o.reason or "supported" for o in options.table()},
+            "options": options.capabilities(),
         }
 
     def plan_memory(self) -> dict[str, int]:

@@ -27,6 +27,7 @@ COMMANDS = {
     "pull": ("pull", "fetch a known model into the cache"),
     "bench": ("bench", "measure latency or throughput, as shares of this machine's limits"),
     "eval": ("eval", "perplexity of texts, or accuracy on multiple-choice questions"),
+    "capabilities": ("capabilities", "every option: default, bound, doors, what it may contradict"),
     "env": ("env", "versions, processor, folders and settings, for a report"),
 }
 _INTERRUPTED = 130
@@ -92,7 +93,7 @@ def _dispatch(arguments: list[str]) -> int:
 
 def _overview() -> str:
     lines = ["usage: tokenmill COMMAND [options]", ""]
-    lines += [f"  {name:<10} {summary}" for name, (_, summary) in COMMANDS.items()]
+    lines += [f"  {name:<12} {summary}" for name, (_, summary) in COMMANDS.items()]
     lines += ["", "`tokenmill COMMAND --help` lists options, `--help=WORD` searches them."]
     return "\n".join(lines) + "\n"
 

@@ -19,6 +19,7 @@ mod value;
 mod tests;
 
 pub use crate::error::{Error, Result};
+pub use crate::params::rules::{Rule, TEXT_NEEDS, TextNeed, rules};
 pub use choice::{
     ActivationsChoice, BackendChoice, DtypeChoice, GenerationConfigChoice, KvCacheDtypeChoice,
     SchedulingPolicyChoice,

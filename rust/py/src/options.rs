@@ -8,7 +8,8 @@ use tokenmill::{Kind, Limits, SamplingParams};
 use crate::convert::{from_params, from_value, refuse, to_text, to_values};
 use crate::errors::{convert, raise};
 
-/// Every option: name, group, type, default, bound, nullable, doc, flag, env, status, reason.
+/// Every option: name, group, type, default, bound, nullable, doc, flag, env, status, reason, and what it can be
+/// combined with: doors, backends, pipelines, meets, needs_text.
 #[pyfunction]
 pub(crate) fn options(py: Python<'_>) -> PyResult<Bound<'_, PyList>> {
     let list = PyList::empty(py);
@@ -18,6 +19,11 @@ pub(crate) fn options(py: Python<'_>) -> PyResult<Bound<'_, PyList>> {
             dict.set_item(key, text)?;
         }
         dict.set_item("nullable", row.is_nullable)?;
+        dict.set_item("doors", row.doors())?;
+        dict.set_item("backends", row.backends())?;
+        dict.set_item("pipelines", row.pipelines())?;
+        dict.set_item("meets", row.meets())?;
+        dict.set_item("needs_text", row.needs_text())?;
         list.append(dict)?;
     }
     Ok(list)

@@ -307,9 +307,10 @@ def test_the_memory_plan_adds_up(fake):
 
 def test_capabilities_list_every_option_with_its_state(fake):
     llm, _ = fake
-    states = llm.capabilities()["options"]
-    assert states["temperature"] == "supported"
-    assert states["tensor_parallel_size"] not in ("supported", "")
+    rows = llm.capabilities()["options"]
+    assert rows["sampling"]["temperature"]["status"] == "supported"
+    assert rows["engine"]["tensor_parallel_size"]["status"] == "later"
+    assert rows["engine"]["tensor_parallel_size"]["reason"]
 
 
 @pytest.mark.parametrize(

@@ -317,7 +317,7 @@ def test_no_limit_of_tokens_is_a_value_of_its_own():
         {"mirostat": 2, "adaptive_target": 0.3},
         {"mirostat": 1, "top_k": 5},
         {"mirostat": 2, "xtc_probability": 0.1},
-        {"adaptive_target": 0.3, "min_p": 0.1},
+        {"adaptive_target": 0.3, "top_p": 0.9},
         {"adaptive_target": 0.3, "top_n_sigma": 1.0},
         {"forced_bos_token_id": 3, "suppress_tokens": [3]},
         {"forced_eos_token_id": [4, 3], "suppress_tokens": [3]},

@@ -127,10 +127,18 @@ impl EngineOptions {
         if queued >= running {
             return Ok(());
         }
+        let [(name, other, _)] = MEETS;
         Err(Error::Conflict {
-            name: "max_num_queued_reqs".into(),
-            other: "max_num_seqs".into(),
+            name: name.into(),
+            other: other.into(),
             reason: format!("{queued} requests cannot keep {running} sequences running"),
         })
     }
 }
+
+/// The engine options that may contradict each other, and when.
+pub(super) const MEETS: [(&str, &str, &str); 1] = [(
+    "max_num_queued_reqs",
+    "max_num_seqs",
+    "fewer: they cannot keep so many sequences running",
+)];

@@ -1,13 +1,12 @@
-//! Sampling parameters from named values, and back. The rules that need two options stand here; those that
-//! need the vocabulary or the context are the engine's.
+//! Sampling parameters from named values, and back. What two options may not say together stands in
+//! `params::rules`; what needs the vocabulary or the context is the engine's.
 
 use crate::error::{Error, Result};
 use crate::limits::Limits;
 use crate::option::spec::{Access, Group, OPTIONS, checked};
 use crate::option::value::Value;
-use crate::params::{
-    LogprobsMode, MirostatVariant, NamedPipeline, OutputKind, SamplingParams, Step,
-};
+use crate::params::rules::rules;
+use crate::params::{MirostatVariant, NamedPipeline, SamplingParams};
 
 impl SamplingParams {
     /// The defaults with `values` over them. Refuses an unknown, repeated or unsupported name, a value of
@@ -24,9 +23,6 @@ impl SamplingParams {
         params.complete_pipeline(values);
         params.complete_mirostat(values);
         params.check_combinations()?;
-        params.check_choosers()?;
-        params.check_forcing()?;
-        params.check_beams()?;
         Ok(params)
     }
 
@@ -98,123 +94,7 @@ impl SamplingParams {
         }
     }
 
-    /// Refuses what a beam search cannot mean, and wishes for one without beams.
-    fn check_beams(&self) -> Result<()> {
-        let refuse = |name: &str, other: &str, reason: String| {
-            Err(Error::Conflict {
-                name: name.into(),
-                other: other.into(),
-                reason,
-            })
-        };
-        let beams = &self.beams;
-        let Some(width) = beams.width else {
-            return match beams.wish() {
-                Some(name) => {
-                    let reason = "there is no beam search (several samples are asked for with n)";
-                    refuse(name, "beam_width", reason.into())
-                }
-                None => Ok(()),
-            };
-        };
-        let (groups, returned) = (beams.num_beam_groups, beams.num_return_sequences);
-        if let Some(returned) = returned.filter(|&returned| returned > width) {
-            let reason = format!("{returned} is more than {width}");
-            return refuse("num_return_sequences", "beam_width", reason);
-        }
-        if !width.is_multiple_of(groups) {
-            let reason = format!("{width} beams do not make {groups} groups of equal size");
-            return refuse("num_beam_groups", "beam_width", reason);
-        }
-        let is_diverse = beams.diversity_penalty > 0.0;
-        if is_diverse && groups == 1 {
-            let reason = "the penalty acts between groups, and there is one";
-            return refuse("diversity_penalty", "num_beam_groups", reason.into());
-        }
-        if !is_diverse && groups > 1 && self.is_greedy() {
-            let reason = "without a penalty all groups find the same";
-            return refuse("num_beam_groups", "diversity_penalty", reason.into());
-        }
-        if let Some((name, reason)) = self.fault_beside_beams() {
-            return refuse(name, "beam_width", reason.into());
-        }
-        Ok(())
-    }
-
-    /// The first option that has no meaning in a beam search.
-    fn fault_beside_beams(&self) -> Option<(&'static str, &'static str)> {
-        let is_logits = matches!(
-            self.logprobs_mode,
-            LogprobsMode::RawLogits | LogprobsMode::ProcessedLogits
-        );
-        let of_one = "it moves with the draws of one output";
-        let faults = [
-            (self.n > 1, "n", "a search returns num_return_sequences"),
-            (self.mirostat.version > 0, "mirostat", of_one),
-            (self.adaptive.target.is_some(), "adaptive_target", of_one),
-            (
-                self.repetition_detection.is_some(),
-                "repetition_detection",
-                "a beam ends by its tokens, its text or its length",
-            ),
-            (
-                is_logits,
-                "logprobs_mode",
-                "beams are weighed by log-probabilities, and those are reported",
-            ),
-        ];
-        let fault = faults.into_iter().find(|(is_given, ..)| *is_given);
-        fault.map(|(_, name, reason)| (name, reason))
-    }
-
-    /// Refuses what a greedy request cannot mean, and two cuts of which one moves by itself.
-    fn check_choosers(&self) -> Result<()> {
-        let is_asked_for = |step: &Step| step.is_asked_for(self);
-        let mut steps = Step::ALL.into_iter();
-        let dropping = steps.find(|step| step.may_drop_best() && step.is_asked_for(self));
-        if let Some(step) = dropping.filter(|_| self.is_greedy()) {
-            return Err(Error::Conflict {
-                name: step.option().into(),
-                other: "temperature".into(),
-                reason: "it may drop the best token, which a greedy request takes".into(),
-            });
-        }
-        let moving = [Step::Mirostat, Step::AdaptiveP];
-        let Some(step) = moving.into_iter().find(is_asked_for) else {
-            return Ok(());
-        };
-        let is_other = |other: &Step| other.is_truncation() && *other != step;
-        let mut others = Step::ALL.into_iter().filter(is_other);
-        others.find(is_asked_for).map_or(Ok(()), |other| {
-            Err(Error::Conflict {
-                name: step.option().into(),
-                other: other.option().into(),
-                reason: "one cut moves by itself, so there can be no other".into(),
-            })
-        })
-    }
-
-    /// Refuses a token that is forced and banned.
-    fn check_forcing(&self) -> Result<()> {
-        let ends = self.forced_eos_token_id.as_deref().unwrap_or_default();
-        let first = self.forced_bos_token_id.as_slice();
-        for (name, forced) in [
-            ("forced_bos_token_id", first),
-            ("forced_eos_token_id", ends),
-        ] {
-            let banned = forced.iter().find(|id| self.suppress_tokens.contains(id));
-            if let Some(token) = banned {
-                return Err(Error::Conflict {
-                    name: name.into(),
-                    other: "suppress_tokens".into(),
-                    reason: format!("token {token} is forced and banned"),
-                });
-            }
-        }
-        Ok(())
-    }
-
-    /// Refuses options that contradict each other.
+    /// Refuses options that contradict each other: the order of the steps, which may fill in cuts of its own, then the rules.
     fn check_combinations(&self) -> Result<()> {
         let refuse = |name: &str, other: &str, reason: String| {
             Err(Error::Conflict {
@@ -223,47 +103,14 @@ impl SamplingParams {
                 reason,
             })
         };
-        if self.n > 1 && self.is_greedy() {
-            return refuse(
-                "n",
-                "temperature",
-                format!("{} greedy samples would be the same text", self.n),
-            );
-        }
-        if let Some(max_tokens) = self.max_tokens
-            && self.min_tokens > max_tokens
-        {
-            let reason = format!("{} is more than {max_tokens}", self.min_tokens);
-            return refuse("min_tokens", "max_tokens", reason);
-        }
-        if !self.stop.is_empty() && !self.detokenize {
-            return refuse(
-                "stop",
-                "detokenize",
-                "stop strings are looked for in the text".into(),
-            );
-        }
-        if let (Some(ids), Some(count)) = (&self.logprob_token_ids, self.logprobs)
-            && ids.len() != count as usize
-        {
-            let reason = format!("{} ids for {count} alternatives", ids.len());
-            return refuse("logprob_token_ids", "logprobs", reason);
-        }
-        if self.prompt_logprobs.is_some() && self.skip_reading_prefix_cache == Some(false) {
-            let reason = "cached blocks have no logits";
-            return refuse(
-                "skip_reading_prefix_cache",
-                "prompt_logprobs",
-                reason.into(),
-            );
-        }
-        if self.stream_interval.is_some() && self.output_kind == OutputKind::FinalOnly {
-            let reason = "there is one event, at the end";
-            return refuse("stream_interval", "output_kind", reason.into());
-        }
         if let Some((step, reason)) = self.pipeline.fault(self) {
             let reason = format!("{} {reason}", step.name());
             return refuse("pipeline", step.option(), reason);
+        }
+        for rule in rules() {
+            if let Some(reason) = rule.fault(self) {
+                return refuse(rule.name, rule.other, reason.into_owned());
+            }
         }
         Ok(())
     }

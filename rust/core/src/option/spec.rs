@@ -5,8 +5,9 @@ use crate::limits::Limits;
 use crate::option::engine::EngineOptions;
 use crate::option::kind::OptionType;
 use crate::option::value::Value;
-use crate::option::{absent, engine_rows, sampling_rows};
-use crate::params::SamplingParams;
+use crate::option::{absent, engine, engine_rows, sampling_rows};
+use crate::params::rules::{TEXT_NEEDS, TextNeed, rules};
+use crate::params::{NamedPipeline, SamplingParams, Step};
 
 /// What an option configures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -133,6 +134,60 @@ impl OptionSpec {
     /// Whether it is taken.
     pub fn is_supported(&self) -> bool {
         self.status == Status::Supported
+    }
+
+    /// The doors it can be given at. A command's flag, the environment and the two languages share one table.
+    pub fn doors(&self) -> &'static [&'static str] {
+        if self.is_supported() {
+            &["python", "command", "environment", "rust"]
+        } else {
+            &[]
+        }
+    }
+
+    /// The backends on which another value than the default runs. What acts on logits runs wherever there are
+    /// logits.
+    pub fn backends(&self) -> &'static [&'static str] {
+        match (self.is_supported(), self.group, self.name) {
+            (false, ..) => &[],
+            (_, Group::Engine, "profile" | "activations" | "threads") => &["cpu"],
+            _ => &["cpu", "reference", "sim"],
+        }
+    }
+
+    /// The named pipelines that run its step; nothing where it is the option of no step.
+    pub fn pipelines(&self) -> Option<Vec<&'static str>> {
+        let is_own = |step: &Step| self.group == Group::Sampling && step.option() == self.name;
+        let step = Step::ALL.into_iter().find(is_own)?;
+        let named = NamedPipeline::NAMES.into_iter();
+        Some(
+            named
+                .filter(|name| NamedPipeline::from_name(name).is_some_and(|named| named.has(step)))
+                .collect(),
+        )
+    }
+
+    /// The options that it may contradict, and when.
+    pub fn meets(&self) -> Vec<(&'static str, &'static str)> {
+        let of_requests = rules().map(|rule| (rule.name, rule.other, rule.when));
+        let pairs: Vec<_> = match self.group {
+            Group::Sampling => of_requests.collect(),
+            Group::Engine => engine::MEETS.to_vec(),
+        };
+        let met = pairs
+            .into_iter()
+            .filter_map(|(name, other, when)| match self.name {
+                own if own == name => Some((other, when)),
+                own if own == other => Some((name, when)),
+                _ => None,
+            });
+        met.collect()
+    }
+
+    /// Whether it reads text, and so needs a model with a tokenizer.
+    pub fn needs_text(&self) -> bool {
+        let is_own = |need: &TextNeed| need.name == self.name;
+        self.group == Group::Sampling && TEXT_NEEDS.iter().any(is_own)
     }
 
     /// The default, from the struct that holds the option.

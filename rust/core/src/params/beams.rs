@@ -61,33 +61,20 @@ pub struct Beams {
 }
 
 impl Beams {
+    /// No beam search.
+    pub(crate) const DEFAULT: Self = Self {
+        width: None,
+        length_penalty: 1.0,
+        length_penalty_kind: LengthPenaltyKind::Power,
+        early_stopping: EarlyStopping::False,
+        num_return_sequences: None,
+        num_beam_groups: 1,
+        diversity_penalty: 0.0,
+    };
+
     /// Whether there is a beam search.
     pub const fn is_on(&self) -> bool {
         self.width.is_some()
-    }
-
-    /// The first option with a value of its own besides the width.
-    pub fn wish(&self) -> Option<&'static str> {
-        let neutral = Self::default();
-        let wishes = [
-            (
-                self.length_penalty != neutral.length_penalty,
-                "length_penalty",
-            ),
-            (
-                self.length_penalty_kind != neutral.length_penalty_kind,
-                "length_penalty_kind",
-            ),
-            (
-                self.early_stopping != neutral.early_stopping,
-                "early_stopping",
-            ),
-            (self.num_return_sequences.is_some(), "num_return_sequences"),
-            (self.num_beam_groups > 1, "num_beam_groups"),
-            (self.diversity_penalty > 0.0, "diversity_penalty"),
-        ];
-        let wish = wishes.into_iter().find(|(is_given, _)| *is_given);
-        wish.map(|(_, name)| name)
     }
 
     /// Hypotheses returned at most.
@@ -109,15 +96,7 @@ impl Beams {
 
 impl Default for Beams {
     fn default() -> Self {
-        Self {
-            width: None,
-            length_penalty: 1.0,
-            length_penalty_kind: LengthPenaltyKind::Power,
-            early_stopping: EarlyStopping::False,
-            num_return_sequences: None,
-            num_beam_groups: 1,
-            diversity_penalty: 0.0,
-        }
+        Self::DEFAULT
     }
 }
 

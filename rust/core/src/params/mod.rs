@@ -5,6 +5,7 @@ use crate::id::TokenId;
 
 mod beams;
 mod pipeline;
+pub(crate) mod rules;
 mod step;
 mod strategy;
 

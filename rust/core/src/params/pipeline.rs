@@ -114,6 +114,11 @@ impl NamedPipeline {
         }
     }
 
+    /// Whether it runs a step at all.
+    pub fn has(self, step: Step) -> bool {
+        self.steps().contains(&step) || self.mirostat_steps().contains(&step)
+    }
+
     /// Its steps where mirostat is asked for: llama.cpp then runs nothing else.
     const fn mirostat_steps(self) -> &'static [Step] {
         match self {
@@ -175,6 +180,11 @@ impl PipelineChoice {
             }
             if !step.is_warper() && before.iter().any(|earlier| earlier.is_warper()) {
                 return Some((*step, "must stand before the temperature and every cut"));
+            }
+            // Its scores are no logits any more: what is cut or divided behind it would be another distribution.
+            let is_late = *step == Step::MinP && before.contains(&Step::AdaptiveP);
+            if is_late && step.is_active(params) && Step::AdaptiveP.is_active(params) {
+                return Some((*step, "must stand before adaptive_p"));
             }
             if before.contains(&Step::Renormalize) {
                 return Some((*step, "must stand before renormalize"));

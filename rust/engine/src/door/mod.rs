@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use tokenmill_core::noise::philox4x32;
-use tokenmill_core::option::Value;
+use tokenmill_core::option::{TEXT_NEEDS, Value};
 use tokenmill_core::{Limits, Prompt, Rendered, Request, RequestId, SamplingParams, Step, TokenId};
 
 use tokenmill_sched::{Policy, SchedConfig};
@@ -363,11 +363,13 @@ impl Door {
     /// Every bound again, whoever built the value, then the checks that need the model.
     fn check_params(&self, params: &mut SamplingParams) -> Result<()> {
         params.validate(&self.shared.limits)?;
+        for need in TEXT_NEEDS.iter().filter(|need| (need.is_asked)(params)) {
+            self.refuse_without_tokenizer(need.name)?;
+        }
         if !params.bad_words.is_empty() {
             params.bad_word_tokens = self.bad_word_tokens(&params.bad_words)?;
         }
         if Step::Dry.is_active(params) && !params.dry.breakers.is_empty() {
-            self.refuse_without_tokenizer("dry_sequence_breakers")?;
             let breakers = &params.dry.breakers;
             params.dry.breaker_tokens = self.shared.lexicon.breaker_tokens(breakers)?;
         }
@@ -380,9 +382,6 @@ impl Door {
         }
         for (name, ids) in params.token_ids() {
             self.check_vocabulary(name, ids.into_iter())?;
-        }
-        if !params.stop.is_empty() {
-            self.refuse_without_tokenizer("stop")?;
         }
         Ok(())
     }
@@ -418,7 +417,6 @@ impl Door {
     /// The token sequences of words: each alone, and behind a blank where that is as long and begins otherwise.
     fn bad_word_tokens(&self, words: &[String]) -> Result<Vec<Vec<TokenId>>> {
         let lexicon = &self.shared.lexicon;
-        self.refuse_without_tokenizer("bad_words")?;
         let mut sequences = Vec::with_capacity(2 * words.len());
         for word in words {
             let word = word.trim_start();

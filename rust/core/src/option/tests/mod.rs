@@ -1,6 +1,7 @@
 //! The table against itself.
 
 mod beams;
+mod cuts;
 mod sampling;
 
 use std::collections::HashSet;

@@ -171,12 +171,35 @@ fn adaptive_p_prefers_the_probability_it_aims_at() {
     );
 }
 
+#[test]
+fn min_p_before_adaptive_p_takes_the_tail_and_the_aim_is_among_what_is_left() {
+    let cut = SamplingParams {
+        min_p: 0.15,
+        ..adaptive(0.3)
+    };
+    // Of P7 min_p .15 leaves four tokens of mass .88.
+    let left = processed(&cut, &Prefix::default(), &p7());
+    let score = |p: f64| {
+        let x = (p / 0.88 - 0.3_f64).abs() / 0.3;
+        5.0 - 10.0 * x * x / (1.0 + x)
+    };
+    let sum: f64 = P7[..4].iter().map(|&p| score(p).exp()).sum();
+    for (got, p) in left[..4].iter().zip(P7) {
+        assert!((got.exp() - score(p).exp() / sum).abs() < 1e-5, "{left:?}");
+    }
+    assert!(
+        left[4..].iter().all(|&gone| gone == f64::NEG_INFINITY),
+        "{left:?}"
+    );
+}
+
 fn moving() -> impl Strategy<Value = SamplingParams> {
     let variant = prop_oneof![Just(Authors), Just(Llamacpp)];
     (0_u32..3, variant, 0.5_f32..6.0, 0.05_f32..1.5).prop_map(|(which, variant, tau, eta)| {
         match which {
             0 => SamplingParams {
                 temperature: 0.8,
+                min_p: if eta > 0.5 { 0.05 } else { 0.0 },
                 ..adaptive(tau / 6.0)
             },
             version => SamplingParams {

@@ -1,0 +1,265 @@
+//! What two options of one request may not say together: one table, which refuses requests and fills the capability
+//! matrix. A rule is a row: the two options, when they meet in words, and the check. What needs the vocabulary, the
+//! tokenizer or the context is the engine's, but the options that need a tokenizer are listed here too.
+//! Invariant: the first row that applies is the one that is told, so the order is part of the behaviour.
+
+mod beams;
+
+use std::borrow::Cow;
+
+use crate::params::{Beams, OutputKind, SamplingParams, Step};
+
+type Reason = Cow<'static, str>;
+
+/// Two options that may contradict each other.
+#[derive(Clone, Copy, Debug)]
+pub struct Rule {
+    /// The option refused.
+    pub name: &'static str,
+    /// The option it meets.
+    pub other: &'static str,
+    /// When they are refused together.
+    pub when: &'static str,
+    check: Check,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Check {
+    /// Why this request is refused, if it is.
+    Of(fn(&SamplingParams) -> Option<Reason>),
+    /// A step that may drop the best token, which a greedy request takes.
+    Greedy(Step),
+    /// Two steps that cannot both be asked for.
+    Both(Step, Step, &'static str),
+    /// What only a beam search reads, where there is none.
+    Wish(fn(&Beams) -> bool),
+    /// What cannot be asked for beside beams, and why.
+    BesideBeams(fn(&SamplingParams) -> bool, &'static str),
+}
+
+impl Rule {
+    /// Why these parameters are refused by this rule, if they are.
+    pub fn fault(&self, params: &SamplingParams) -> Option<Cow<'static, str>> {
+        match self.check {
+            Check::Of(check) => check(params),
+            Check::Greedy(step) => (params.is_greedy() && step.is_asked_for(params))
+                .then_some("it may drop the best token, which a greedy request takes".into()),
+            Check::Both(one, other, reason) => {
+                let is_met = one.is_asked_for(params) && other.is_asked_for(params);
+                is_met.then_some(reason.into())
+            }
+            Check::Wish(is_wished) => (!params.beams.is_on() && is_wished(&params.beams))
+                .then_some("there is no beam search (several samples are asked for with n)".into()),
+            Check::BesideBeams(is_asked, reason) => {
+                (params.beams.is_on() && is_asked(params)).then_some(reason.into())
+            }
+        }
+    }
+}
+
+const fn rule(
+    name: &'static str,
+    other: &'static str,
+    when: &'static str,
+    check: fn(&SamplingParams) -> Option<Reason>,
+) -> Rule {
+    Rule {
+        name,
+        other,
+        when,
+        check: Check::Of(check),
+    }
+}
+
+const fn greedy(step: Step) -> Rule {
+    Rule {
+        name: step.option(),
+        other: "temperature",
+        when: "with a temperature below 1e-5: it may drop the best token, which a greedy request takes",
+        check: Check::Greedy(step),
+    }
+}
+
+const fn moving(step: Step, other: Step) -> Rule {
+    Rule {
+        name: step.option(),
+        other: other.option(),
+        when: "together: one cut moves by itself, so there can be no other",
+        check: Check::Both(
+            step,
+            other,
+            "one cut moves by itself, so there can be no other",
+        ),
+    }
+}
+
+/// Every rule between two options of a request. The order of a pipeline is one more, between `pipeline` and the
+/// option of each step: [`crate::PipelineChoice::fault`].
+pub fn rules() -> impl Iterator<Item = &'static Rule> {
+    RULES.iter().chain(beams::RULES)
+}
+
+static RULES: &[Rule] = &[
+    rule(
+        "n",
+        "temperature",
+        "more than one sample with a temperature below 1e-5: greedy samples would be the same text",
+        |params| {
+            let (n, is_met) = (params.n, params.n > 1 && params.is_greedy());
+            is_met.then(|| format!("{n} greedy samples would be the same text").into())
+        },
+    ),
+    rule(
+        "min_tokens",
+        "max_tokens",
+        "a minimum above the maximum",
+        |params| {
+            let max_tokens = params.max_tokens.filter(|max| params.min_tokens > *max)?;
+            Some(format!("{} is more than {max_tokens}", params.min_tokens).into())
+        },
+    ),
+    rule(
+        "stop",
+        "detokenize",
+        "stop strings without text: they are looked for in it",
+        |params| {
+            let is_met = !params.stop.is_empty() && !params.detokenize;
+            is_met.then_some("stop strings are looked for in the text".into())
+        },
+    ),
+    rule(
+        "logprob_token_ids",
+        "logprobs",
+        "another number of alternatives than there are ids",
+        |params| {
+            let (ids, count) = (params.logprob_token_ids.as_ref()?.len(), params.logprobs?);
+            (ids != count as usize).then(|| format!("{ids} ids for {count} alternatives").into())
+        },
+    ),
+    rule(
+        "skip_reading_prefix_cache",
+        "prompt_logprobs",
+        "false: cached blocks have no logits",
+        |params| {
+            let is_read = params.skip_reading_prefix_cache == Some(false);
+            let is_met = is_read && params.prompt_logprobs.is_some();
+            is_met.then_some("cached blocks have no logits".into())
+        },
+    ),
+    rule(
+        "stream_interval",
+        "output_kind",
+        "final_only: there is one event, at the end",
+        |params| {
+            let is_last = params.output_kind == OutputKind::FinalOnly;
+            let is_met = is_last && params.stream_interval.is_some();
+            is_met.then_some("there is one event, at the end".into())
+        },
+    ),
+    greedy(Step::TypicalP),
+    greedy(Step::Xtc),
+    greedy(Step::Mirostat),
+    greedy(Step::AdaptiveP),
+    moving(Step::Mirostat, Step::TopNSigma),
+    moving(Step::Mirostat, Step::TopH),
+    moving(Step::Mirostat, Step::TopK),
+    moving(Step::Mirostat, Step::TopP),
+    moving(Step::Mirostat, Step::MinP),
+    moving(Step::Mirostat, Step::TypicalP),
+    moving(Step::Mirostat, Step::EpsilonCutoff),
+    moving(Step::Mirostat, Step::EtaCutoff),
+    moving(Step::Mirostat, Step::Xtc),
+    moving(Step::Mirostat, Step::AdaptiveP),
+    moving(Step::AdaptiveP, Step::TopNSigma),
+    moving(Step::AdaptiveP, Step::TopH),
+    moving(Step::AdaptiveP, Step::TopK),
+    moving(Step::AdaptiveP, Step::TopP),
+    moving(Step::AdaptiveP, Step::TypicalP),
+    moving(Step::AdaptiveP, Step::EpsilonCutoff),
+    moving(Step::AdaptiveP, Step::EtaCutoff),
+    moving(Step::AdaptiveP, Step::Xtc),
+    rule(
+        "forced_bos_token_id",
+        "suppress_tokens",
+        "a token that is forced and banned",
+        |params| {
+            let forced = params.forced_bos_token_id?;
+            let is_met = params.suppress_tokens.contains(&forced);
+            is_met.then(|| format!("token {forced} is forced and banned").into())
+        },
+    ),
+    rule(
+        "forced_eos_token_id",
+        "suppress_tokens",
+        "a token that is forced and banned",
+        |params| {
+            let mut forced = params.forced_eos_token_id.iter().flatten();
+            let banned = forced.find(|id| params.suppress_tokens.contains(id))?;
+            Some(format!("token {banned} is forced and banned").into())
+        },
+    ),
+];
+
+/// An option that reads text, and so needs a model with a tokenizer.
+#[derive(Clone, Copy, Debug)]
+pub struct TextNeed {
+    /// The option.
+    pub name: &'static str,
+    /// Whether a request asks for it.
+    pub is_asked: fn(&SamplingParams) -> bool,
+}
+
+/// Every option that reads text.
+pub static TEXT_NEEDS: &[TextNeed] = &[
+    TextNeed {
+        name: "stop",
+        is_asked: |params| !params.stop.is_empty(),
+    },
+    TextNeed {
+        name: "bad_words",
+        is_asked: |params| !params.bad_words.is_empty(),
+    },
+    TextNeed {
+        name: "dry_sequence_breakers",
+        is_asked: |params| Step::Dry.is_active(params) && !params.dry.breakers.is_empty(),
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::option::{Group, find};
+
+    #[test]
+    fn every_rule_names_two_options_that_there_are() {
+        for rule in rules() {
+            for name in [rule.name, rule.other] {
+                let spec = find(Group::Sampling, name);
+                assert!(spec.is_some_and(|spec| spec.is_supported()), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_may_drop_the_best_token_meets_greedy_and_what_moves_meets_every_other_cut() {
+        let meets =
+            |name: &str, other: &str| rules().any(|rule| rule.name == name && rule.other == other);
+        for step in Step::ALL {
+            assert_eq!(
+                meets(step.option(), "temperature"),
+                step.may_drop_best(),
+                "{step:?}"
+            );
+            // Of the temperature it is the greedy one alone that they meet.
+            if step == Step::Temperature {
+                continue;
+            }
+            let is_cut = step.is_truncation();
+            let is_free = step == Step::Mirostat || !is_cut;
+            assert_ne!(meets("mirostat", step.option()), is_free, "{step:?}");
+            // A mild cut may stand before it (docs/adr/0020).
+            let is_free = is_free || matches!(step, Step::AdaptiveP | Step::MinP);
+            assert_ne!(meets("adaptive_target", step.option()), is_free, "{step:?}");
+        }
+    }
+}
