@@ -2,7 +2,6 @@
 //! and no text: a row of logits and a token prefix in, a token out.
 #![forbid(unsafe_code)]
 
-mod draw;
 pub mod error;
 mod feedback;
 mod logprob;
@@ -11,6 +10,7 @@ mod processor;
 mod row;
 pub mod sampler;
 pub mod scratch;
+pub mod source;
 pub mod vocabulary;
 mod warper;
 

@@ -20,7 +20,10 @@ impl SamplingParams {
         }
         params.complete_pipeline(values);
         params.complete_mirostat(values);
+        params.complete_search(values);
         params.check_combinations()?;
+        params.check_sources(is_open(values, "guidance_scale"))?;
+        params.check_search(limits)?;
         params.check_choosers()?;
         params.check_forcing()?;
         Ok(params)
@@ -85,6 +88,78 @@ impl SamplingParams {
         if is_open(values, "mirostat_eta") {
             self.mirostat.eta = 1.0;
         }
+    }
+
+    /// A search draws nothing, so where nobody spoke of a temperature there is none.
+    fn complete_search(&mut self, values: &[(String, Value)]) {
+        if self.is_contrastive_search() && is_open(values, "temperature") {
+            self.temperature = 0.0;
+        }
+    }
+
+    /// Refuses two second rows, and what only one that is not asked for would read.
+    fn check_sources(&self, is_scale_open: bool) -> Result<()> {
+        let mut active = Step::SOURCES.iter().filter(|step| step.is_asked_for(self));
+        if let (Some(first), Some(second)) = (active.next(), active.next()) {
+            let reason = "a request reads one second row of logits";
+            return refuse(first.option(), second.option(), reason);
+        }
+        let guidance = &self.guidance;
+        let negative = [
+            ("negative_prompt", guidance.negative_prompt.is_some()),
+            (
+                "negative_prompt_token_ids",
+                guidance.negative_prompt_token_ids.is_some(),
+            ),
+        ];
+        if negative.iter().all(|(_, is_given)| *is_given) {
+            return refuse(negative[0].0, negative[1].0, "they are two ways to say it");
+        }
+        if let Some((name, _)) = negative.iter().find(|(_, is_given)| *is_given)
+            && is_scale_open
+        {
+            let reason = "without a scale nothing moves away from it";
+            return refuse(name, "guidance_scale", reason);
+        }
+        Ok(())
+    }
+
+    /// Refuses what contrastive search cannot mean: it compares the best candidates and draws nothing.
+    fn check_search(&self, limits: &Limits) -> Result<()> {
+        if !self.is_contrastive_search() {
+            return Ok(());
+        }
+        let name = "penalty_alpha";
+        if let Some(source) = self.source() {
+            let reason = "a search compares candidates of the model's own row";
+            return refuse(source.option(), name, reason);
+        }
+        if !self.is_greedy() {
+            return refuse(
+                name,
+                "temperature",
+                "a search draws nothing: 0 goes with it",
+            );
+        }
+        if self.n > 1 {
+            return refuse("n", name, "a search has one result");
+        }
+        let most = limits.search_candidates_max;
+        if !(1..=most).contains(&self.top_k) {
+            let reason = format!("a search compares 1 to {most} candidates");
+            return refuse(name, "top_k", &reason);
+        }
+        if self.skip_reading_prefix_cache == Some(false) {
+            let reason = "cached blocks have no hidden states";
+            return refuse("skip_reading_prefix_cache", name, reason);
+        }
+        let is_other = |step: &Step| step.is_truncation() || *step == Step::DynamicTemperature;
+        let mut others = Step::ALL.into_iter().filter(is_other);
+        others
+            .find(|step| step.is_asked_for(self))
+            .map_or(Ok(()), |step| {
+                refuse(step.option(), name, "the candidates are those of top_k")
+            })
     }
 
     /// Refuses what a greedy request cannot mean, and two cuts of which one moves by itself.
@@ -187,6 +262,14 @@ impl SamplingParams {
         }
         Ok(())
     }
+}
+
+fn refuse(name: &str, other: &str, reason: &str) -> Result<()> {
+    Err(Error::Conflict {
+        name: name.into(),
+        other: other.into(),
+        reason: reason.into(),
+    })
 }
 
 /// Whether nobody gave the option a value of its own.

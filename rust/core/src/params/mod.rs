@@ -4,10 +4,12 @@
 use crate::id::TokenId;
 
 mod pipeline;
+mod source;
 mod step;
 mod strategy;
 
 pub use pipeline::{NamedPipeline, PipelineChoice};
+pub use source::{Contrastive, ContrastiveMode, Divergence, Dola, DolaLayers, Guidance};
 pub use step::Step;
 pub use strategy::{Adaptive, Dry, LengthDecay, Mirostat, MirostatVariant, Xtc};
 
@@ -229,6 +231,15 @@ pub struct SamplingParams {
     pub mirostat: Mirostat,
     /// A preference that moves towards a wanted probability.
     pub adaptive: Adaptive,
+    /// A second row: without the prompt.
+    pub guidance: Guidance,
+    /// A second row: of a weaker model.
+    pub contrastive: Option<Contrastive>,
+    /// A second row: of an early layer.
+    pub dola: Dola,
+    /// Weight of the penalty on what resembles the text so far, [0, 1]; above 0 the token is the best of `top_k`
+    /// candidates under it.
+    pub penalty_alpha: f32,
 }
 
 impl SamplingParams {
@@ -239,7 +250,7 @@ impl SamplingParams {
     }
 
     /// Every token id in the parameters, by the option it came from.
-    pub fn token_ids(&self) -> [(&'static str, Vec<TokenId>); 12] {
+    pub fn token_ids(&self) -> [(&'static str, Vec<TokenId>); 13] {
         let optional = |ids: &Option<Vec<TokenId>>| ids.clone().unwrap_or_default();
         let biased = self.logit_bias.iter().map(|&(token, _)| token);
         let sequences = self.sequence_bias.iter().flat_map(|(ids, _)| ids.clone());
@@ -259,6 +270,10 @@ impl SamplingParams {
             ),
             ("forced_eos_token_id", optional(&self.forced_eos_token_id)),
             ("dry_sequence_breakers", self.dry.breaker_tokens.concat()),
+            (
+                "negative_prompt_token_ids",
+                optional(&self.guidance.negative_prompt_token_ids),
+            ),
         ]
     }
 
@@ -267,9 +282,19 @@ impl SamplingParams {
         self.logprobs.is_some() || self.logprob_token_ids.is_some()
     }
 
-    /// Whether the choice is the argmax after the processors.
+    /// Whether the choice is the argmax after the processors, or made among the best of them, without noise.
     pub fn is_greedy(&self) -> bool {
         self.temperature < 1e-5
+    }
+
+    /// Whether candidates are compared with the text so far.
+    pub fn is_contrastive_search(&self) -> bool {
+        self.penalty_alpha > 0.0
+    }
+
+    /// The step whose second row the scores come from, if any.
+    pub fn source(&self) -> Option<Step> {
+        Step::SOURCES.into_iter().find(|step| step.is_active(self))
     }
 }
 
@@ -333,6 +358,10 @@ impl Default for SamplingParams {
             renormalize_logits: false,
             mirostat: Mirostat::default(),
             adaptive: Adaptive::default(),
+            guidance: Guidance::default(),
+            contrastive: None,
+            dola: Dola::default(),
+            penalty_alpha: 0.0,
         }
     }
 }

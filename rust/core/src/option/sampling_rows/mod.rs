@@ -4,6 +4,7 @@
 mod choosing;
 mod cuts;
 mod output;
+mod sources;
 mod steering;
 
 use std::collections::HashSet;
@@ -17,6 +18,7 @@ use crate::params::SamplingParams;
 pub(super) use choosing::ROWS as CHOOSING;
 pub(super) use cuts::ROWS as CUTS;
 pub(super) use output::ROWS as OUTPUT;
+pub(super) use sources::ROWS as SOURCES;
 pub(super) use steering::ROWS as STEERING;
 
 type Set = fn(&mut SamplingParams, &Value) -> Option<()>;

@@ -1,6 +1,7 @@
 //! The table against itself.
 
 mod sampling;
+mod sources;
 
 use std::collections::HashSet;
 
@@ -20,8 +21,22 @@ fn sampling(values: &[Pair]) -> Result<SamplingParams> {
     SamplingParams::from_values(values, &Limits::default())
 }
 
+/// What an option needs beside it before it means anything.
+fn companions(name: &str) -> Vec<Pair> {
+    match name {
+        "negative_prompt" | "negative_prompt_token_ids" => vec![pair("guidance_scale", float(2.0))],
+        "penalty_alpha" => vec![pair("temperature", float(0.0)), pair("top_k", int(5))],
+        _ => Vec::new(),
+    }
+}
+
 /// Every option of a group after setting some.
 fn after(group: Group, values: &[Pair]) -> Result<Vec<(&'static str, Value)>> {
+    let mut values = values.to_vec();
+    if let [(name, _)] = &values[..] {
+        values.extend(companions(name));
+    }
+    let values = &values[..];
     match group {
         Group::Sampling => sampling(values).map(|params| params.to_values()),
         Group::Engine => EngineOptions::from_values(values).map(|options| options.to_values()),
@@ -79,6 +94,14 @@ fn another(spec: &OptionSpec) -> Value {
         OptionType::SequenceBias => biased(&[(&[5, 5], -2.5), (&[0], 0.5)]),
         OptionType::LengthDecay => Value::List(vec![int(3), float(1.5)]),
         OptionType::BiasMap => Value::Map(vec![(int(1), float(-100.0)), (int(9), float(0.5))]),
+        OptionType::Contrastive => Value::Map(vec![
+            (text("amateur"), text("other")),
+            (text("mode"), text("scaled")),
+            (text("alpha"), float(0.25)),
+            (text("beta"), float(2.0)),
+            (text("temperature"), float(0.5)),
+        ]),
+        OptionType::Layers => ints(&[1, 4]),
         OptionType::Untyped => Value::Null,
     }
 }
@@ -142,7 +165,7 @@ fn every_option_sets_its_own_field_and_reads_it_back() {
     for spec in supported() {
         let value = another(spec);
         assert_ne!(value, spec.default_value(), "{}", spec.name);
-        let before = after(spec.group, &[]).unwrap();
+        let before = after(spec.group, &companions(spec.name)).unwrap();
         let now = after(spec.group, &[pair(spec.name, value.clone())]).unwrap();
         for ((name, old), (_, new)) in before.iter().zip(&now) {
             assert_eq!(
@@ -170,6 +193,10 @@ fn all_values_together_come_back_as_they_were() {
         "mirostat",
         "adaptive_target",
         "forced_eos_token_id",
+        "negative_prompt",
+        "contrastive",
+        "dola_layers",
+        "penalty_alpha",
     ];
     for group in [Group::Sampling, Group::Engine] {
         let values: Vec<Pair> = supported()
@@ -266,8 +293,8 @@ fn a_value_of_another_type_is_refused() {
             | OptionType::Words
             | OptionType::Breakers => &[7],
             OptionType::TokenIds(IdList::Forced) => &[1, 9],
-            OptionType::TokenIds(_) => &[9],
-            OptionType::BiasMap | OptionType::SequenceBias => &[10],
+            OptionType::TokenIds(_) | OptionType::Layers => &[9],
+            OptionType::BiasMap | OptionType::SequenceBias | OptionType::Contrastive => &[10],
             OptionType::Choice(_)
             | OptionType::Untyped
             | OptionType::Repetition
@@ -327,8 +354,8 @@ fn a_spelled_out_neutral_value_of_an_absent_option_runs() {
     assert!(engine("trust_remote_code", Value::Bool(false)).is_ok());
     assert!(engine("trust_remote_code", Value::Bool(true)).is_err());
     assert!(engine("gpu_memory_utilization", float(0.9)).is_ok());
-    assert!(sampling(&[pair("guidance_scale", float(1.0))]).is_ok());
-    assert!(sampling(&[pair("guidance_scale", float(0.9))]).is_err());
+    assert!(sampling(&[pair("beam_width", int(1))]).is_ok());
+    assert!(sampling(&[pair("beam_width", int(2))]).is_err());
 }
 
 #[test]
