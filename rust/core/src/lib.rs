@@ -17,7 +17,8 @@ pub use id::{BlockId, RequestId, SequenceId, TokenId};
 pub use kind::{HasKind, Kind};
 pub use limits::Limits;
 pub use params::{
-    Adaptive, Beams, Dry, EarlyStopping, LengthDecay, LengthPenaltyKind, LogprobsMode, Mirostat,
+    Adaptive, Beams, Contrastive, ContrastiveMode, Divergence, Dola, DolaLayers, Dry,
+    EarlyStopping, Guidance, LengthDecay, LengthPenaltyKind, LogprobsMode, Mirostat,
     MirostatVariant, NamedPipeline, OutputKind, PipelineChoice, RepetitionDetection,
     SamplingParams, Step, Xtc,
 };

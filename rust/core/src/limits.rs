@@ -40,6 +40,10 @@ pub struct Limits {
     /// Longest pattern and most copies of `repetition_detection`: a token costs a few comparisons for each pattern
     /// length, and in an output that nearly loops as many as the output is long.
     pub repetition_max: u32,
+    /// Most layers of `dola_layers`; each costs a product with the output head.
+    pub dola_layers_len_max: usize,
+    /// Most candidates of contrastive search; each is a row of every step.
+    pub search_candidates_max: u32,
     /// Longest text that is only hashed or echoed (a salt, a caller's own id), in bytes.
     pub label_len_max_bytes: usize,
     /// Most events waiting in one request's channel; in a full one the newest absorb what comes.
@@ -69,6 +73,8 @@ impl Default for Limits {
             dry_breakers_count_max: 16,
             dry_breaker_len_max_chars: 40,
             repetition_max: 1024,
+            dola_layers_len_max: 16,
+            search_candidates_max: 64,
             label_len_max_bytes: 256,
             stream_events_max: 256,
             prompt_len_max_bytes: 4 << 20,

@@ -3,7 +3,6 @@
 #![forbid(unsafe_code)]
 
 mod beam;
-mod draw;
 pub mod error;
 mod logprob;
 pub mod pipeline;
@@ -11,6 +10,7 @@ mod processor;
 mod row;
 pub mod sampler;
 pub mod scratch;
+pub mod source;
 pub mod vocabulary;
 mod warper;
 

@@ -44,7 +44,7 @@ impl Report<'_> {
         token: TokenId,
         buffers: &mut ReportBuffers,
     ) -> TokenLogprobs {
-        if self.is_raw() || !row.is_edited() {
+        if self.is_raw() || row.is_own() {
             return self.of_model(row, token, buffers);
         }
         let mut values = std::mem::take(&mut buffers.values);

@@ -22,7 +22,9 @@ impl Pipeline {
             return Err(Error::BadPipeline { step, reason });
         }
         let steps = params.pipeline.steps(params).iter().copied();
-        let steps: Vec<Step> = steps.filter(|step| step.is_active(params)).collect();
+        // A source makes the row that the others act on, before this list begins.
+        let acts = |step: &Step| step.is_active(params) && !step.is_source();
+        let steps: Vec<Step> = steps.filter(acts).collect();
         Ok(Self {
             warpers_from: steps.partition_point(|step| !step.is_warper()),
             meaning: params.pipeline.meaning(),
@@ -141,7 +143,9 @@ mod tests {
     fn every_step_is_active_when_asked_for_and_greedy_drops_the_warpers() {
         let params = everything();
         let pipeline = Pipeline::new(&params).unwrap();
-        let but = |left_out: Step| Step::ALL.into_iter().filter(move |step| *step != left_out);
+        // A source is done before the list begins.
+        let acting = || Step::ALL.into_iter().filter(|step| !step.is_source());
+        let but = |left_out: Step| acting().filter(move |step| *step != left_out);
         assert!(
             pipeline
                 .steps
@@ -160,8 +164,8 @@ mod tests {
             ..params
         };
         let pipeline = Pipeline::new(&greedy).unwrap();
-        let first_warper = Step::ALL.iter().position(|step| step.is_warper());
-        assert_eq!(pipeline.processors(), &Step::ALL[..first_warper.unwrap()]);
+        let processors: Vec<Step> = acting().filter(|step| !step.is_warper()).collect();
+        assert_eq!(pipeline.processors(), processors);
         assert_eq!(pipeline.warpers(), [Step::Renormalize]);
     }
 

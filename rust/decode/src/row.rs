@@ -24,7 +24,10 @@ pub(crate) struct RowBuffers {
 /// A row with its edits.
 #[derive(Debug)]
 pub(crate) struct Row<'a> {
+    /// What edits start from: the model's own values, or those that a second row was mixed into.
     model: &'a [f32],
+    /// The model's own values.
+    own: &'a [f32],
     buffers: &'a mut RowBuffers,
     is_edited: bool,
     is_broken: bool,
@@ -51,10 +54,27 @@ impl<'a> Row<'a> {
         }
         Self {
             model,
+            own: model,
             buffers,
             is_edited: false,
             is_broken,
         }
+    }
+
+    /// The same row, which a second one was mixed into; `own` is what the model gave.
+    pub(crate) fn mixed_from(mut self, own: &'a [f32]) -> Self {
+        if !std::ptr::eq(self.model, own) {
+            // The mixed row is clean, whatever this one holds.
+            self.is_broken =
+                own.iter().any(|value| value.is_nan()) || largest(own) == f32::INFINITY;
+            self.own = own;
+        }
+        self
+    }
+
+    /// Whether the scores are the model's own values.
+    pub(crate) fn is_own(&self) -> bool {
+        !self.is_edited && std::ptr::eq(self.model, self.own)
     }
 
     /// Whether the model's own values hold NaN or +inf.
@@ -98,12 +118,7 @@ impl<'a> Row<'a> {
 
     /// The model's own values.
     pub(crate) fn model(&self) -> &'a [f32] {
-        self.model
-    }
-
-    /// Whether any value may differ from the model's.
-    pub(crate) fn is_edited(&self) -> bool {
-        self.is_edited
+        self.own
     }
 
     pub(crate) fn maxima(&self) -> &[f32] {

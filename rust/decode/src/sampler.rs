@@ -9,14 +9,15 @@ use std::sync::Arc;
 use tokenmill_core::noise::{Noise, Purpose};
 use tokenmill_core::{LogprobsMode, PipelineChoice, SamplingParams, TokenId, TokenLogprobs};
 
-use crate::draw::draw;
 use crate::error::{Error, Result};
 use crate::logprob::{Report, Wanted};
 use crate::pipeline::{MassCut, Pipeline, Step};
 use crate::processor::{Effect, Processors, subtract_each};
-use crate::row::Row;
+use crate::row::{Row, RowBuffers};
 use crate::scratch::Scratch;
+use crate::source::{Candidate, Mixed};
 use crate::vocabulary::Vocabulary;
+use crate::warper::draw::draw;
 use crate::warper::feedback::Feedback;
 use crate::warper::{Scores, Turn, WarpBuffers};
 
@@ -115,18 +116,12 @@ impl Sampler {
     /// gives the same choice until `advance`.
     // hop 5.1: processors, then the argmin of keyed noise over probabilities
     pub fn sample(&self, logits: &[f32], scratch: &mut Scratch) -> Result<Choice> {
-        if logits.len() != self.vocab_len {
-            return Err(Error::RowLength {
-                got: logits.len(),
-                expected: self.vocab_len,
-            });
-        }
-        let position = self.position;
-        let mut row = if self.params.remove_invalid_values {
-            Row::unchecked(logits, &mut scratch.row)
-        } else {
-            Row::new(logits, &mut scratch.row).map_err(|_| Error::BrokenLogits { position })?
-        };
+        self.sample_mixed(Mixed::plain(logits), scratch)
+    }
+
+    /// The same from scores that a second row was mixed into; what is raw of the report stays the model's own.
+    pub fn sample_mixed(&self, mixed: Mixed<'_>, scratch: &mut Scratch) -> Result<Choice> {
+        let mut row = self.row(mixed, &mut scratch.row)?;
         let (best, lifted) = self.process(&mut row, &[])?;
         if self.params.is_greedy() {
             let logprobs = self
@@ -150,6 +145,62 @@ impl Sampler {
             lifted,
             observed: scores.told(token),
         })
+    }
+
+    /// The likeliest tokens after the processors, at most `count`, best first: what contrastive search compares.
+    pub fn candidates(
+        &self,
+        logits: &[f32],
+        count: u32,
+        scratch: &mut Scratch,
+    ) -> Result<(Vec<Candidate>, Lifted)> {
+        let mut row = self.row(Mixed::plain(logits), &mut scratch.row)?;
+        let (best, lifted) = self.process(&mut row, &[])?;
+        let report = Report {
+            wanted: Wanted::Best(count.max(1) as usize),
+            mode: LogprobsMode::ProcessedLogprobs,
+        };
+        let entries = report.of_row(&row, best.0, &mut scratch.report);
+        let allowed = entries
+            .iter()
+            .filter(|entry| entry.logprob > f32::NEG_INFINITY);
+        let candidates = allowed.map(|entry| Candidate {
+            token: entry.token,
+            probability: f64::from(entry.logprob).exp() as f32,
+        });
+        Ok((candidates.collect(), lifted))
+    }
+
+    /// What a step chose when the choice was made elsewhere, among `candidates`: the token with its report.
+    pub fn chosen(&self, logits: &[f32], token: TokenId, scratch: &mut Scratch) -> Result<Choice> {
+        let mut row = self.row(Mixed::plain(logits), &mut scratch.row)?;
+        let (_, lifted) = self.process(&mut row, &[])?;
+        let report = self.report();
+        let logprobs = report.map(|report| report.of_row(&row, token, &mut scratch.report));
+        Ok(Choice {
+            token,
+            logprobs,
+            lifted,
+            observed: None,
+        })
+    }
+
+    fn row<'m>(&self, mixed: Mixed<'m>, buffers: &'m mut RowBuffers) -> Result<Row<'m>> {
+        let position = self.position;
+        for row in [mixed.model, mixed.scores] {
+            if row.len() != self.vocab_len {
+                return Err(Error::RowLength {
+                    got: row.len(),
+                    expected: self.vocab_len,
+                });
+            }
+        }
+        let row = if self.params.remove_invalid_values {
+            Row::unchecked(mixed.scores, buffers)
+        } else {
+            Row::new(mixed.scores, buffers).map_err(|_| Error::BrokenLogits { position })?
+        };
+        Ok(row.mixed_from(mixed.model))
     }
 
     fn noise(&self, purpose: Purpose) -> Noise {

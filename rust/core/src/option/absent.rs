@@ -53,7 +53,6 @@ const fn engine_refused(
 const PROMPT: &str = "prompt log-probs are those of the whole prompt, best tokens first";
 const GRAMMAR: &str = "structured outputs are not built yet";
 const FORCING: &str = "a bound on thinking is not built yet; max_tokens is";
-const SOURCES: &str = "a second source of logits is not built yet";
 const DRAFTS: &str = "speculation is not built yet";
 const PLUGINS: &str = "there are no plug-ins that could read it";
 const ONE_MACHINE: &str = "one process serves one machine; run replicas instead";
@@ -87,16 +86,6 @@ pub(super) const ROWS: &[OptionSpec] = &[
     ),
     refused("best_of", "1", "nobody ranks samples by it any more: use n"),
     // transformers' names.
-    later("guidance_scale", "1.0", SOURCES),
-    later("negative_prompt", "none", SOURCES),
-    later("negative_prompt_token_ids", "none", SOURCES),
-    later(
-        "penalty_alpha",
-        "0.0",
-        "contrastive search is not built yet",
-    ),
-    later("dola_layers", "none", SOURCES),
-    later("dola_divergence", "none", SOURCES),
     later(
         "watermarking_config",
         "none",
@@ -118,7 +107,6 @@ pub(super) const ROWS: &[OptionSpec] = &[
     refused("cache_prompt", "true", NOTHING),
     refused("n_keep", "0", NOTHING),
     // Ours.
-    later("contrastive", "none", SOURCES),
     later("speculation", "\"off\"", DRAFTS),
     later("verify", "none", DRAFTS),
     later("exit", "none", "early exit is not built yet"),

@@ -19,10 +19,11 @@ impl SamplingParams {
             };
             set(&mut params, &value).ok_or_else(|| spec.bad_value(&value, limits))?;
         }
-        params.complete_beams(values);
+        params.complete_searches(values);
         params.complete_pipeline(values);
         params.complete_mirostat(values);
         params.check_combinations()?;
+        params.check_search(limits)?;
         Ok(params)
     }
 
@@ -53,7 +54,8 @@ impl SamplingParams {
         match self.pipeline.meaning() {
             NamedPipeline::Hf if !self.is_greedy() && is_open("top_k") => self.top_k = 50,
             NamedPipeline::Llamacpp => {
-                if is_open("temperature") && !self.beams.is_on() {
+                let is_search = self.beams.is_on() || self.is_contrastive_search();
+                if is_open("temperature") && !is_search {
                     self.temperature = 0.8;
                 }
                 // Beside mirostat llama.cpp runs no other cut.
@@ -87,11 +89,25 @@ impl SamplingParams {
         }
     }
 
-    /// A beam search draws nothing unless somebody says how.
-    fn complete_beams(&mut self, values: &[(String, Value)]) {
-        if self.beams.is_on() && is_open(values, "temperature") {
+    /// A beam search draws nothing unless somebody says how, nor does a contrastive search ever.
+    fn complete_searches(&mut self, values: &[(String, Value)]) {
+        let is_search = self.beams.is_on() || self.is_contrastive_search();
+        if is_search && is_open(values, "temperature") {
             self.temperature = 0.0;
         }
+    }
+
+    /// Contrastive search compares so many candidates.
+    fn check_search(&self, limits: &Limits) -> Result<()> {
+        let most = limits.search_candidates_max;
+        if !self.is_contrastive_search() || (1..=most).contains(&self.top_k) {
+            return Ok(());
+        }
+        Err(Error::Conflict {
+            name: "penalty_alpha".into(),
+            other: "top_k".into(),
+            reason: format!("a search compares 1 to {most} candidates"),
+        })
     }
 
     /// Refuses options that contradict each other: the order of the steps, which may fill in cuts of its own, then the rules.

@@ -80,6 +80,7 @@ const LEN: usize = sampling_rows::CHOOSING.len()
     + sampling_rows::CUTS.len()
     + sampling_rows::STEERING.len()
     + sampling_rows::BEAMS.len()
+    + sampling_rows::SOURCES.len()
     + sampling_rows::OUTPUT.len()
     + engine_rows::ROWS.len()
     + absent::ROWS.len();
@@ -87,11 +88,12 @@ const LEN: usize = sampling_rows::CHOOSING.len()
 static TABLE: [OptionSpec; LEN] = {
     let mut table = [sampling_rows::CHOOSING[0]; LEN];
     let mut len = 0;
-    let parts: [&[OptionSpec]; 7] = [
+    let parts: [&[OptionSpec]; 8] = [
         sampling_rows::CHOOSING,
         sampling_rows::CUTS,
         sampling_rows::STEERING,
         sampling_rows::BEAMS,
+        sampling_rows::SOURCES,
         sampling_rows::OUTPUT,
         engine_rows::ROWS,
         absent::ROWS,

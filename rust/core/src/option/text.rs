@@ -33,6 +33,11 @@ pub fn parse_text(spec: &OptionSpec, text: &str) -> Result<Value> {
         OptionType::Float { .. } => word.parse().ok().map(Value::Float),
         OptionType::TokenIds(_) => parse_list(inside(word, '[', ']'), parse_int).map(Value::List),
         OptionType::Repetition => parse_sizes(word).map(Value::Map),
+        OptionType::Contrastive => parse_entries(word).map(Value::Map),
+        OptionType::Layers if word.starts_with(|first: char| first.is_alphabetic()) => {
+            Some(Value::Text(word.to_owned()))
+        }
+        OptionType::Layers => parse_list(inside(word, '[', ']'), parse_int).map(Value::List),
         OptionType::Pipeline => Some(parse_pipeline(word)),
         OptionType::BiasMap => parse_bias(word).map(Value::Map),
         OptionType::TokenSequences => parse_sequences(word),
@@ -122,6 +127,22 @@ fn parse_sizes(text: &str) -> Option<Vec<(Value, Value)>> {
         let (key, size) = part.split_once(':')?;
         let key = inside(key.trim(), '"', '"').to_owned();
         Some((Value::Text(key), parse_int(size.trim())?))
+    })
+}
+
+/// `key:value` with commas, or a JSON object; a value is a number where it reads as one.
+fn parse_entries(text: &str) -> Option<Vec<(Value, Value)>> {
+    let object = inside(text, '{', '}');
+    if object.trim().is_empty() {
+        return (object.len() != text.len()).then(Vec::new);
+    }
+    parse_list(object, |part| {
+        let (key, value) = part.split_once(':')?;
+        let key = inside(key.trim(), '"', '"').to_owned();
+        let value = value.trim();
+        let number = value.parse().ok().map(Value::Float);
+        let text = || Value::Text(inside(value, '"', '"').to_owned());
+        Some((Value::Text(key), number.unwrap_or_else(text)))
     })
 }
 

@@ -6,11 +6,13 @@ use crate::id::TokenId;
 mod beams;
 mod pipeline;
 pub(crate) mod rules;
+mod source;
 mod step;
 mod strategy;
 
 pub use beams::{Beams, EarlyStopping, LengthPenaltyKind};
 pub use pipeline::{NamedPipeline, PipelineChoice};
+pub use source::{Contrastive, ContrastiveMode, Divergence, Dola, DolaLayers, Guidance};
 pub use step::Step;
 pub use strategy::{Adaptive, Dry, LengthDecay, Mirostat, MirostatVariant, Xtc};
 
@@ -234,6 +236,15 @@ pub struct SamplingParams {
     pub adaptive: Adaptive,
     /// A search for the likeliest outputs, instead of a draw or an argmax at every token.
     pub beams: Beams,
+    /// A second row: without the prompt.
+    pub guidance: Guidance,
+    /// A second row: of a weaker model.
+    pub contrastive: Option<Contrastive>,
+    /// A second row: of an early layer.
+    pub dola: Dola,
+    /// Weight of the penalty on what resembles the text so far, [0, 1]; above 0 the token is the best of `top_k`
+    /// candidates under it.
+    pub penalty_alpha: f32,
 }
 
 impl SamplingParams {
@@ -244,7 +255,7 @@ impl SamplingParams {
     }
 
     /// Every token id in the parameters, by the option it came from.
-    pub fn token_ids(&self) -> [(&'static str, Vec<TokenId>); 12] {
+    pub fn token_ids(&self) -> [(&'static str, Vec<TokenId>); 13] {
         let optional = |ids: &Option<Vec<TokenId>>| ids.clone().unwrap_or_default();
         let biased = self.logit_bias.iter().map(|&(token, _)| token);
         let sequences = self.sequence_bias.iter().flat_map(|(ids, _)| ids.clone());
@@ -264,6 +275,10 @@ impl SamplingParams {
             ),
             ("forced_eos_token_id", optional(&self.forced_eos_token_id)),
             ("dry_sequence_breakers", self.dry.breaker_tokens.concat()),
+            (
+                "negative_prompt_token_ids",
+                optional(&self.guidance.negative_prompt_token_ids),
+            ),
         ]
     }
 
@@ -281,9 +296,19 @@ impl SamplingParams {
         }
     }
 
-    /// Whether the choice is the argmax after the processors.
+    /// Whether the choice is the argmax after the processors, or made among the best of them, without noise.
     pub fn is_greedy(&self) -> bool {
         self.temperature < 1e-5
+    }
+
+    /// Whether candidates are compared with the text so far.
+    pub fn is_contrastive_search(&self) -> bool {
+        self.penalty_alpha > 0.0
+    }
+
+    /// The step whose second row the scores come from, if any.
+    pub fn source(&self) -> Option<Step> {
+        Step::SOURCES.into_iter().find(|step| step.is_active(self))
     }
 }
 
@@ -348,6 +373,10 @@ impl Default for SamplingParams {
             mirostat: Mirostat::default(),
             adaptive: Adaptive::default(),
             beams: Beams::default(),
+            guidance: Guidance::default(),
+            contrastive: None,
+            dola: Dola::default(),
+            penalty_alpha: 0.0,
         }
     }
 }

@@ -48,6 +48,8 @@ impl NamedPipeline {
         match self {
             Self::Tokenmill => &Step::ALL,
             Self::Hf => &[
+                Step::Guidance,
+                Step::Dola,
                 Step::SequenceBias,
                 Step::EncoderRepetitionPenalty,
                 Step::RepetitionPenalty,
@@ -177,6 +179,10 @@ impl PipelineChoice {
             let before = &steps[..index];
             if before.contains(step) {
                 return Some((*step, "stands in the list twice"));
+            }
+            let is_after_scores = before.iter().any(|earlier| !earlier.is_source());
+            if step.is_source() && is_after_scores {
+                return Some((*step, "must stand before all that acts on scores"));
             }
             if !step.is_warper() && before.iter().any(|earlier| earlier.is_warper()) {
                 return Some((*step, "must stand before the temperature and every cut"));

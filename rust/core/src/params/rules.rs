@@ -4,6 +4,7 @@
 //! Invariant: the first row that applies is the one that is told, so the order is part of the behaviour.
 
 mod beams;
+mod sources;
 
 use std::borrow::Cow;
 
@@ -35,6 +36,10 @@ enum Check {
     Wish(fn(&Beams) -> bool),
     /// What cannot be asked for beside beams, and why.
     BesideBeams(fn(&SamplingParams) -> bool, &'static str),
+    /// What cannot be asked for beside a contrastive search, and why.
+    BesideSearch(fn(&SamplingParams) -> bool, &'static str),
+    /// A step that cannot run beside one, and why.
+    CutBesideSearch(Step, &'static str),
 }
 
 impl Rule {
@@ -52,6 +57,14 @@ impl Rule {
                 .then_some("there is no beam search (several samples are asked for with n)".into()),
             Check::BesideBeams(is_asked, reason) => {
                 (params.beams.is_on() && is_asked(params)).then_some(reason.into())
+            }
+            Check::BesideSearch(is_asked, reason) => {
+                let is_met = params.is_contrastive_search() && is_asked(params);
+                is_met.then_some(reason.into())
+            }
+            Check::CutBesideSearch(step, reason) => {
+                let is_met = params.is_contrastive_search() && step.is_asked_for(params);
+                is_met.then_some(reason.into())
             }
         }
     }
@@ -96,7 +109,7 @@ const fn moving(step: Step, other: Step) -> Rule {
 /// Every rule between two options of a request. The order of a pipeline is one more, between `pipeline` and the
 /// option of each step: [`crate::PipelineChoice::fault`].
 pub fn rules() -> impl Iterator<Item = &'static Rule> {
-    RULES.iter().chain(beams::RULES)
+    RULES.iter().chain(sources::RULES).chain(beams::RULES)
 }
 
 static RULES: &[Rule] = &[

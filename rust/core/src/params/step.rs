@@ -6,6 +6,12 @@ use crate::params::SamplingParams;
 /// One step, by its public name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Step {
+    /// Scores away from those without the prompt.
+    Guidance,
+    /// Scores away from those of a weaker model.
+    Contrastive,
+    /// Scores away from those of an early layer.
+    Dola,
     /// Bans all but a list.
     AllowedTokenIds,
     /// Adds to what would complete a sequence.
@@ -76,7 +82,10 @@ pub enum Step {
 
 impl Step {
     /// Every step, in the order of the pipeline `tokenmill`.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 36] = [
+        Self::Guidance,
+        Self::Contrastive,
+        Self::Dola,
         Self::AllowedTokenIds,
         Self::SequenceBias,
         Self::LogitBias,
@@ -112,6 +121,9 @@ impl Step {
         Self::Renormalize,
     ];
 
+    /// Steps that make the scores out of two rows; at most one runs, before all others.
+    pub const SOURCES: [Self; 3] = [Self::Guidance, Self::Contrastive, Self::Dola];
+
     /// Bans that are lifted, in this order, when nothing is left.
     pub const SOFT: [Self; 5] = [
         Self::NoRepeatNgram,
@@ -124,6 +136,9 @@ impl Step {
     /// The public name.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Guidance => "guidance",
+            Self::Contrastive => "contrastive",
+            Self::Dola => "dola",
             Self::AllowedTokenIds => "allowed_token_ids",
             Self::LogitBias => "logit_bias",
             Self::RepetitionPenalty => "repetition_penalty",
@@ -168,6 +183,8 @@ impl Step {
     /// The option that makes it active.
     pub const fn option(self) -> &'static str {
         match self {
+            Self::Guidance => "guidance_scale",
+            Self::Dola => "dola_layers",
             Self::NoRepeatNgram => "no_repeat_ngram_size",
             Self::Suppress => "suppress_tokens",
             Self::BeginSuppress => "begin_suppress_tokens",
@@ -202,6 +219,11 @@ impl Step {
         )
     }
 
+    /// Whether the step makes the scores that all others act on.
+    pub const fn is_source(self) -> bool {
+        matches!(self, Self::Guidance | Self::Contrastive | Self::Dola)
+    }
+
     /// Whether the step belongs after the point where a greedy request takes its argmax.
     pub const fn is_warper(self) -> bool {
         self as usize >= Self::Temperature as usize
@@ -221,6 +243,9 @@ impl Step {
     pub fn is_asked_for(self, params: &SamplingParams) -> bool {
         let is_dynamic = params.dynatemp_range > 0.0;
         match self {
+            Self::Guidance => params.guidance.scale != 1.0,
+            Self::Contrastive => params.contrastive.is_some(),
+            Self::Dola => params.dola.layers.is_some(),
             Self::AllowedTokenIds => params.allowed_token_ids.is_some(),
             Self::LogitBias => !params.logit_bias.is_empty(),
             Self::RepetitionPenalty => params.repetition_penalty != 1.0,
@@ -255,7 +280,8 @@ impl Step {
             Self::Mirostat => params.mirostat.version > 0,
             Self::AdaptiveP => params.adaptive.target.is_some(),
             Self::Renormalize => params.renormalize_logits,
-            Self::TopK => params.top_k > 0,
+            // Candidates of contrastive search are no cut: they are all there is to choose from.
+            Self::TopK => params.top_k > 0 && !params.is_contrastive_search(),
             Self::TopP => params.top_p < 1.0,
             Self::MinP => params.min_p > 0.0,
         }

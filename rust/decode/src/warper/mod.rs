@@ -5,6 +5,7 @@
 
 mod adaptive;
 mod cutoff;
+pub(crate) mod draw;
 mod entropy;
 pub(crate) mod feedback;
 pub(crate) mod mass;

@@ -3,6 +3,7 @@
 
 mod check;
 mod sequence;
+mod source;
 
 use crate::limits::Limits;
 use crate::option::value::Value;
@@ -12,6 +13,7 @@ use check::{
     checked_texts,
 };
 use sequence::{checked_decay, checked_sequence_bias, checked_sequences};
+use source::{checked_contrastive, checked_layers};
 
 /// Type and bound of an option.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -64,6 +66,10 @@ pub enum OptionType {
     LengthDecay,
     /// `max_pattern_size`, `min_count` and perhaps `min_pattern_size`.
     Repetition,
+    /// Entries of contrastive decoding.
+    Contrastive,
+    /// `low`, `high`, or a list of layers.
+    Layers,
     /// A named order of steps, or a list of steps.
     Pipeline,
     /// Of an option that is not taken: nothing is known but its name.
@@ -83,11 +89,16 @@ pub enum IdList {
     Reported,
     /// Ids one of which is forced; one alone needs no list.
     Forced,
+    /// Ids of a prompt.
+    Prompt,
 }
 
 impl IdList {
     const fn len_min(self) -> usize {
-        matches!(self, Self::Allowed | Self::Reported | Self::Forced) as usize
+        matches!(
+            self,
+            Self::Allowed | Self::Reported | Self::Forced | Self::Prompt
+        ) as usize
     }
 
     const fn len_max(self, limits: &Limits) -> usize {
@@ -96,6 +107,8 @@ impl IdList {
             Self::Allowed => limits.allowed_token_ids_len_max,
             Self::Suppressed => limits.suppress_tokens_len_max,
             Self::Reported => limits.logprob_token_ids_len_max,
+            // A token is a byte of text at least.
+            Self::Prompt => limits.prompt_len_max_bytes,
         }
     }
 }
@@ -119,6 +132,8 @@ impl OptionType {
             Self::LengthDecay => "length_decay",
             Self::EarlyStopping => "early_stopping",
             Self::Repetition => "repetition",
+            Self::Contrastive => "contrastive",
+            Self::Layers => "layers",
             Self::Pipeline => "pipeline",
             Self::BiasMap => "bias",
             Self::Untyped => "",
@@ -181,6 +196,15 @@ impl OptionType {
                 let names = NamedPipeline::NAMES.join(", ");
                 format!("one of {names}, or a list of steps of {}", steps.join(", "))
             }
+            Self::Contrastive => {
+                "a map of mode (difference or scaled), alpha (0 to 1), lambda of difference or beta of scaled \
+                 (0 to 100), temperature (above 0, at most 100) and amateur (a model's name)"
+                    .into()
+            }
+            Self::Layers => format!(
+                "low, high or a list of 1 to {} layers, 0 the embedding",
+                limits.dola_layers_len_max
+            ),
             Self::Untyped => String::new(),
             _ => self.bound_of_ids(limits),
         }
@@ -281,6 +305,8 @@ impl OptionType {
                 checked_texts(value, limits.bad_words_count_max, is_word)
             }
             Self::Repetition => checked_repetition(value, limits),
+            Self::Contrastive => checked_contrastive(value, limits),
+            Self::Layers => checked_layers(value, limits),
             Self::Pipeline => checked_pipeline(value),
             Self::BiasMap => checked_bias(value, limits),
             Self::Untyped => None,

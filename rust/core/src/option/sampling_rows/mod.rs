@@ -5,6 +5,7 @@ mod beams;
 mod choosing;
 mod cuts;
 mod output;
+mod sources;
 mod steering;
 
 use std::collections::HashSet;
@@ -19,6 +20,7 @@ pub(super) use beams::ROWS as BEAMS;
 pub(super) use choosing::ROWS as CHOOSING;
 pub(super) use cuts::ROWS as CUTS;
 pub(super) use output::ROWS as OUTPUT;
+pub(super) use sources::ROWS as SOURCES;
 pub(super) use steering::ROWS as STEERING;
 
 type Set = fn(&mut SamplingParams, &Value) -> Option<()>;

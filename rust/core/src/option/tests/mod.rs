@@ -3,6 +3,7 @@
 mod beams;
 mod cuts;
 mod sampling;
+mod sources;
 
 use std::collections::HashSet;
 
@@ -84,6 +85,14 @@ fn another(spec: &OptionSpec) -> Value {
         OptionType::SequenceBias => biased(&[(&[5, 5], -2.5), (&[0], 0.5)]),
         OptionType::LengthDecay => Value::List(vec![int(3), float(1.5)]),
         OptionType::BiasMap => Value::Map(vec![(int(1), float(-100.0)), (int(9), float(0.5))]),
+        OptionType::Contrastive => Value::Map(vec![
+            (text("amateur"), text("other")),
+            (text("mode"), text("scaled")),
+            (text("alpha"), float(0.25)),
+            (text("beta"), float(2.0)),
+            (text("temperature"), float(0.5)),
+        ]),
+        OptionType::Layers => ints(&[1, 4]),
         OptionType::Untyped => Value::Null,
     }
 }
@@ -112,6 +121,16 @@ fn beside(spec: &OptionSpec) -> Vec<Pair> {
     let is_of_groups = matches!(spec.name, "num_beam_groups" | "diversity_penalty");
     if is_of_beams || is_of_groups {
         needed.push(pair("beam_width", int(14)));
+    }
+    match spec.name {
+        "negative_prompt" | "negative_prompt_token_ids" => {
+            needed.push(pair("guidance_scale", float(2.0)));
+        }
+        "penalty_alpha" => {
+            needed.push(pair("temperature", float(0.0)));
+            needed.push(pair("top_k", int(5)));
+        }
+        _ => {}
     }
     if spec.name == "diversity_penalty" {
         needed.push(pair("num_beam_groups", int(7)));
@@ -205,6 +224,10 @@ fn all_values_together_come_back_as_they_were() {
         "n",
         "repetition_detection",
         "logprobs_mode",
+        "negative_prompt",
+        "contrastive",
+        "dola_layers",
+        "penalty_alpha",
     ];
     for group in [Group::Sampling, Group::Engine] {
         let values: Vec<Pair> = supported()
@@ -301,8 +324,8 @@ fn a_value_of_another_type_is_refused() {
             | OptionType::Words
             | OptionType::Breakers => &[7],
             OptionType::TokenIds(IdList::Forced) => &[1, 9],
-            OptionType::TokenIds(_) => &[9],
-            OptionType::BiasMap | OptionType::SequenceBias => &[10],
+            OptionType::TokenIds(_) | OptionType::Layers => &[9],
+            OptionType::BiasMap | OptionType::SequenceBias | OptionType::Contrastive => &[10],
             OptionType::Choice(_)
             | OptionType::Untyped
             | OptionType::Repetition
@@ -362,8 +385,8 @@ fn a_spelled_out_neutral_value_of_an_absent_option_runs() {
     assert!(engine("trust_remote_code", Value::Bool(false)).is_ok());
     assert!(engine("trust_remote_code", Value::Bool(true)).is_err());
     assert!(engine("gpu_memory_utilization", float(0.9)).is_ok());
-    assert!(sampling(&[pair("guidance_scale", float(1.0))]).is_ok());
-    assert!(sampling(&[pair("guidance_scale", float(0.9))]).is_err());
+    assert!(sampling(&[pair("watermarking", Value::Bool(false))]).is_ok());
+    assert!(sampling(&[pair("watermarking", Value::Bool(true))]).is_err());
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod cuts;
 mod moving;
+mod sources;
 mod steering;
 
 use tokenmill_core::{LogprobsMode, SamplingParams};
