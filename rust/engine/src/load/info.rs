@@ -160,6 +160,7 @@ fn decode_step(program: &Program, bytes: &WeightBytes) -> (u64, u64) {
     let shape = StepShape {
         spans: vec![SpanShape { rows: 1, offset: 0 }],
         logits_rows: 1,
+        exit_rows: 0,
         kv_element_bytes: 2,
         activation_bytes: 4,
         is_square: false,

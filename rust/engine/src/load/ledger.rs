@@ -17,6 +17,9 @@ const SEQUENCES_MAX: usize = 64;
 /// Requests that may wait beyond those running, where the option is not set.
 const WAITING_MAX: usize = 256;
 
+/// Early layers that a request may ask for at a step (`Limits::dola_layers_len_max`).
+pub(crate) const EXITS_MAX: usize = 16;
+
 /// The line whose price is known only once they are packed.
 const WEIGHTS: &str = "weights";
 
@@ -91,6 +94,7 @@ impl Ledger {
             block_size,
             rows_max: tokens_per_step,
             logits_rows_max: sequences_max.min(tokens_per_step),
+            exit_rows_max: sequences_max.min(tokens_per_step) * EXITS_MAX.min(program.exits()),
             context_len,
             kv_format,
             dtype: dtype(options),
@@ -166,7 +170,15 @@ fn lines(program: &Program, plan: &MemoryPlan, weight_bytes: u64, kv_bytes: u64)
             "logits",
             program.shape.vocab_len as u64 * plan.logits_rows_max as u64 * 4,
         ),
+        line("early layers", early_bytes(program, plan)),
     ]
+}
+
+/// The streams of rows that leave early, and a few rows of their logits at a time.
+fn early_bytes(program: &Program, plan: &MemoryPlan) -> u64 {
+    let streams = plan.exit_rows_max * program.shape.hidden;
+    let logits = plan.exit_rows_max.min(EXITS_MAX) * program.shape.vocab_len;
+    (streams + logits) as u64 * 4
 }
 
 /// Values per row beside the registers: the widest MLP's inner ones, or for a mixture the inputs, inner values
