@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use schedule::{Outcome, Schedule, run};
 use subject::{Form, tiny};
 use tokenmill_core::{
-    Adaptive, Dry, LengthDecay, Mirostat, MirostatVariant, NamedPipeline, PipelineChoice, Prompt,
-    Request, SamplingParams, Xtc,
+    Adaptive, Contrastive, DolaLayers, Dry, LengthDecay, Mirostat, MirostatVariant, NamedPipeline,
+    PipelineChoice, Prompt, Request, SamplingParams, Step, Xtc,
 };
 use tokenmill_formats::Checkpoint;
 
@@ -116,6 +116,15 @@ fn lean(index: usize, params: &mut SamplingParams) {
                 factor: 1.2,
             });
         }
+        1 | 7 => {
+            params.contrastive = Some(Contrastive {
+                alpha: 0.01,
+                temperature: 1.3,
+                ..Contrastive::default()
+            });
+        }
+        3 => params.dola.layers = Some(DolaLayers::Listed(vec![0, 1, 2])),
+        9 => params.dola.layers = Some(DolaLayers::High),
         _ => {}
     }
     if params.is_greedy() {
@@ -255,6 +264,15 @@ fn compare(name: &str, checkpoint: &Checkpoint, form: Form, count: usize, orders
             "nobody asks for {pipeline:?}"
         );
     }
+    let has = |step| {
+        requests
+            .iter()
+            .any(|request| request.params.source() == Some(step))
+    };
+    assert!(
+        has(Step::Contrastive) && has(Step::Dola),
+        "nobody asks for second rows"
+    );
     let alone = Schedule {
         gap: None,
         prefix_caching: false,

@@ -7,6 +7,7 @@ pub(crate) mod mailbox;
 pub(crate) mod outbox;
 mod pace;
 pub(crate) mod seat;
+mod source;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -64,6 +65,10 @@ pub struct Capacity {
     pub block_size: usize,
     /// Rows of the vocabulary.
     pub vocab_len: usize,
+    /// Layers that rows may leave early from; 0: this backend gives none.
+    pub exits: usize,
+    /// The weaker model, where there is one.
+    pub amateur: Option<AmateurCapacity>,
     /// Requests running or waiting.
     pub requests_max: usize,
     /// Bytes of log-probs that live requests may come to hold together.
@@ -81,12 +86,16 @@ impl Capacity {
             blocks,
             block_size: sched.block_size,
             vocab_len: 0,
+            exits: 0,
+            amateur: None,
             requests_max: 0,
             logprobs_bytes: 0,
             has_priorities: sched.policy == Policy::Priority,
         }
     }
 }
+
+pub use source::AmateurCapacity;
 
 /// Whether requests are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -378,6 +387,7 @@ impl Door {
         if !params.stop.is_empty() {
             self.refuse_without_tokenizer("stop")?;
         }
+        self.check_source(params)?;
         Ok(())
     }
 
@@ -444,12 +454,9 @@ impl Door {
 
     /// Output tokens that fit, or a refusal with the numbers.
     fn price(&self, prompt_len: usize, params: &SamplingParams) -> Result<usize> {
-        let Capacity {
-            context_len,
-            blocks,
-            block_size,
-            ..
-        } = self.shared.capacity;
+        let capacity = &self.shared.capacity;
+        let (blocks, block_size) = (capacity.blocks, capacity.block_size);
+        let context_len = capacity.context_len_of(params);
         let asked = params.max_tokens.map_or(1, |tokens| tokens as usize);
         let total = prompt_len.saturating_add(asked);
         if total > context_len {

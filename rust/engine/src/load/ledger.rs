@@ -22,6 +22,7 @@ pub(crate) const EXITS_MAX: usize = 16;
 
 /// The line whose price is known only once they are packed.
 const WEIGHTS: &str = "weights";
+const AMATEUR_WEIGHTS: &str = "amateur weights";
 
 /// One line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,9 +57,21 @@ pub struct Ledger {
 impl Ledger {
     /// Prices `program` under `options`; `weight_bytes` is the size of its weights in the file.
     pub fn new(program: &Program, weight_bytes: u64, options: &EngineOptions) -> Result<Self> {
+        Self::with_amateur(program, weight_bytes, None, options)
+    }
+
+    /// The same with a second model beside it, whose cache has as many blocks.
+    pub fn with_amateur(
+        program: &Program,
+        weight_bytes: u64,
+        amateur: Option<(&Program, u64)>,
+        options: &EngineOptions,
+    ) -> Result<Self> {
         let kv_format = kv_format(options);
         let block_size = options.block_size as usize;
-        let kv_token_bytes = kv_token_bytes(program, kv_format);
+        let own_token_bytes = kv_token_bytes(program, kv_format);
+        let beside = amateur.map_or(0, |(other, _)| kv_token_bytes(other, kv_format));
+        let kv_token_bytes = own_token_bytes + beside;
         let block_bytes = kv_token_bytes * block_size as u64;
         let sequences_max = options
             .max_num_seqs
@@ -102,7 +115,16 @@ impl Ledger {
             threads: threads(options),
             op_times: options.profile.then(Arc::default),
         };
-        let mut lines = lines(program, &plan, weight_bytes, blocks as u64 * block_bytes);
+        let pool_slots = (blocks * block_size) as u64;
+        let mut lines = lines(program, &plan, weight_bytes, pool_slots * own_token_bytes);
+        if let Some((other, weight_bytes)) = amateur {
+            lines.extend(amateur_lines(
+                other,
+                &plan,
+                weight_bytes,
+                pool_slots * beside,
+            ));
+        }
         let logprobs_bytes = options.logprobs_memory_bytes;
         lines.push(Line {
             what: "log-probs",
@@ -138,7 +160,16 @@ impl Ledger {
 
     /// Corrects the price of the weights by what the backend holds, where it says.
     pub(crate) fn settle_weights(&mut self, bytes: u64) {
-        for line in self.lines.iter_mut().filter(|line| line.what == WEIGHTS) {
+        self.settle(WEIGHTS, bytes);
+    }
+
+    /// The same of the amateur's.
+    pub(crate) fn settle_amateur(&mut self, bytes: u64) {
+        self.settle(AMATEUR_WEIGHTS, bytes);
+    }
+
+    fn settle(&mut self, what: &str, bytes: u64) {
+        for line in self.lines.iter_mut().filter(|line| line.what == what) {
             line.bytes = if bytes == 0 { line.bytes } else { bytes };
         }
     }
@@ -172,6 +203,33 @@ fn lines(program: &Program, plan: &MemoryPlan, weight_bytes: u64, kv_bytes: u64)
         ),
         line("early layers", early_bytes(program, plan)),
     ]
+}
+
+/// What the amateur holds beside the model.
+fn amateur_lines(
+    program: &Program,
+    plan: &MemoryPlan,
+    weight_bytes: u64,
+    kv_bytes: u64,
+) -> [Line; 3] {
+    let line = |what, bytes| Line { what, bytes };
+    let plan = amateur_plan(program, plan);
+    let steps = lines(program, &plan, 0, 0);
+    [
+        line(AMATEUR_WEIGHTS, weight_bytes),
+        line("amateur kv cache", kv_bytes),
+        line("amateur steps", steps.iter().map(|line| line.bytes).sum()),
+    ]
+}
+
+/// What the amateur's backend may use: the same blocks, no early layers, and no longer context than its own.
+pub(crate) fn amateur_plan(program: &Program, plan: &MemoryPlan) -> MemoryPlan {
+    MemoryPlan {
+        context_len: plan.context_len.min(program.shape.context_len),
+        exit_rows_max: 0,
+        op_times: None,
+        ..plan.clone()
+    }
 }
 
 /// The streams of rows that leave early, and a few rows of their logits at a time.

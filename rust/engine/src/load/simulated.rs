@@ -49,6 +49,7 @@ pub fn simulated(
         program,
         kv_format: KvFormat::F32,
         backend: Box::new(backend),
+        amateur: None,
         sched,
         requests_max: 1024,
         logprobs_bytes: 1 << 30,

@@ -18,6 +18,7 @@ use crate::step::live::Live;
 use crate::step::meter::Meter;
 use crate::step::planted::{Faults, Planted};
 use crate::step::sequence::Sequence;
+use crate::step::source::Sources;
 use crate::step::work::Outcome;
 
 /// What a step found to do.
@@ -43,6 +44,7 @@ pub struct Engine {
     pub(crate) next_sequence: u64,
     pub(crate) batch: StepBatch,
     pub(crate) scratch: Scratch,
+    pub(crate) sources: Sources,
     pub(crate) outcomes: Vec<Outcome>,
     pub(crate) meter: Meter,
     /// Keys the scopes of the prefix cache.
@@ -89,6 +91,7 @@ impl Engine {
     pub(crate) fn close(&mut self) {
         self.end_all();
         self.backend.close();
+        self.sources.close();
     }
 
     fn receive(&mut self) {
@@ -123,6 +126,7 @@ impl Engine {
         } = admitted;
         let live = Live {
             outbox,
+            source: self.sources.of(&params),
             output_len_min: params.output_len_min(prompt.len()),
             params,
             seed,
@@ -141,7 +145,7 @@ impl Engine {
             tokens: live.prompt.to_vec(),
             max_new: Some(output_len_max),
             priority,
-            scope: Self::scope_of(&self.secret, cache_salt.as_deref()),
+            scope: self.scope(&live.source, cache_salt.as_deref()),
             read_cache: live.params.skip_reading_prefix_cache != Some(true),
             scores_prompt: live.params.prompt_logprobs.is_some(),
         };

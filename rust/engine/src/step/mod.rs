@@ -5,4 +5,5 @@ pub(crate) mod live;
 pub(crate) mod meter;
 pub(crate) mod planted;
 pub(crate) mod sequence;
+pub(crate) mod source;
 mod work;

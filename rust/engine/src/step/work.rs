@@ -5,6 +5,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tokenmill_core::{Event, Failure, FinishReason, Kind, SequenceId, TokenLogprobs};
+use tokenmill_decode::source::Mixed;
 use tokenmill_decode::{Choice, Sampler, Scratch, Vocabulary};
 use tokenmill_model::{BlockCopy, Span, StepBatch};
 use tokenmill_sched::Plan;
@@ -14,6 +15,7 @@ use crate::step::engine::Engine;
 use crate::step::live::Live;
 use crate::step::meter::Part;
 use crate::step::sequence::Sequence;
+use crate::step::source::{AskedRow, Source};
 
 /// What a step found out about one sequence.
 #[derive(Debug)]
@@ -69,6 +71,7 @@ impl Engine {
         if let Err(error) = self.backend.copy_blocks(&copies) {
             panic!("the backend could not copy blocks: {error}");
         }
+        self.sources.copy_blocks(&copies);
     }
 
     /// Runs every span of the plan alone.
@@ -86,6 +89,7 @@ impl Engine {
     fn execute(&mut self, from: usize, to: usize) -> Result<(), Failure> {
         self.meter.start();
         fill(&mut self.batch, self.scheduler.planned(), from, to);
+        self.ask_beside(from);
         let ran = catch_unwind(AssertUnwindSafe(|| self.backend.run(&self.batch)));
         let ticket = match ran {
             Ok(Ok(ticket)) => ticket,
@@ -95,28 +99,43 @@ impl Engine {
                 return Err(Failure::new(Kind::Internal, message));
             }
         };
+        self.run_amateur()?;
         self.meter.end(Part::Model, &self.shared.stats);
         self.meter.count(&self.batch, &self.shared.stats);
         let mut rows = LogitsRows::new(self.scheduler.planned(), from);
         for (index, &row) in self.batch.logits_rows.iter().enumerate() {
             let (id, scored) = rows.next(self.scheduler.planned(), row);
-            let logits = self
-                .backend
-                .logits(ticket, index)
-                .map_err(|error| Failure::of(&error))?;
             let Some(sequence) = self.sequences.get_mut(&id) else {
                 continue;
             };
             let Some(live) = self.lives.get(&sequence.request) else {
                 continue;
             };
+            let asked = AskedRow {
+                ticket,
+                index,
+                position: sequence.sampler.prefix_len() as u32,
+            };
+            // A prompt's tokens are scored by the model's own row.
+            let source = scored.map_or(&live.source, |_| &Source::Model);
+            let rows_of = (&self.batch, asked);
+            let read = self
+                .sources
+                .read(&mut *self.backend, rows_of, (source, &live.params))?;
+            let mixed = match read {
+                Ok(mixed) => mixed,
+                Err(failure) => {
+                    self.outcomes.push(Outcome::Failed(id, failure));
+                    continue;
+                }
+            };
             let (vocabulary, scratch) = (&self.vocabulary, &mut self.scratch);
             let drawn = catch_unwind(AssertUnwindSafe(|| {
                 if let Some(position) = scored {
-                    return score(sequence, live, logits, position, scratch)
+                    return score(sequence, live, mixed.model, position, scratch)
                         .map(|entries| Outcome::Scored(id, entries));
                 }
-                draw(sequence, live, logits, vocabulary, scratch)
+                draw(sequence, live, mixed, vocabulary, scratch)
                     .map(|(choice, forks)| Outcome::Drawn(id, choice, forks))
             }));
             self.outcomes.push(match drawn {
@@ -256,7 +275,7 @@ fn score(
 }
 
 /// Whose the rows with logits are, one after another: sampled rows and scored ones are both ascending.
-struct LogitsRows {
+pub(crate) struct LogitsRows {
     /// First row of the batch, in the plan.
     first_row: u32,
     /// Next entry of `sampled`.
@@ -267,7 +286,7 @@ struct LogitsRows {
 
 impl LogitsRows {
     /// Those of the spans from `span` on.
-    fn new(plan: &Plan, span: usize) -> Self {
+    pub fn new(plan: &Plan, span: usize) -> Self {
         let first_row = plan.spans[span].row;
         Self {
             first_row,
@@ -277,7 +296,7 @@ impl LogitsRows {
     }
 
     /// The sequence of the batch's `row`, and its position where it scores a prompt.
-    fn next(&mut self, plan: &Plan, row: u32) -> (SequenceId, Option<u32>) {
+    pub fn next(&mut self, plan: &Plan, row: u32) -> (SequenceId, Option<u32>) {
         let row = self.first_row + row;
         if plan.scored_rows.get(self.scored) != Some(&row) {
             self.sampled += 1;
@@ -296,15 +315,15 @@ impl LogitsRows {
 fn draw(
     sequence: &mut Sequence,
     live: &Live,
-    logits: &[f32],
+    mixed: Mixed<'_>,
     vocabulary: &Vocabulary,
     scratch: &mut Scratch,
 ) -> tokenmill_decode::Result<(Choice, Vec<Fork>)> {
-    let choice = sequence.sampler.sample(logits, scratch)?;
+    let choice = sequence.sampler.sample_mixed(mixed, scratch)?;
     let mut forks = Vec::new();
     for index in 1..=sequence.forks_due {
         let sampler = live.sampler(index, vocabulary)?;
-        let choice = sampler.sample(logits, scratch)?;
+        let choice = sampler.sample_mixed(mixed, scratch)?;
         forks.push((index, sampler, choice));
     }
     Ok((choice, forks))
