@@ -117,14 +117,21 @@ fn lean(index: usize, params: &mut SamplingParams) {
             });
         }
         1 | 7 => {
+            // What is plausible and what is allowed may have no token in common.
+            params.allowed_token_ids = None;
             params.contrastive = Some(Contrastive {
                 alpha: 0.01,
                 temperature: 1.3,
                 ..Contrastive::default()
             });
         }
-        3 => params.dola.layers = Some(DolaLayers::Listed(vec![0, 1, 2])),
-        9 => params.dola.layers = Some(DolaLayers::High),
+        3 | 9 => {
+            params.allowed_token_ids = None;
+            params.dola.layers = Some(match index % 13 {
+                3 => DolaLayers::Listed(vec![0, 1, 2]),
+                _ => DolaLayers::High,
+            });
+        }
         _ => {}
     }
     if params.is_greedy() {
