@@ -38,6 +38,7 @@ pub fn exact_plan(program: &Program, blocks: usize, block_size: usize) -> Memory
         block_size,
         rows_max: 512,
         logits_rows_max: 512,
+        exit_rows_max: 512,
         context_len,
         kv_format: KvFormat::F32,
         dtype: ComputeDtype::Float32,
@@ -101,7 +102,8 @@ impl Rig {
         Ok(logits)
     }
 
-    fn batch(&self, pieces: &[Piece<'_>]) -> StepBatch {
+    /// The rows of all pieces, each with logits.
+    pub fn batch(&self, pieces: &[Piece<'_>]) -> StepBatch {
         let mut batch = StepBatch::default();
         for piece in pieces {
             batch.spans.push(Span {

@@ -6,6 +6,7 @@ use tokenmill_core::{BlockId, TokenId};
 use tokenmill_model::{BlockCopy, KvFormat, MemoryPlan};
 
 use crate::driver::{Piece, blocks};
+use crate::hidden::{early_layers, hidden_states};
 use crate::programs::{experts, layouts, norms, soft_caps, weight_formats, windows};
 use crate::random::Random;
 use crate::sketch::{Sketch, VOCAB};
@@ -15,7 +16,7 @@ use crate::subject::{Outcome, Subject, compare, text, truth};
 pub type Group = (&'static str, fn(&Subject) -> Outcome);
 
 /// All of them.
-pub const GROUPS: [Group; 14] = [
+pub const GROUPS: [Group; 16] = [
     ("prefill", prefill),
     ("chunked prefill", chunked_prefill),
     ("decode", decode),
@@ -30,6 +31,8 @@ pub const GROUPS: [Group; 14] = [
     ("experts", experts),
     ("weight formats", weight_formats),
     ("bf16 cache", bf16_cache),
+    ("hidden states", hidden_states),
+    ("early layers", early_layers),
 ];
 
 /// A random sequence.

@@ -2,8 +2,8 @@
 //! find its liar proves nothing.
 
 use tokenmill_model::{
-    Backend, BlockCopy, Caps, MemoryPlan, NO_SLOT, NormKind, Op, Program, Result, StepBatch,
-    Ticket, Weights,
+    Backend, BlockCopy, Caps, Hidden, MemoryPlan, NO_SLOT, NormKind, Op, Program, Result,
+    StepBatch, Ticket, Weights,
 };
 use tokenmill_reference::ReferenceBackend;
 
@@ -38,6 +38,10 @@ pub enum Lie {
     SwapsGateAndUp,
     /// Attention is twice as sharp.
     SharpensAttention,
+    /// Hidden states are those of the row before.
+    GivesOtherStates,
+    /// Rows leave a layer late, where there is one.
+    LeavesLate,
     /// A row's logits move a little with the number of rows in its step.
     MindsCompany,
 }
@@ -90,6 +94,20 @@ impl Backend for Liar {
         Ok(&self.logits)
     }
 
+    fn hidden(&mut self, ticket: Ticket, what: Hidden) -> Result<&[f32]> {
+        let what = match what {
+            Hidden::State(index) if self.lie == Lie::GivesOtherStates => {
+                Hidden::State(index.max(1) - 1)
+            }
+            what => what,
+        };
+        self.logits = self.inner.hidden(ticket, what)?.to_vec();
+        if self.lie == Lie::MindsCompany {
+            self.logits[0] += 1e-6 * self.rows as f32;
+        }
+        Ok(&self.logits)
+    }
+
     fn copy_blocks(&mut self, copies: &[BlockCopy]) -> Result<()> {
         let mut copies = copies.to_vec();
         match self.lie {
@@ -119,6 +137,7 @@ fn twist_op(lie: Lie, op: &mut Op) {
         }
         (Lie::SimplifiesLayers, Op::Embed(op)) => op.position_offset = 0,
         (Lie::SimplifiesLayers, Op::Add(op)) => op.scale = 1.0,
+        (Lie::LeavesLate, Op::Exit(op)) => op.layer ^= 1,
         (Lie::UsesOneExpert, Op::Moe(op)) => op.active = 1,
         (Lie::SwapsGateAndUp, Op::Mlp(op)) => {
             if let Some(gate) = &mut op.gate {

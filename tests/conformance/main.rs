@@ -5,6 +5,7 @@
 mod company;
 mod driver;
 mod groups;
+mod hidden;
 mod liar;
 mod naive;
 mod pen;
@@ -68,7 +69,8 @@ fn check(subject: &Subject) {
 fn check_company(subject: &Subject) {
     for sketch in company_sketches() {
         for kv_format in [KvFormat::F32, KvFormat::Bf16] {
-            let outcome = company(subject, &sketch, kv_format);
+            let outcome = company(subject, &sketch, kv_format)
+                .and_then(|()| hidden::company(subject, &sketch, kv_format));
             let encoding = sketch.encoding;
             assert_eq!(
                 outcome,
@@ -96,6 +98,11 @@ fn the_reference_equals_a_brute_force_evaluation_in_float64() {
             );
         }
     }
+}
+
+#[test]
+fn the_references_hidden_states_and_early_logits_equal_float64() {
+    assert_eq!(hidden::reference_equals_float64(), Ok(()));
 }
 
 #[test]
@@ -208,18 +215,19 @@ fn every_group_finds_the_backend_that_breaks_it() {
         ("experts", Lie::UsesOneExpert),
         ("weight formats", Lie::SwapsGateAndUp),
         ("bf16 cache", Lie::SharpensAttention),
+        ("hidden states", Lie::GivesOtherStates),
+        ("early layers", Lie::LeavesLate),
     ];
     assert_eq!(lies.map(|(name, _)| name), GROUPS.map(|(name, _)| name));
     for ((name, group), (_, lie)) in GROUPS.iter().zip(lies) {
         let outcome = group(&liar(lie));
         assert!(outcome.is_err(), "{name} does not find {lie:?}");
     }
-    let outcome: Outcome = company(&liar(Lie::MindsCompany), &Sketch::default(), KvFormat::F32);
-    assert!(
-        outcome.is_err(),
-        "company does not find {:?}",
-        Lie::MindsCompany
-    );
+    for company in [company, hidden::company] {
+        let outcome: Outcome = company(&liar(Lie::MindsCompany), &Sketch::default(), KvFormat::F32);
+        let lie = Lie::MindsCompany;
+        assert!(outcome.is_err(), "company does not find {lie:?}");
+    }
 }
 
 fn liar(lie: Lie) -> Subject {

@@ -3,14 +3,32 @@
 
 use tokenmill_core::TokenId;
 use tokenmill_model::{
-    Activation, Affine, Attention, HeadNorm, Mlp, Moe, NormKind, Op, Program, Qkv, Reg, WeightId,
-    Weights,
+    Activation, Affine, Attention, HeadNorm, Logits, Mlp, Moe, NormKind, Op, Program, Qkv, Reg,
+    WeightId, Weights,
 };
 
 type Rows = Vec<Vec<f64>>;
 
+/// What positions give beside their logits.
+#[derive(Default)]
+pub struct Beside {
+    /// Behind the final norm.
+    pub states: Rows,
+    /// The logits after each number of layers.
+    pub exits: Vec<Rows>,
+}
+
 /// The logits of every position.
 pub fn logits(weights: &Weights<'_>, tokens: &[TokenId]) -> Rows {
+    evaluate(weights, tokens).0
+}
+
+/// Hidden states and early logits of every position.
+pub fn beside(weights: &Weights<'_>, tokens: &[TokenId]) -> Beside {
+    evaluate(weights, tokens).1
+}
+
+fn evaluate(weights: &Weights<'_>, tokens: &[TokenId]) -> (Rows, Beside) {
     let program = weights.program();
     let decoded = (0..program.weights.len()).map(|index| {
         let tensor = weights.tensor(WeightId(index as u32)).expect("is there");
@@ -24,11 +42,21 @@ pub fn logits(weights: &Weights<'_>, tokens: &[TokenId]) -> Rows {
         keys: vec![Vec::new(); program.shape.kv.len()],
         values: vec![Vec::new(); program.shape.kv.len()],
     };
-    let mut out = Vec::new();
+    let (mut out, mut beside) = (Vec::new(), Beside::default());
+    let mut streams = Vec::new();
     for op in &program.ops {
+        match op {
+            Op::Exit(op) => streams.push(naive.get(op.input).clone()),
+            Op::Logits(op) => {
+                beside.states.clone_from(naive.get(op.input));
+                let exits = streams.iter().map(|stream| naive.head(op, stream));
+                beside.exits = exits.collect();
+            }
+            _ => {}
+        }
         out = naive.op(op, tokens);
     }
-    out
+    (out, beside)
 }
 
 struct Naive<'a> {
@@ -81,6 +109,7 @@ impl Naive<'_> {
                 self.set(op.out, rows);
             }
             Op::Moe(op) => self.moe(op),
+            Op::Exit(_) => {}
             Op::Add(op) => {
                 let from = self.get(op.from).clone();
                 let to = &mut self.regs[op.to.0 as usize];
@@ -88,15 +117,17 @@ impl Naive<'_> {
                     *to += f64::from(op.scale) * from;
                 }
             }
-            Op::Logits(op) => {
-                let mut rows = self.product(&op.head, self.get(op.input));
-                for x in rows.iter_mut().flatten() {
-                    *x = cap(*x * f64::from(op.scale), op.soft_cap);
-                }
-                return rows;
-            }
+            Op::Logits(op) => return self.head(op, self.get(op.input)),
         }
         Rows::new()
+    }
+
+    fn head(&self, op: &Logits, input: &Rows) -> Rows {
+        let mut rows = self.product(&op.head, input);
+        for x in rows.iter_mut().flatten() {
+            *x = cap(*x * f64::from(op.scale), op.soft_cap);
+        }
+        rows
     }
 
     fn get(&self, reg: Reg) -> &Rows {

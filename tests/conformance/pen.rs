@@ -2,8 +2,8 @@
 
 use tokenmill_formats::Encoding;
 use tokenmill_model::{
-    Activation, Add, Affine, Attention, Embed, HeadNorm, KvShape, Linear, Logits, Mlp, ModelShape,
-    Moe, Norm, NormKind, Op, Program, Qkv, Reg, Rope, RowOrder, WeightId, WeightSpec,
+    Activation, Add, Affine, Attention, Embed, Exit, HeadNorm, KvShape, Linear, Logits, Mlp,
+    ModelShape, Moe, Norm, NormKind, Op, Program, Qkv, Reg, Rope, RowOrder, WeightId, WeightSpec,
 };
 
 use crate::random::Random;
@@ -83,6 +83,8 @@ impl<'a> Pen<'a> {
             out: RESIDUAL,
         }));
         for layer in 0..sketch.layers {
+            let input = RESIDUAL;
+            self.program.ops.push(Op::Exit(Exit { layer, input }));
             self.norm(RESIDUAL, NORMED);
             self.attend(layer);
             if sketch.has_post_norms {

@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use schedule::{Outcome, Schedule, run};
 use subject::{Form, tiny};
 use tokenmill_core::{
-    Adaptive, Dry, LengthDecay, Mirostat, MirostatVariant, NamedPipeline, PipelineChoice, Prompt,
-    Request, SamplingParams, Xtc,
+    Adaptive, Contrastive, DolaLayers, Dry, LengthDecay, Mirostat, MirostatVariant, NamedPipeline,
+    PipelineChoice, Prompt, Request, SamplingParams, Step, Xtc,
 };
 use tokenmill_formats::Checkpoint;
 
@@ -114,6 +114,22 @@ fn lean(index: usize, params: &mut SamplingParams) {
             params.exponential_decay_length_penalty = Some(LengthDecay {
                 start: 2,
                 factor: 1.2,
+            });
+        }
+        1 | 7 => {
+            // What is plausible and what is allowed may have no token in common.
+            params.allowed_token_ids = None;
+            params.contrastive = Some(Contrastive {
+                alpha: 0.01,
+                temperature: 1.3,
+                ..Contrastive::default()
+            });
+        }
+        3 | 9 => {
+            params.allowed_token_ids = None;
+            params.dola.layers = Some(match index % 13 {
+                3 => DolaLayers::Listed(vec![0, 1, 2]),
+                _ => DolaLayers::High,
             });
         }
         _ => {}
@@ -255,6 +271,15 @@ fn compare(name: &str, checkpoint: &Checkpoint, form: Form, count: usize, orders
             "nobody asks for {pipeline:?}"
         );
     }
+    let has = |step| {
+        requests
+            .iter()
+            .any(|request| request.params.source() == Some(step))
+    };
+    assert!(
+        has(Step::Contrastive) && has(Step::Dola),
+        "nobody asks for second rows"
+    );
     let alone = Schedule {
         gap: None,
         prefix_caching: false,

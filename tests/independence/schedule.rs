@@ -5,13 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokenmill_core::{Limits, Request};
-use tokenmill_engine::{Door, Engine, Handle, Parts, Received, Step, Voice, assemble};
+use tokenmill_engine::{
+    AmateurParts, Door, Engine, Handle, Parts, Received, Step, Voice, assemble,
+};
 use tokenmill_formats::Checkpoint;
 use tokenmill_model::cost::WeightBytes;
 use tokenmill_model::{MemoryPlan, Weights, build};
 use tokenmill_sched::SchedConfig;
 
-use crate::subject::Form;
+use crate::subject::{Form, amateur};
 
 /// Far more than any schedule here takes.
 const STEPS_MAX: usize = 1_000_000;
@@ -126,6 +128,26 @@ fn listen(handle: &Handle, tokens: &mut [Vec<u32>], scores: &mut Vec<(u32, u32, 
     }
 }
 
+/// A weaker model over the same tokens: a tiny one, or for a model of another vocabulary itself.
+fn amateur_of(checkpoint: &Checkpoint, form: Form, plan: &MemoryPlan) -> AmateurParts {
+    let vocab_len = |checkpoint| build(checkpoint).expect("known").shape.vocab_len;
+    let tiny = amateur(form);
+    let weaker = if vocab_len(&tiny) == vocab_len(checkpoint) {
+        &tiny
+    } else {
+        checkpoint
+    };
+    let program = build(weaker).expect("a known architecture");
+    let weights = Weights::new(&program, weaker).expect("complete");
+    let mut backend = form.backend();
+    backend.load(&program, &weights, plan).expect("loads");
+    AmateurParts {
+        backend,
+        name: "amateur".into(),
+        context_len: plan.context_len,
+    }
+}
+
 fn engine(checkpoint: &Checkpoint, form: Form, schedule: &Schedule) -> (Engine, Door) {
     let program = build(checkpoint).expect("a known architecture");
     let weights = Weights::new(&program, checkpoint).expect("complete");
@@ -135,6 +157,7 @@ fn engine(checkpoint: &Checkpoint, form: Form, schedule: &Schedule) -> (Engine, 
         block_size: schedule.block_size,
         rows_max: schedule.tokens_per_step.max(64),
         logits_rows_max: 64,
+        exit_rows_max: 256,
         context_len: 1024,
         kv_format,
         dtype,
@@ -144,6 +167,7 @@ fn engine(checkpoint: &Checkpoint, form: Form, schedule: &Schedule) -> (Engine, 
     };
     let mut backend = form.backend();
     backend.load(&program, &weights, &plan).expect("loads");
+    let amateur = amateur_of(checkpoint, form, &plan);
     let sched = SchedConfig {
         tokens_per_step: schedule.tokens_per_step,
         queue_len_max: usize::MAX,
@@ -159,6 +183,7 @@ fn engine(checkpoint: &Checkpoint, form: Form, schedule: &Schedule) -> (Engine, 
         program,
         kv_format,
         backend,
+        amateur: Some(amateur),
         sched,
         requests_max: 1024,
         logprobs_bytes: 1 << 30,

@@ -103,7 +103,16 @@ fn half_bits(value: f32) -> u16 {
 
 /// A tiny random Llama.
 pub fn tiny(form: Form) -> Checkpoint {
-    let mut words = Words(7);
+    drawn(form, 7, LAYERS)
+}
+
+/// Another one over the same tokens, with fewer layers.
+pub fn amateur(form: Form) -> Checkpoint {
+    drawn(form, 8, LAYERS - 1)
+}
+
+fn drawn(form: Form, seed: u64, layers: usize) -> Checkpoint {
+    let mut words = Words(seed);
     let mut tensors = Vec::new();
     let mut add = |name: String, encoding: Encoding, shape: Vec<usize>, scale: f32| {
         let bytes = tensor(&mut words, encoding, shape.iter().product(), scale);
@@ -116,7 +125,7 @@ pub fn tiny(form: Form) -> Checkpoint {
         vec![VOCAB, HIDDEN],
         1.0,
     );
-    for layer in 0..LAYERS {
+    for layer in 0..layers {
         let name = |part: &str| format!("model.layers.{layer}.{part}.weight");
         for (part, outputs, inputs) in [
             ("self_attn.q_proj", HEADS * HEAD_DIM, HIDDEN),
@@ -140,7 +149,7 @@ pub fn tiny(form: Form) -> Checkpoint {
     add("model.norm.weight".into(), Encoding::F32, vec![HIDDEN], 1.0);
     let config = serde_json::json!({
         "architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": VOCAB, "hidden_size": HIDDEN,
-        "intermediate_size": INNER, "num_hidden_layers": LAYERS, "num_attention_heads": HEADS,
+        "intermediate_size": INNER, "num_hidden_layers": layers, "num_attention_heads": HEADS,
         "num_key_value_heads": KV_HEADS, "head_dim": HEAD_DIM, "rms_norm_eps": 1e-5, "rope_theta": 10000.0,
         "max_position_embeddings": 2048, "tie_word_embeddings": true, "hidden_act": "silu",
     });

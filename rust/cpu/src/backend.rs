@@ -2,8 +2,8 @@
 //! instruction level; everything else is `exec`'s.
 
 use tokenmill_model::{
-    Activations, Backend, BlockCopy, Caps, ComputeDtype, Error, KvFormat, MemoryPlan, Program,
-    Result, StepBatch, Ticket, Weights,
+    Activations, Backend, BlockCopy, Caps, ComputeDtype, Error, Hidden, KvFormat, MemoryPlan,
+    Program, Result, StepBatch, Ticket, Weights,
 };
 
 use crate::exec::{Loaded, NAME, Preview, internal};
@@ -99,6 +99,7 @@ impl Backend for CpuBackend {
             level: self.level.name().to_owned(),
             block_multiple: TILE,
             kv_formats: vec![KvFormat::F32, KvFormat::Bf16],
+            gives_hidden: true,
             weight_bytes: self
                 .memory_use()
                 .map_or(0, |held| held.weights_bytes as u64),
@@ -126,6 +127,10 @@ impl Backend for CpuBackend {
 
     fn logits(&mut self, ticket: Ticket, index: usize) -> Result<&[f32]> {
         self.loaded()?.logits(ticket.0, index)
+    }
+
+    fn hidden(&mut self, ticket: Ticket, what: Hidden) -> Result<&[f32]> {
+        self.loaded()?.hidden(ticket.0, what)
     }
 
     fn copy_blocks(&mut self, copies: &[BlockCopy]) -> Result<()> {

@@ -118,6 +118,10 @@ fn ops() -> Vec<Op> {
             scale: 1.0,
             out: Reg(0),
         }),
+        Op::Exit(Exit {
+            layer: 0,
+            input: Reg(0),
+        }),
         norm(),
         Op::Qkv(Qkv {
             layer: 0,
@@ -247,6 +251,11 @@ fn batch(start: usize, rows: usize) -> StepBatch {
         }],
         tables: (0..blocks).map(BlockId).collect(),
         logits_rows: vec![rows as u32 - 1],
+        hidden_rows: vec![0],
+        exit_rows: vec![ExitRow {
+            row: rows as u32 - 1,
+            layer: 0,
+        }],
     }
 }
 
@@ -268,6 +277,7 @@ fn a_step_allocates_nothing() {
             block_size: 16,
             rows_max: 512,
             logits_rows_max: 4,
+            exit_rows_max: 8,
             context_len: CONTEXT,
             kv_format: KvFormat::Bf16,
             dtype: ComputeDtype::Auto,
@@ -288,6 +298,9 @@ fn a_step_allocates_nothing() {
                 .unwrap()
                 .iter()
                 .all(|x| x.is_finite());
+            for what in [Hidden::State(0), Hidden::Exit(0)] {
+                assert!(backend.hidden(ticket, what).unwrap()[0].is_finite());
+            }
             assert_eq!(
                 ALLOCATIONS.load(Ordering::Relaxed) - before,
                 0,

@@ -36,6 +36,27 @@ mod with_text {
             self.tokenizer.is_some()
         }
 
+        /// In what another tokenizer differs from this one; two models without any differ in nothing.
+        pub(crate) fn difference(&self, other: &Self) -> Option<String> {
+            let (own, other) = match (&self.tokenizer, &other.tokenizer) {
+                (None, None) => return None,
+                (Some(own), Some(other)) => (own, other),
+                _ => return Some("only one of the two has a tokenizer".into()),
+            };
+            if own.vocab_len() != other.vocab_len() {
+                let (own, other) = (own.vocab_len(), other.vocab_len());
+                return Some(format!("it has {other} tokens, the model {own}"));
+            }
+            let is_same = |id: &u32| {
+                own.token_name(*id) == other.token_name(*id)
+                    && own.token_bytes(*id) == other.token_bytes(*id)
+                    && own.is_control(*id) == other.is_control(*id)
+            };
+            let mut ids = 0..own.vocab_len() as u32;
+            let differing = ids.find(|id| !is_same(id));
+            differing.map(|id| format!("token {id} is another one"))
+        }
+
         /// Whether conversations can be rendered.
         pub fn has_template(&self) -> bool {
             self.template.is_some()
@@ -162,6 +183,12 @@ mod without_text {
             _allow_control: bool,
         ) -> Result<Vec<TokenId>> {
             Err(refusal())
+        }
+
+        /// None: without tokenizers there is nothing to differ in.
+        #[expect(clippy::unused_self, reason = "the same face as with text")]
+        pub(crate) fn difference(&self, _other: &Self) -> Option<String> {
+            None
         }
 
         /// Refused: this build has no tokenizers.

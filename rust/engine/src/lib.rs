@@ -18,10 +18,11 @@ mod step;
 
 pub use door::handle::Handle;
 pub use door::mailbox::Received;
-pub use door::{Capacity, Door};
+pub use door::{AmateurCapacity, Capacity, Door};
 pub use error::{Error, Result};
 pub use host::{Host, start};
 pub use lexicon::Lexicon;
+pub use load::amateur::AmateurParts;
 pub use load::info::{Info, inspect};
 pub use load::ledger::{Ledger, Line};
 #[cfg(feature = "cpu")]

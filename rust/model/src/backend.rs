@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use crate::batch::{BlockCopy, StepBatch};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::program::Program;
 use crate::timing::OpTimes;
 use crate::weights::Weights;
@@ -66,6 +66,8 @@ pub struct MemoryPlan {
     pub rows_max: usize,
     /// Most rows with logits of a step.
     pub logits_rows_max: usize,
+    /// Most rows that leave early in a step; a row that leaves at several layers counts at each.
+    pub exit_rows_max: usize,
     /// Longest sequence, in tokens.
     pub context_len: usize,
     /// KV storage.
@@ -91,8 +93,20 @@ pub struct Caps {
     pub block_multiple: usize,
     /// KV formats it stores.
     pub kv_formats: Vec<KvFormat>,
+    /// Whether it gives hidden states and the logits of early layers.
+    pub gives_hidden: bool,
     /// Bytes of weights as it holds them; 0 before `load`.
     pub weight_bytes: u64,
+}
+
+/// A vector beside the logits that a step's batch asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hidden {
+    /// The hidden state after the final norm, `[hidden]`, of this entry of `hidden_rows`.
+    State(usize),
+    /// Early logits, `[vocab_len]`, of this entry of `exit_rows`: the output head, its scale and cap included, on
+    /// the residual stream as it is. Entries asked for in ascending order are computed several at a time.
+    Exit(usize),
 }
 
 /// A step under way.
@@ -112,6 +126,15 @@ pub trait Backend: Send {
 
     /// Logits of entry `index` of the batch's `logits_rows`, `[vocab_len]`, f32. Waits for the step.
     fn logits(&mut self, ticket: Ticket, index: usize) -> Result<&[f32]>;
+
+    /// A vector that the batch asked for, f32. Waits for the step.
+    fn hidden(&mut self, ticket: Ticket, what: Hidden) -> Result<&[f32]> {
+        let _ = (ticket, what);
+        Err(Error::Unsupported {
+            what: "hidden states".to_owned(),
+            by: self.caps().name.to_owned(),
+        })
+    }
 
     /// Copies slots between blocks, in order, before the next step.
     fn copy_blocks(&mut self, copies: &[BlockCopy]) -> Result<()>;

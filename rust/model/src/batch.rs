@@ -24,6 +24,19 @@ pub struct StepBatch {
     pub tables: Vec<BlockId>,
     /// Rows that want logits, ascending.
     pub logits_rows: Vec<u32>,
+    /// Rows whose hidden state after the final norm is wanted, ascending; they need not want logits.
+    pub hidden_rows: Vec<u32>,
+    /// Rows whose logits at early layers are wanted, ascending.
+    pub exit_rows: Vec<ExitRow>,
+}
+
+/// A row that leaves early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ExitRow {
+    /// Which row.
+    pub row: u32,
+    /// After how many layers; 0 is the embedding.
+    pub layer: u32,
 }
 
 /// The rows of one sequence: consecutive positions, ending where the sequence's known tokens or its chunk end.
@@ -55,6 +68,8 @@ impl StepBatch {
         self.spans.clear();
         self.tables.clear();
         self.logits_rows.clear();
+        self.hidden_rows.clear();
+        self.exit_rows.clear();
     }
 
     /// Checks that the batch is one that a backend loaded with `plan` can run; the error says what is not.
@@ -102,7 +117,26 @@ impl StepBatch {
         {
             return Err("logits rows are not ascending rows".to_owned());
         }
+        self.check_hidden(plan)?;
         self.check_spans(plan)
+    }
+
+    /// Checks what is asked beside the logits; which layers there are, the backend knows.
+    pub fn check_hidden(&self, plan: &MemoryPlan) -> Result<(), String> {
+        let rows = self.rows();
+        let is_inside = |row: Option<u32>| row.is_none_or(|row| (row as usize) < rows);
+        let hidden = &self.hidden_rows;
+        let exits = &self.exit_rows;
+        if exits.len() > plan.exit_rows_max {
+            return Err(format!("{} early exits exceed the plan", exits.len()));
+        }
+        let is_ascending = hidden.is_sorted_by(|a, b| a < b) && exits.is_sorted_by(|a, b| a < b);
+        let last_exit = exits.last().map(|exit| exit.row);
+        if is_ascending && is_inside(hidden.last().copied()) && is_inside(last_exit) {
+            Ok(())
+        } else {
+            Err("hidden or exit rows are not ascending rows".to_owned())
+        }
     }
 
     fn check_spans(&self, plan: &MemoryPlan) -> Result<(), String> {

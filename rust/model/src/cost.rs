@@ -92,6 +92,8 @@ pub struct StepShape {
     pub spans: Vec<SpanShape>,
     /// Rows that want logits.
     pub logits_rows: usize,
+    /// Rows that leave early: each is one more row of the output head.
+    pub exit_rows: usize,
     /// Bytes per element of K and V.
     pub kv_element_bytes: usize,
     /// Bytes per element of activations.
@@ -110,6 +112,7 @@ impl StepShape {
         Self {
             spans: spans.collect(),
             logits_rows: batch.logits_rows.len(),
+            exit_rows: batch.exit_rows.len(),
             kv_element_bytes: kv_format.element_bytes(),
             activation_bytes: size_of::<f32>(),
             is_square: false,
@@ -195,6 +198,8 @@ impl Counter<'_> {
             Op::Mlp(op) => self.mlp(op),
             Op::Moe(op) => self.moe(op),
             Op::Add(op) => self.add(op),
+            // What it costs, it costs the head.
+            Op::Exit(_) => OpCost::default(),
             Op::Logits(op) => self.logits(op),
         }
     }
@@ -380,7 +385,7 @@ impl Counter<'_> {
     }
 
     fn logits(&self, op: &Logits) -> OpCost {
-        let rows = self.shape.logits_rows as u64;
+        let rows = (self.shape.logits_rows + self.shape.exit_rows) as u64;
         if rows == 0 {
             return OpCost::default();
         }

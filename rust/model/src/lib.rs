@@ -16,15 +16,15 @@ pub mod timing;
 pub mod weights;
 
 pub use architecture::{Architecture, KNOWN, known_names};
-pub use backend::{Activations, Backend, Caps, ComputeDtype, KvFormat, MemoryPlan, Ticket};
-pub use batch::{BlockCopy, NO_SLOT, Span, StepBatch};
+pub use backend::{Activations, Backend, Caps, ComputeDtype, Hidden, KvFormat, MemoryPlan, Ticket};
+pub use batch::{BlockCopy, ExitRow, NO_SLOT, Span, StepBatch};
 pub use build::build;
 pub use config::{ExpertConfig, LayerConfig, ModelConfig};
 pub use error::{Error, Result};
 pub use program::{
-    Activation, Add, Affine, Attention, Embed, HeadNorm, KvShape, Linear, Logits, LongRope, Mlp,
-    ModelShape, Moe, Norm, NormKind, Op, Program, Qkv, Reg, Rope, RowOrder, RowSlice, WeightId,
-    WeightSpec,
+    Activation, Add, Affine, Attention, Embed, Exit, HeadNorm, KvShape, Linear, Logits, LongRope,
+    Mlp, ModelShape, Moe, Norm, NormKind, Op, Program, Qkv, Reg, Rope, RowOrder, RowSlice,
+    WeightId, WeightSpec,
 };
 pub use timing::{OpTimes, TimedPart};
 pub use weights::{Tensor, Weights};

@@ -119,6 +119,23 @@ pub struct LongRope {
 }
 
 impl Program {
+    /// Layers after which rows may leave early: 0, the embedding, up to this number less one.
+    pub fn exits(&self) -> usize {
+        let is_exit = |op: &&Op| matches!(op, Op::Exit(_));
+        self.ops.iter().filter(is_exit).count()
+    }
+
+    /// Whether the output head is the embedding.
+    pub fn is_tied(&self) -> bool {
+        let table = self.ops.iter().find_map(|op| match op {
+            Op::Embed(embed) => Some(embed.table),
+            _ => None,
+        });
+        let is_head =
+            |op: &Op| matches!(op, Op::Logits(logits) if Some(logits.head.weight) == table);
+        self.ops.iter().any(is_head)
+    }
+
     /// Settles what depends on the longest context that will be served. A choice by the length of each sequence
     /// would rotate the keys of one cache in two ways, and a sequence's tokens would depend on where its cache
     /// was filled.
@@ -152,6 +169,8 @@ pub enum Op {
     Moe(Moe),
     /// `to += scale * from`.
     Add(Add),
+    /// A place where rows may leave early: backends keep the rows that ask for it.
+    Exit(Exit),
     /// The output head, on the rows that want logits.
     Logits(Logits),
 }
@@ -334,6 +353,16 @@ pub struct Add {
     pub to: Reg,
     /// Multiplier (Granite), 1 elsewhere.
     pub scale: f32,
+}
+
+/// The residual stream after `layer` layers, 0 being the embedding. Rows that ask for its logits get those of the
+/// output head on it as it is, with no final norm between.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Exit {
+    /// Layers before it.
+    pub layer: usize,
+    /// The stream.
+    pub input: Reg,
 }
 
 /// `logits = cap(scale * head(input))` on the rows that want them.

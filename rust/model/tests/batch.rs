@@ -11,6 +11,7 @@ fn plan() -> MemoryPlan {
         block_size: 16,
         rows_max: 8,
         logits_rows_max: 2,
+        exit_rows_max: 3,
         context_len: 40,
         kv_format: KvFormat::F32,
         dtype: ComputeDtype::Float32,
@@ -36,6 +37,7 @@ fn batch() -> StepBatch {
         spans: vec![span(0, 3, 0, 2), span(3, 1, 2, 1)],
         tables: [2, 0, 3].map(BlockId).to_vec(),
         logits_rows: vec![2, 3],
+        ..StepBatch::default()
     }
 }
 

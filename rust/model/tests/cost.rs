@@ -91,6 +91,7 @@ fn shape(spans: Vec<SpanShape>, logits_rows: usize) -> StepShape {
     StepShape {
         spans,
         logits_rows,
+        exit_rows: 0,
         kv_element_bytes: 2,
         activation_bytes: 2,
         is_square: false,

@@ -3,12 +3,12 @@
 //! so at load.
 
 use tokenmill_model::{
-    Activations, Backend, BlockCopy, Caps, ComputeDtype, Error, KvFormat, MemoryPlan, Program,
-    Result, StepBatch, Ticket, Weights,
+    Activations, Backend, BlockCopy, Caps, ComputeDtype, Error, Hidden, KvFormat, MemoryPlan,
+    Program, Result, StepBatch, Ticket, Weights,
 };
 
 use crate::cache::LayerCache;
-use crate::interpreter::Interpreter;
+use crate::interpreter::{Answers, Interpreter};
 use crate::product::{Matrix, Parameters};
 
 const NAME: &str = "reference";
@@ -25,7 +25,7 @@ struct Loaded {
     plan: MemoryPlan,
     parameters: Parameters,
     caches: Vec<LayerCache>,
-    logits: Matrix,
+    answers: Answers,
     steps: u64,
 }
 
@@ -33,6 +33,26 @@ impl ReferenceBackend {
     /// A backend without a model.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A row of what the last step left.
+    fn answer(
+        &mut self,
+        ticket: Ticket,
+        index: usize,
+        of: impl Fn(&Answers) -> &Matrix,
+    ) -> Result<&[f32]> {
+        let loaded = self.loaded()?;
+        let rows = of(&loaded.answers);
+        if ticket.0 != loaded.steps || index >= rows.rows() {
+            return Err(broken("no such row in the last step"));
+        }
+        let row = rows.row(index);
+        if row.iter().all(|value| value.is_finite()) {
+            Ok(row)
+        } else {
+            Err(Error::NotFinite)
+        }
     }
 
     fn loaded(&mut self) -> Result<&mut Loaded> {
@@ -48,7 +68,7 @@ pub(crate) fn internal(error: candle_core::Error) -> Error {
     broken(&error.to_string())
 }
 
-fn broken(what: &str) -> Error {
+pub(crate) fn broken(what: &str) -> Error {
     Error::Internal {
         backend: NAME,
         what: what.to_owned(),
@@ -69,6 +89,7 @@ impl Backend for ReferenceBackend {
             level: String::new(),
             block_multiple: 1,
             kv_formats: vec![KvFormat::F32, KvFormat::Bf16],
+            gives_hidden: true,
             weight_bytes: self
                 .loaded
                 .as_ref()
@@ -95,7 +116,7 @@ impl Backend for ReferenceBackend {
             plan: plan.clone(),
             parameters: Parameters::read(weights)?,
             caches: caches.map(|shape| LayerCache::new(*shape, plan)).collect(),
-            logits: Matrix::default(),
+            answers: Answers::default(),
             steps: 0,
         });
         Ok(())
@@ -117,21 +138,20 @@ impl Backend for ReferenceBackend {
             regs: regs
                 .map(|&width| Matrix::zeros(batch.rows(), width))
                 .collect(),
+            exits: Vec::new(),
         };
-        loaded.logits = interpreter.run()?;
+        loaded.answers = interpreter.run()?;
         Ok(Ticket(loaded.steps))
     }
 
     fn logits(&mut self, ticket: Ticket, index: usize) -> Result<&[f32]> {
-        let loaded = self.loaded()?;
-        if ticket.0 != loaded.steps || index >= loaded.logits.rows() {
-            return Err(broken("no such logits in the last step"));
-        }
-        let row = loaded.logits.row(index);
-        if row.iter().all(|logit| logit.is_finite()) {
-            Ok(row)
-        } else {
-            Err(Error::NotFinite)
+        self.answer(ticket, index, |answers| &answers.logits)
+    }
+
+    fn hidden(&mut self, ticket: Ticket, what: Hidden) -> Result<&[f32]> {
+        match what {
+            Hidden::State(index) => self.answer(ticket, index, |answers| &answers.states),
+            Hidden::Exit(index) => self.answer(ticket, index, |answers| &answers.exits),
         }
     }
 

@@ -2,11 +2,12 @@
 //! `backend` has checked it.
 
 use tokenmill_model::{
-    Attention, Embed, HeadNorm, Logits, NO_SLOT, Norm, NormKind, Op, Program, Qkv, Reg, Result,
-    StepBatch,
+    Attention, Embed, Exit, HeadNorm, Logits, NO_SLOT, Norm, NormKind, Op, Program, Qkv, Reg,
+    Result, StepBatch,
 };
 
 use crate::attention::{View, attend};
+use crate::backend::broken;
 use crate::cache::LayerCache;
 use crate::mlp::{mlp, moe};
 use crate::norm::{NormWeights, normalise};
@@ -27,12 +28,25 @@ pub struct Interpreter<'a> {
     pub block_size: usize,
     /// The registers.
     pub regs: Vec<Matrix>,
+    /// The residual stream of each of the batch's exits that was met, by its index.
+    pub exits: Vec<(usize, Vec<f32>)>,
+}
+
+/// What a step leaves.
+#[derive(Debug, Default)]
+pub struct Answers {
+    /// `[logits rows][vocab_len]`.
+    pub logits: Matrix,
+    /// `[hidden rows][hidden]`.
+    pub states: Matrix,
+    /// `[exit rows][vocab_len]`.
+    pub exits: Matrix,
 }
 
 impl Interpreter<'_> {
-    /// Runs all operations and returns the logits, `[logits rows][vocab_len]`.
-    pub fn run(&mut self) -> Result<Matrix> {
-        let mut logits = Matrix::default();
+    /// Runs all operations.
+    pub fn run(&mut self) -> Result<Answers> {
+        let mut answers = Answers::default();
         for op in &self.program.ops {
             match op {
                 Op::Embed(op) => self.embed(op)?,
@@ -58,10 +72,20 @@ impl Interpreter<'_> {
                         *to += op.scale * from;
                     }
                 }
-                Op::Logits(op) => logits = self.logits(op)?,
+                Op::Exit(op) => self.leave(op),
+                Op::Logits(op) => answers = self.answers(op)?,
             }
         }
-        Ok(logits)
+        Ok(answers)
+    }
+
+    /// Keeps the rows that leave here.
+    fn leave(&mut self, op: &Exit) {
+        let wanted = self.batch.exit_rows.iter().enumerate();
+        let here = wanted.filter(|(_, exit)| exit.layer as usize == op.layer);
+        let source = &self.regs[op.input.0 as usize];
+        let kept = here.map(|(index, exit)| (index, source.row(exit.row as usize).to_vec()));
+        self.exits.extend(kept);
     }
 
     fn reg(&self, reg: Reg) -> &Matrix {
@@ -194,17 +218,42 @@ impl Interpreter<'_> {
         self.set(op.out, out);
     }
 
-    fn logits(&self, op: &Logits) -> Result<Matrix> {
+    fn answers(&mut self, op: &Logits) -> Result<Answers> {
         let source = self.reg(op.input);
-        let rows = self.batch.logits_rows.iter();
-        let input = Matrix {
+        let gather = |rows: &[u32]| Matrix {
             width: source.width,
             data: rows
+                .iter()
                 .flat_map(|&row| source.row(row as usize))
                 .copied()
                 .collect(),
         };
-        let mut logits = self.parameters.apply(&op.head, &input)?;
+        let (last, states) = (
+            gather(&self.batch.logits_rows),
+            gather(&self.batch.hidden_rows),
+        );
+        let width = source.width;
+        let mut exits = std::mem::take(&mut self.exits);
+        if exits.len() != self.batch.exit_rows.len() {
+            return Err(broken("an exit from a layer that the model has not"));
+        }
+        exits.sort_by_key(|(index, _)| *index);
+        let early = Matrix {
+            width,
+            data: exits.into_iter().flat_map(|(_, row)| row).collect(),
+        };
+        Ok(Answers {
+            logits: self.head(op, &last)?,
+            states,
+            exits: self.head(op, &early)?,
+        })
+    }
+
+    fn head(&self, op: &Logits, input: &Matrix) -> Result<Matrix> {
+        if input.data.is_empty() {
+            return Ok(Matrix::default());
+        }
+        let mut logits = self.parameters.apply(&op.head, input)?;
         for logit in &mut logits.data {
             *logit *= op.scale;
             if let Some(cap) = op.soft_cap {

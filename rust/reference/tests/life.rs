@@ -66,6 +66,7 @@ fn plan() -> MemoryPlan {
         block_size: 8,
         rows_max: 4,
         logits_rows_max: 4,
+        exit_rows_max: 8,
         context_len: 16,
         kv_format: KvFormat::F32,
         dtype: ComputeDtype::Auto,
@@ -96,6 +97,7 @@ fn batch(token: u32) -> StepBatch {
         }],
         tables: vec![BlockId(0)],
         logits_rows: vec![0],
+        ..StepBatch::default()
     }
 }
 

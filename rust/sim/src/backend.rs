@@ -5,33 +5,46 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokenmill_core::TokenId;
 use tokenmill_model::{
-    Backend, BlockCopy, Caps, Error, KvFormat, KvShape, MemoryPlan, ModelShape, NO_SLOT, Program,
-    Result, Span, StepBatch, Ticket, Weights,
+    Backend, BlockCopy, Caps, Error, Exit, Hidden, KvFormat, KvShape, MemoryPlan, ModelShape,
+    NO_SLOT, Op, Program, Reg, Result, Span, StepBatch, Ticket, Weights,
 };
 
-use crate::chain::{Chain, logits_row};
+use crate::chain::{Chain, exit_row, logits_row, state_row};
 use crate::trigger::Triggers;
 
 /// What the oracle found wrong, shared with the test that drives it.
 pub type Violations = Arc<Mutex<Vec<String>>>;
 
-/// A program without operations: sizes only.
+/// Width of the simulated hidden states.
+pub const HIDDEN: usize = 8;
+
+/// Layers from which simulated rows may leave early.
+pub const EXITS: u32 = 6;
+
+/// A program of exits alone: sizes, and what may be asked for beside logits.
 pub fn program(vocab_len: usize, context_len: usize) -> Program {
     Program {
         architecture: "sim",
         shape: ModelShape {
             vocab_len,
-            hidden: 1,
+            hidden: HIDDEN,
             context_len,
             kv: vec![KvShape {
                 heads: 1,
                 head_dim: 4,
             }],
         },
-        regs: Vec::new(),
+        regs: vec![HIDDEN],
         weights: Vec::new(),
         ropes: Vec::new(),
-        ops: Vec::new(),
+        ops: (0..EXITS as usize)
+            .map(|layer| {
+                Op::Exit(Exit {
+                    layer,
+                    input: Reg(0),
+                })
+            })
+            .collect(),
     }
 }
 
@@ -51,9 +64,13 @@ pub struct SimBackend {
     block_size: usize,
     vocab_len: usize,
     runs: u64,
-    /// Chain after each row that wants logits, and whether the row is poisoned.
-    answers: Vec<(Chain, bool)>,
+    /// Chain after each row of the step, and whether the row is poisoned.
+    chains: Vec<(Chain, bool)>,
+    asked: StepBatch,
+    /// What its model is: two of different seeds agree on nothing but prefixes.
+    seed: u64,
     row: Vec<f32>,
+    state: [f32; HIDDEN],
 }
 
 impl SimBackend {
@@ -64,6 +81,23 @@ impl SimBackend {
             violations,
             ..Self::default()
         }
+    }
+
+    /// The same backend with another model.
+    #[must_use]
+    pub fn with_seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// The chain after a row that was asked for, as this model sees it.
+    fn chain_of(&self, row: Option<u32>) -> Result<(Chain, bool)> {
+        let found = row.and_then(|row| self.chains.get(row as usize));
+        let &(chain, is_poisoned) = found.ok_or_else(|| Error::Internal {
+            backend: "sim",
+            what: "a row that was not asked for".into(),
+        })?;
+        Ok((chain.seen_by(self.seed), is_poisoned))
     }
 
     fn violate(&self, what: &str) -> ! {
@@ -99,7 +133,7 @@ impl SimBackend {
         chain
     }
 
-    fn run_span(&mut self, batch: &StepBatch, span: &Span, wanted: &mut std::slice::Iter<'_, u32>) {
+    fn run_span(&mut self, batch: &StepBatch, span: &Span) {
         let rows = span.row as usize..(span.row + span.rows) as usize;
         let first = batch.positions[rows.start] as usize;
         let mut chain = self.read_prefix(batch, span, first);
@@ -126,11 +160,8 @@ impl SimBackend {
                     Slot { token, chain },
                 );
             }
-            if wanted.as_slice().first() == Some(&(row as u32)) {
-                wanted.next();
-                self.answers
-                    .push((chain, self.triggers.nan_token == Some(token)));
-            }
+            self.chains
+                .push((chain, self.triggers.nan_token == Some(token)));
         }
     }
 
@@ -171,6 +202,7 @@ impl Backend for SimBackend {
             level: String::new(),
             block_multiple: 1,
             kv_formats: vec![KvFormat::F32, KvFormat::Bf16],
+            gives_hidden: true,
             weight_bytes: 0,
         }
     }
@@ -192,27 +224,40 @@ impl Backend for SimBackend {
     fn run(&mut self, batch: &StepBatch) -> Result<Ticket> {
         let run = self.runs;
         self.runs += 1;
-        self.answers.clear();
+        self.chains.clear();
         self.trip(run, batch)?;
-        let mut wanted = batch.logits_rows.iter();
         for span in &batch.spans {
-            self.run_span(batch, span, &mut wanted);
+            self.run_span(batch, span);
         }
+        self.asked.clone_from(batch);
         Ok(Ticket(run))
     }
 
     fn logits(&mut self, _ticket: Ticket, index: usize) -> Result<&[f32]> {
-        let Some(&(chain, is_poisoned)) = self.answers.get(index) else {
-            return Err(Error::Internal {
-                backend: "sim",
-                what: format!("no logits row {index}"),
-            });
-        };
+        let row = self.asked.logits_rows.get(index).copied();
+        let (chain, is_poisoned) = self.chain_of(row)?;
         logits_row(chain, &mut self.row);
         if is_poisoned {
             self.row[0] = f32::NAN;
         }
         Ok(&self.row)
+    }
+
+    fn hidden(&mut self, _ticket: Ticket, what: Hidden) -> Result<&[f32]> {
+        match what {
+            Hidden::State(index) => {
+                let row = self.asked.hidden_rows.get(index).copied();
+                let (chain, _) = self.chain_of(row)?;
+                state_row(chain, &mut self.state);
+                Ok(&self.state)
+            }
+            Hidden::Exit(index) => {
+                let exit = self.asked.exit_rows.get(index).copied();
+                let (chain, _) = self.chain_of(exit.map(|exit| exit.row))?;
+                exit_row(chain, exit.map_or(0, |exit| exit.layer), &mut self.row);
+                Ok(&self.row)
+            }
+        }
     }
 
     fn copy_blocks(&mut self, copies: &[BlockCopy]) -> Result<()> {

@@ -20,6 +20,15 @@ impl Chain {
         Self(mix(scope ^ 0x9e37_79b9_7f4a_7c15))
     }
 
+    /// The prefix as the model of a seed sees it; that of seed 0 sees it as it is.
+    #[must_use]
+    pub const fn seen_by(self, seed: u64) -> Self {
+        if seed == 0 {
+            return self;
+        }
+        Self(mix(self.0 ^ mix(seed)))
+    }
+
     /// The prefix with one token more.
     #[must_use]
     pub const fn push(self, token: TokenId) -> Self {
@@ -38,6 +47,19 @@ pub fn logits_row(chain: Chain, row: &mut [f32]) {
         // 24 bits are exact in f32.
         *logit = (word >> 40) as f32 / (1u64 << 21) as f32 - 4.0;
     }
+}
+
+/// The logits that a row has after `layer` layers: another row of the same prefix.
+pub fn exit_row(chain: Chain, layer: u32, row: &mut [f32]) {
+    let other = Chain(mix(
+        chain.0 ^ (u64::from(layer) + 1).wrapping_mul(0x9e6c_63d0_876a_3f6b)
+    ));
+    logits_row(other, row);
+}
+
+/// The hidden state of a row: uniform in [-4, 4), from the chain and the element.
+pub fn state_row(chain: Chain, row: &mut [f32]) {
+    logits_row(Chain(mix(chain.0 ^ 0xd1b5_4a32_d192_ed03)), row);
 }
 
 #[cfg(test)]

@@ -6,6 +6,6 @@ mod backend;
 mod chain;
 mod trigger;
 
-pub use backend::{SimBackend, Violations, program};
-pub use chain::{Chain, logits_row};
+pub use backend::{EXITS, HIDDEN, SimBackend, Violations, program};
+pub use chain::{Chain, exit_row, logits_row, state_row};
 pub use trigger::Triggers;

@@ -16,6 +16,8 @@ use crate::option::value::Value;
 pub struct EngineOptions {
     /// A path, a known name or a hub name.
     pub model: String,
+    /// A weaker model on the same tokenizer, for contrastive decoding: a path, a known name or a hub name.
+    pub amateur_model: Option<String>,
     /// A tokenizer other than the model's: file or folder.
     pub tokenizer: Option<String>,
     /// A chat template other than the model's: file.
@@ -62,6 +64,7 @@ impl Default for EngineOptions {
     fn default() -> Self {
         Self {
             model: "smollm2-135m-instruct".into(),
+            amateur_model: None,
             tokenizer: None,
             chat_template: None,
             dtype: DtypeChoice::Auto,

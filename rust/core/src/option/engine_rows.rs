@@ -74,6 +74,16 @@ pub(super) const ROWS: &[OptionSpec] = &[
         |options| name(&options.model),
     ),
     nullable(
+        "amateur_model",
+        OptionType::Text,
+        "a weaker model with the same tokenizer, which contrastive requests are set against",
+        |options, value| {
+            options.amateur_model = value.as_text().map(str::to_owned);
+            Some(())
+        },
+        |options| optional_text(options.amateur_model.as_ref()),
+    ),
+    nullable(
         "tokenizer",
         OptionType::Text,
         "a tokenizer.json, or the folder of one, in place of the model's own",

@@ -287,6 +287,16 @@ impl SamplingParams {
         self.logprobs.is_some() || self.logprob_token_ids.is_some()
     }
 
+    /// Most sequences of a request that are in a step together: beams, or candidates of a contrastive search.
+    pub fn branches(&self) -> u32 {
+        let candidates = if self.is_contrastive_search() {
+            self.top_k
+        } else {
+            1
+        };
+        self.beams.width.unwrap_or(candidates)
+    }
+
     /// Outputs of a request: its samples, or what its beam search returns.
     pub fn outputs(&self) -> u32 {
         if self.beams.is_on() {

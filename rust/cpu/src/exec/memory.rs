@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use tokenmill_model::{KvShape, MemoryPlan, Result, Rope};
 
+use super::hidden::HiddenMemory;
 use super::items::Items;
 use super::load::Model;
 use super::routes::Routes;
@@ -54,6 +55,7 @@ pub(crate) struct Memory {
     pub(crate) logits: Buffer,
     /// Per row of logits: whether a value is not finite.
     pub(crate) is_broken: Vec<AtomicBool>,
+    pub(crate) hidden: HiddenMemory,
     pub(crate) items: Items,
     pub(crate) routes: Routes,
     /// The memory behind `acts`.
@@ -117,6 +119,7 @@ impl Memory {
             is_broken: (0..sizes.logits_rows_max)
                 .map(|_| AtomicBool::new(false))
                 .collect(),
+            hidden: HiddenMemory::new(plan, request.exit_rows_max, sizes)?,
             items: Items::new(&plan.classes, sizes)?,
             routes: Routes::new(plan, rows),
         })
@@ -144,7 +147,12 @@ impl Memory {
         let workers: usize = self.workers.iter().map(WorkerMemory::bytes).sum();
         (
             self.cache.bytes(),
-            buffers + acts + workers + self.items.bytes() + self.routes.bytes(),
+            buffers
+                + acts
+                + workers
+                + self.hidden_bytes()
+                + self.items.bytes()
+                + self.routes.bytes(),
         )
     }
 }

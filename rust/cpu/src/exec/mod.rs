@@ -2,6 +2,7 @@
 //! no request and no file format.
 
 mod check;
+mod hidden;
 mod items;
 mod load;
 mod memory;

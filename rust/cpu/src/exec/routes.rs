@@ -187,6 +187,7 @@ mod tests {
             matrices: Vec::new(),
             acts: Vec::new(),
             classes: Vec::new(),
+            exits: 0,
             phases: vec![Phase::Sort(routing)],
         };
         let routes = Routes::new(&plan, logits.len());

@@ -72,6 +72,7 @@ impl Step<'_> {
             }
             RowOp::Pick { from, to, active } => self.pick(row, *from, *to, *active),
             RowOp::Combine { from, out, active } => self.combine(row, *from, *out, *active),
+            RowOp::Leave { layer, from } => self.leave(*layer, *from, row),
             RowOp::Prepare { from, act } => self.prepare(*from, row, *act, row),
             RowOp::PrepareHead { from, act } => {
                 if let Ok(index) = self.batch.logits_rows.binary_search(&(row as u32)) {
@@ -142,13 +143,22 @@ impl Step<'_> {
     }
 
     pub(super) fn prepare(&self, from: usize, row: usize, act: ActId, to: usize) {
-        let view = self.memory.acts[act.0];
         let from_row = self.memory.regs[from].row(row).cast_const();
         // SAFETY: see above.
         unsafe {
             let values = std::slice::from_raw_parts(from_row, self.plan.regs[from].width);
-            prepare_row(self.level, &view, to, values);
+            self.prepare_values(values, act, to);
         }
+    }
+
+    /// Makes row `to` of activations ready out of values.
+    ///
+    /// # Safety
+    /// They are as wide as the activations, and nobody else has this row of them.
+    pub(super) unsafe fn prepare_values(&self, values: &[f32], act: ActId, to: usize) {
+        let view = self.memory.acts[act.0];
+        // SAFETY: passed on; the level was detected.
+        unsafe { prepare_row(self.level, &view, to, values) };
     }
 
     fn reg(&self, Reg(reg): Reg, row: usize) -> *mut f32 {

@@ -22,12 +22,12 @@ use crate::pool::{Poisoned, Pool, Worker};
 
 /// A model ready to run.
 pub(crate) struct Loaded {
-    level: Level,
-    plan: Plan,
-    model: Model,
-    memory: Memory,
-    pool: Pool,
-    step: u64,
+    pub(super) level: Level,
+    pub(super) plan: Plan,
+    pub(super) model: Model,
+    pub(super) memory: Memory,
+    pub(super) pool: Pool,
+    pub(super) step: u64,
     /// Rows of logits that the last step left.
     logits_rows: usize,
     op_times: Option<Arc<OpTimes>>,
@@ -93,6 +93,7 @@ impl Loaded {
         self.step += 1;
         self.logits_rows = 0;
         check_batch(batch, &mut self.memory, self.step)?;
+        self.memory.hidden.begin(batch, &self.plan)?;
         self.memory.items.plan(batch);
         self.memory
             .is_broken
@@ -116,6 +117,7 @@ impl Loaded {
         });
         outcome.map_err(|failed| internal(format!("a worker panicked: {}", failed.0)))?;
         self.logits_rows = batch.logits_rows.len();
+        self.memory.hidden.finish(batch);
         Ok(self.step)
     }
 

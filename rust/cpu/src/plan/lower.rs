@@ -56,6 +56,7 @@ pub(crate) fn plan(
         matrices: lowering.matrices.into_specs(),
         acts: lowering.acts,
         classes: lowering.classes,
+        exits: program.exits(),
         phases: lowering.phases,
     })
 }
@@ -94,6 +95,12 @@ impl Lowering<'_> {
             Op::Add(add) => {
                 self.rows.push(RowOp::Add(add.clone()));
                 self.wrote(index(add.to));
+                Ok(())
+            }
+            Op::Exit(exit) => {
+                let from = index(exit.input);
+                let layer = exit.layer;
+                self.rows.push(RowOp::Leave { layer, from });
                 Ok(())
             }
             Op::Logits(logits) => self.logits(logits),
@@ -309,6 +316,7 @@ impl Lowering<'_> {
         });
         self.push(Phase::Head(Head {
             matrix,
+            input: index(logits.input),
             act,
             bias: logits.head.bias,
             scale: logits.scale,

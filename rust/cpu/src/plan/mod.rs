@@ -38,6 +38,8 @@ pub(crate) struct Plan {
     pub(crate) acts: Vec<ActSpec>,
     /// Attention operations that differ in their items.
     pub(crate) classes: Vec<AttendClass>,
+    /// Layers that rows may leave from: 0 up to this number less one.
+    pub(crate) exits: usize,
     /// In order.
     pub(crate) phases: Vec<Phase>,
 }
@@ -140,6 +142,8 @@ pub(crate) enum RowOp {
         out: usize,
         active: usize,
     },
+    /// Keeps the register's row for the rows that leave after so many layers.
+    Leave { layer: usize, from: usize },
     /// Makes activations ready for products.
     Prepare { from: usize, act: ActId },
     /// The same for the rows that want logits alone, packed together.
@@ -271,6 +275,8 @@ pub(crate) struct Gate {
 pub(crate) struct Head {
     /// `[vocabulary, hidden]`.
     pub(crate) matrix: MatrixId,
+    /// Register of the rows behind the final norm.
+    pub(crate) input: usize,
     /// The rows that want logits, packed.
     pub(crate) act: ActId,
     /// `[vocabulary]`.

@@ -6,7 +6,9 @@ pub(crate) mod handle;
 pub(crate) mod mailbox;
 pub(crate) mod outbox;
 mod pace;
+mod price;
 pub(crate) mod seat;
+mod source;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -41,6 +43,8 @@ pub(crate) enum Command {
 pub(crate) struct Admitted {
     pub id: RequestId,
     pub prompt: Arc<[TokenId]>,
+    /// The other prompt of a guided request.
+    pub negative: Option<Vec<TokenId>>,
     pub params: Arc<SamplingParams>,
     pub seed: i64,
     /// Most output tokens, with the context already considered.
@@ -66,6 +70,12 @@ pub struct Capacity {
     pub group_max: usize,
     /// Rows of the vocabulary.
     pub vocab_len: usize,
+    /// Width of a hidden state; 0: this backend gives none.
+    pub hidden: usize,
+    /// Layers that rows may leave early from; 0: this backend gives none.
+    pub exits: usize,
+    /// The weaker model, where there is one.
+    pub amateur: Option<AmateurCapacity>,
     /// Requests running or waiting.
     pub requests_max: usize,
     /// Bytes of log-probs that live requests may come to hold together.
@@ -87,12 +97,17 @@ impl Capacity {
                 .min(sched.tokens_per_step)
                 .min(sched.logits_rows_max),
             vocab_len: 0,
+            hidden: 0,
+            exits: 0,
+            amateur: None,
             requests_max: 0,
             logprobs_bytes: 0,
             has_priorities: sched.policy == Policy::Priority,
         }
     }
 }
+
+pub use source::AmateurCapacity;
 
 /// Whether requests are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -225,7 +240,9 @@ impl Door {
         let mut params = request.params;
         self.check_params(&mut params)?;
         self.check_scope(request.priority, request.cache_salt.as_deref())?;
-        let output_len_max = self.price(prompt.len(), &params)?;
+        let negative = self.negative_tokens(&prompt, &params)?;
+        let second_len = negative.as_ref().map(Vec::len);
+        let output_len_max = self.price(prompt.len(), second_len, &params)?;
         let capacity = &shared.capacity;
         let vocab_len = capacity.vocab_len;
         let bytes = logprob_bytes(&params, prompt.len(), output_len_max, vocab_len);
@@ -242,6 +259,7 @@ impl Door {
         let admitted = Admitted {
             id,
             prompt: prompt.clone(),
+            negative,
             params: params.clone(),
             seed,
             output_len_max,
@@ -383,6 +401,7 @@ impl Door {
         for (name, ids) in params.token_ids() {
             self.check_vocabulary(name, ids.into_iter())?;
         }
+        self.check_source(params)?;
         Ok(())
     }
 
@@ -444,47 +463,6 @@ impl Door {
             let param = "cache_salt";
             Err(Error::Field { param, fault })
         })
-    }
-
-    /// Output tokens that fit, or a refusal with the numbers.
-    fn price(&self, prompt_len: usize, params: &SamplingParams) -> Result<usize> {
-        let Capacity {
-            context_len,
-            blocks,
-            block_size,
-            group_max,
-            ..
-        } = self.shared.capacity;
-        let width = params.beams.width.unwrap_or(1) as usize;
-        if width > group_max {
-            let fault = format!(
-                "must be at most the {group_max} sequences that run in one step, got {width}"
-            );
-            let param = "beam_width";
-            return Err(Error::Field { param, fault });
-        }
-        let asked = params.max_tokens.map_or(1, |tokens| tokens as usize);
-        let total = prompt_len.saturating_add(asked);
-        if total > context_len {
-            return Err(Error::ContextLen {
-                context_len,
-                prompt_len,
-                max_tokens: asked,
-            });
-        }
-        let output_len_max = params
-            .max_tokens
-            .map_or(context_len - prompt_len, |tokens| tokens as usize);
-        // As the scheduler counts: beams may come to share nothing.
-        let needed = width * (prompt_len + output_len_max).div_ceil(block_size);
-        if needed > blocks {
-            return Err(Error::Blocks {
-                needed,
-                total: blocks,
-                block_size,
-            });
-        }
-        Ok(output_len_max)
     }
 }
 

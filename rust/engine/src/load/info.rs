@@ -10,6 +10,7 @@ use tokenmill_model::cost::{SpanShape, StepShape, WeightBytes, step_cost};
 use tokenmill_model::{KvFormat, Program, Weights};
 
 use crate::error::Result;
+use crate::load::amateur::Amateur;
 use crate::load::choice::{Prospect, backend};
 use crate::load::ledger::Ledger;
 use crate::load::priced;
@@ -27,7 +28,14 @@ pub fn inspect(path: &Path, options: &EngineOptions) -> Result<Info> {
     let checkpoint = Checkpoint::open(path)?;
     let program = tokenmill_model::build(&checkpoint)?;
     let weights = Weights::new(&program, &checkpoint)?;
-    let (ledger, prospect) = priced(&*backend(options)?, &checkpoint, &weights, options)?;
+    let amateur = Amateur::open(options, program.shape.context_len)?;
+    let (ledger, prospect) = priced(
+        &*backend(options)?,
+        &checkpoint,
+        &weights,
+        amateur.as_ref(),
+        options,
+    )?;
     let mut info = Info::new(&checkpoint, &program)?;
     info.add_plan(&ledger, &prospect);
     Ok(info)
@@ -160,6 +168,7 @@ fn decode_step(program: &Program, bytes: &WeightBytes) -> (u64, u64) {
     let shape = StepShape {
         spans: vec![SpanShape { rows: 1, offset: 0 }],
         logits_rows: 1,
+        exit_rows: 0,
         kv_element_bytes: 2,
         activation_bytes: 4,
         is_square: false,

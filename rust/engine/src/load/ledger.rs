@@ -17,8 +17,12 @@ const SEQUENCES_MAX: usize = 64;
 /// Requests that may wait beyond those running, where the option is not set.
 const WAITING_MAX: usize = 256;
 
+/// Early layers that a request may ask for at a step (`Limits::dola_layers_len_max`).
+pub(crate) const EXITS_MAX: usize = 16;
+
 /// The line whose price is known only once they are packed.
 const WEIGHTS: &str = "weights";
+const AMATEUR_WEIGHTS: &str = "amateur weights";
 
 /// One line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,9 +57,21 @@ pub struct Ledger {
 impl Ledger {
     /// Prices `program` under `options`; `weight_bytes` is the size of its weights in the file.
     pub fn new(program: &Program, weight_bytes: u64, options: &EngineOptions) -> Result<Self> {
+        Self::with_amateur(program, weight_bytes, None, options)
+    }
+
+    /// The same with a second model beside it, whose cache has as many blocks.
+    pub fn with_amateur(
+        program: &Program,
+        weight_bytes: u64,
+        amateur: Option<(&Program, u64)>,
+        options: &EngineOptions,
+    ) -> Result<Self> {
         let kv_format = kv_format(options);
         let block_size = options.block_size as usize;
-        let kv_token_bytes = kv_token_bytes(program, kv_format);
+        let own_token_bytes = kv_token_bytes(program, kv_format);
+        let beside = amateur.map_or(0, |(other, _)| kv_token_bytes(other, kv_format));
+        let kv_token_bytes = own_token_bytes + beside;
         let block_bytes = kv_token_bytes * block_size as u64;
         let sequences_max = options
             .max_num_seqs
@@ -91,6 +107,7 @@ impl Ledger {
             block_size,
             rows_max: tokens_per_step,
             logits_rows_max: sequences_max.min(tokens_per_step),
+            exit_rows_max: sequences_max.min(tokens_per_step) * EXITS_MAX.min(program.exits()),
             context_len,
             kv_format,
             dtype: dtype(options),
@@ -98,7 +115,16 @@ impl Ledger {
             threads: threads(options),
             op_times: options.profile.then(Arc::default),
         };
-        let mut lines = lines(program, &plan, weight_bytes, blocks as u64 * block_bytes);
+        let pool_slots = (blocks * block_size) as u64;
+        let mut lines = lines(program, &plan, weight_bytes, pool_slots * own_token_bytes);
+        if let Some((other, weight_bytes)) = amateur {
+            lines.extend(amateur_lines(
+                other,
+                &plan,
+                weight_bytes,
+                pool_slots * beside,
+            ));
+        }
         let logprobs_bytes = options.logprobs_memory_bytes;
         lines.push(Line {
             what: "log-probs",
@@ -134,7 +160,16 @@ impl Ledger {
 
     /// Corrects the price of the weights by what the backend holds, where it says.
     pub(crate) fn settle_weights(&mut self, bytes: u64) {
-        for line in self.lines.iter_mut().filter(|line| line.what == WEIGHTS) {
+        self.settle(WEIGHTS, bytes);
+    }
+
+    /// The same of the amateur's.
+    pub(crate) fn settle_amateur(&mut self, bytes: u64) {
+        self.settle(AMATEUR_WEIGHTS, bytes);
+    }
+
+    fn settle(&mut self, what: &str, bytes: u64) {
+        for line in self.lines.iter_mut().filter(|line| line.what == what) {
             line.bytes = if bytes == 0 { line.bytes } else { bytes };
         }
     }
@@ -166,7 +201,42 @@ fn lines(program: &Program, plan: &MemoryPlan, weight_bytes: u64, kv_bytes: u64)
             "logits",
             program.shape.vocab_len as u64 * plan.logits_rows_max as u64 * 4,
         ),
+        line("early layers", early_bytes(program, plan)),
     ]
+}
+
+/// What the amateur holds beside the model.
+fn amateur_lines(
+    program: &Program,
+    plan: &MemoryPlan,
+    weight_bytes: u64,
+    kv_bytes: u64,
+) -> [Line; 3] {
+    let line = |what, bytes| Line { what, bytes };
+    let plan = amateur_plan(program, plan);
+    let steps = lines(program, &plan, 0, 0);
+    [
+        line(AMATEUR_WEIGHTS, weight_bytes),
+        line("amateur kv cache", kv_bytes),
+        line("amateur steps", steps.iter().map(|line| line.bytes).sum()),
+    ]
+}
+
+/// What the amateur's backend may use: the same blocks, no early layers, and no longer context than its own.
+pub(crate) fn amateur_plan(program: &Program, plan: &MemoryPlan) -> MemoryPlan {
+    MemoryPlan {
+        context_len: plan.context_len.min(program.shape.context_len),
+        exit_rows_max: 0,
+        op_times: None,
+        ..plan.clone()
+    }
+}
+
+/// The streams of rows that leave early, and a few rows of their logits at a time.
+fn early_bytes(program: &Program, plan: &MemoryPlan) -> u64 {
+    let streams = plan.exit_rows_max * program.shape.hidden;
+    let logits = plan.exit_rows_max.min(EXITS_MAX) * program.shape.vocab_len;
+    (streams + logits) as u64 * 4
 }
 
 /// Values per row beside the registers: the widest MLP's inner ones, or for a mixture the inputs, inner values

@@ -1,6 +1,7 @@
 //! From a path to a running engine: open, build the program, price the memory, then pack the weights and
 //! build the tokenizer side by side. It is the only place that knows every part.
 
+pub(crate) mod amateur;
 mod choice;
 mod generation;
 mod host_memory;
@@ -26,9 +27,10 @@ use tokenmill_model::cost::WeightBytes;
 use tokenmill_model::{Backend, Caps, KvFormat, OpTimes, Program, StepBatch, Weights};
 use tokenmill_sched::{SchedConfig, Scheduler};
 
-use crate::door::{Capacity, Door, Shared};
+use crate::door::{AmateurCapacity, Capacity, Door, Shared};
 use crate::error::{Error, Result};
 use crate::host::{Host, start};
+use crate::load::amateur::{Amateur, AmateurParts};
 use crate::load::choice::{Prospect, backend, prospect, sched_config};
 use crate::load::info::Info;
 use crate::load::ledger::{Ledger, context_asked};
@@ -38,6 +40,7 @@ use crate::stats::Stats;
 use crate::step::engine::Engine;
 use crate::step::meter::{Clock, Meter, monotonic};
 use crate::step::planted::Faults;
+use crate::step::source::Sources;
 
 /// Loads a model and starts its engine.
 ///
@@ -45,10 +48,13 @@ use crate::step::planted::Faults;
 pub fn load(path: &Path, options: &EngineOptions) -> Result<(Host, Info)> {
     let checkpoint = Checkpoint::open(path)?;
     let mut program = tokenmill_model::build(&checkpoint)?;
-    program.serve_context(context_asked(&program, options)?);
+    let context_len = context_asked(&program, options)?;
+    program.serve_context(context_len);
+    let amateur = Amateur::open(options, context_len)?;
     let weights = Weights::new(&program, &checkpoint)?;
     let mut backend = backend(options)?;
-    let (mut ledger, prospect) = priced(&*backend, &checkpoint, &weights, options)?;
+    let beside = amateur.as_ref();
+    let (mut ledger, prospect) = priced(&*backend, &checkpoint, &weights, beside, options)?;
     let read = || Voice::read(&checkpoint, options);
     let (packed, voice) = std::thread::scope(|scope| {
         let beside = std::thread::Builder::new().spawn_scoped(scope, read);
@@ -64,6 +70,12 @@ pub fn load(path: &Path, options: &EngineOptions) -> Result<(Host, Info)> {
         what: "reading the tokenizer panicked".into(),
     })??;
     voice.check(program.shape.vocab_len)?;
+    let amateur = amateur
+        .map(|amateur| {
+            amateur.check(&program, &voice, options)?;
+            amateur.load(&mut ledger, options)
+        })
+        .transpose()?;
     let mut info = Info::new(&checkpoint, &program)?;
     ledger.settle_weights(backend.caps().weight_bytes);
     info.add_plan(&ledger, &prospect);
@@ -80,6 +92,7 @@ pub fn load(path: &Path, options: &EngineOptions) -> Result<(Host, Info)> {
         op_times: ledger.plan.op_times,
         program,
         backend,
+        amateur,
         voice,
     })?;
     Ok((start(engine, door)?, info))
@@ -90,9 +103,12 @@ pub(crate) fn priced(
     backend: &dyn Backend,
     checkpoint: &Checkpoint,
     weights: &Weights<'_>,
+    amateur: Option<&Amateur>,
     options: &EngineOptions,
 ) -> Result<(Ledger, Prospect)> {
-    let mut ledger = Ledger::new(weights.program(), checkpoint.weight_bytes(), options)?;
+    let beside = amateur.map(Amateur::price);
+    let bytes = checkpoint.weight_bytes();
+    let mut ledger = Ledger::with_amateur(weights.program(), bytes, beside, options)?;
     let prospect = prospect(backend, weights, &ledger.plan)?;
     check_block_size(&ledger, &prospect.caps)?;
     ledger.settle_weights(prospect.weight_bytes);
@@ -130,6 +146,8 @@ pub struct Parts {
     pub kv_format: KvFormat,
     /// A loaded backend.
     pub backend: Box<dyn Backend>,
+    /// The weaker model of contrastive requests.
+    pub amateur: Option<AmateurParts>,
     /// Budgets and pool, as the backend was loaded; its secret also keys the cache scopes.
     pub sched: SchedConfig,
     /// Requests running or waiting.
@@ -146,6 +164,24 @@ pub struct Parts {
     pub clock: Clock,
     /// Where the backend counts the time of operations, if it was asked to.
     pub op_times: Option<Arc<OpTimes>>,
+}
+
+/// Layers that rows may leave from on a backend.
+fn exits_of(program: &Program, backend: &dyn Backend) -> usize {
+    if backend.caps().gives_hidden {
+        program.exits()
+    } else {
+        0
+    }
+}
+
+/// Width of the hidden states that a backend gives.
+fn hidden_of(program: &Program, backend: &dyn Backend) -> usize {
+    if backend.caps().gives_hidden {
+        program.shape.hidden
+    } else {
+        0
+    }
 }
 
 /// Joins the parts: an engine to be stepped by hand or by a `Host`, and its door.
@@ -165,6 +201,9 @@ pub fn assemble(parts: Parts) -> Result<(Engine, Door)> {
         requests_max: parts.requests_max,
         logprobs_bytes: parts.logprobs_bytes,
         vocab_len: program.shape.vocab_len,
+        hidden: hidden_of(&program, &*backend),
+        exits: exits_of(&program, &*backend),
+        amateur: parts.amateur.as_ref().map(AmateurCapacity::of),
         ..Capacity::of_pool(&sched)
     };
     let secret = sched.secret;
@@ -208,6 +247,7 @@ pub fn assemble(parts: Parts) -> Result<(Engine, Door)> {
         next_sequence: 0,
         batch: StepBatch::default(),
         scratch: Scratch::default(),
+        sources: Sources::new(&program, parts.amateur.map(|amateur| amateur.backend)),
         outcomes: Vec::new(),
         group_rows: Vec::new(),
         meter: Meter::new(program, weight_bytes, kv_format, clock),

@@ -12,6 +12,7 @@ use tokenmill_sim::{SimBackend, program};
 
 use crate::error::Result;
 use crate::load::Parts;
+use crate::load::ledger::EXITS_MAX;
 use crate::load::voice::Voice;
 
 /// Parts of an engine over `backend`, with a vocabulary of `vocab_len` tokens of which `eos` end a text, and
@@ -34,6 +35,7 @@ pub fn simulated(
         block_size: sched.block_size,
         rows_max: sched.tokens_per_step,
         logits_rows_max: sched.logits_rows_max,
+        exit_rows_max: sched.logits_rows_max * EXITS_MAX,
         context_len: sched.context_len,
         kv_format: KvFormat::F32,
         dtype: ComputeDtype::Float32,
@@ -47,6 +49,7 @@ pub fn simulated(
         program,
         kv_format: KvFormat::F32,
         backend: Box::new(backend),
+        amateur: None,
         sched,
         requests_max: 1024,
         logprobs_bytes: 1 << 30,

@@ -46,6 +46,11 @@ impl Beams {
         })
     }
 
+    /// Output tokens of every live beam.
+    pub fn output_len(&self) -> usize {
+        self.search.output_len()
+    }
+
     pub fn scorer(&self) -> &Sampler {
         &self.scorer
     }

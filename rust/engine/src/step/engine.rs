@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use rustc_hash::FxHashMap;
-use tokenmill_core::{Failure, FinishReason, Kind, RequestId, SequenceId};
+use tokenmill_core::{Failure, FinishReason, Kind, RequestId, SequenceId, TokenId};
 use tokenmill_decode::{Scratch, Vocabulary};
 use tokenmill_model::{Backend, StepBatch};
 use tokenmill_sched::{NewSequence, Scheduler, Scope};
@@ -19,7 +19,9 @@ use crate::step::growth::{Growth, Outcome};
 use crate::step::live::Live;
 use crate::step::meter::Meter;
 use crate::step::planted::{Faults, Planted};
+use crate::step::search::Search;
 use crate::step::sequence::Sequence;
+use crate::step::source::Sources;
 
 /// What a step found to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +46,7 @@ pub struct Engine {
     pub(crate) next_sequence: u64,
     pub(crate) batch: StepBatch,
     pub(crate) scratch: Scratch,
+    pub(crate) sources: Sources,
     pub(crate) outcomes: Vec<Outcome>,
     /// Rows of a group, one after another.
     pub(crate) group_rows: Vec<f32>,
@@ -92,6 +95,7 @@ impl Engine {
     pub(crate) fn close(&mut self) {
         self.end_all();
         self.backend.close();
+        self.sources.close();
     }
 
     fn receive(&mut self) {
@@ -116,6 +120,7 @@ impl Engine {
         let Admitted {
             id,
             prompt,
+            negative,
             params,
             seed,
             output_len_max,
@@ -126,6 +131,7 @@ impl Engine {
         } = admitted;
         let live = Live {
             outbox,
+            source: self.sources.of(&params, negative),
             output_len_min: params.output_len_min(prompt.len()),
             params,
             seed,
@@ -143,11 +149,13 @@ impl Engine {
             id: sequence_id,
             tokens: live.prompt.to_vec(),
             max_new: Some(output_len_max),
-            width: live.params.beams.width.unwrap_or(1) as usize,
-            second: None,
+            width: live.params.branches() as usize,
+            second: live.source.second().map(<[TokenId]>::to_vec),
             priority,
-            scope: Self::scope_of(&self.secret, cache_salt.as_deref()),
-            read_cache: live.params.skip_reading_prefix_cache != Some(true),
+            scope: self.scope(&live.source, cache_salt.as_deref()),
+            // Cached blocks hold no hidden states.
+            read_cache: live.params.skip_reading_prefix_cache != Some(true)
+                && !live.params.is_contrastive_search(),
             scores_prompt: live.params.prompt_logprobs.is_some(),
         };
         if let Err(error) = self.scheduler.add(new) {
@@ -166,6 +174,10 @@ impl Engine {
         }
         let sampler = live.sampler(0, vocabulary)?;
         let mut sequence = Sequence::new(id, 0, sampler, live, lexicon);
+        if live.params.is_contrastive_search() {
+            let search = Search::new(sequence, self.shared.capacity.hidden);
+            return Ok(Growth::Search(Box::new(search)));
+        }
         sequence.forks_due = live.params.n - 1;
         Ok(Growth::Sample(Box::new(sequence)))
     }

@@ -1,11 +1,14 @@
 //! How a group grows: one sample at a time, or the beams of a search together. What a step reads from the rows of a
 //! group, and what it says of it.
 
+use smallvec::SmallVec;
 use tokenmill_core::{RequestId, SequenceId, TokenLogprobs};
+use tokenmill_decode::source::Mixed;
 use tokenmill_decode::{Choice, Sampler, Scratch, Selection, Vocabulary};
 
 use crate::step::beams::Beams;
 use crate::step::live::Live;
+use crate::step::search::{Found, Search};
 use crate::step::sequence::Sequence;
 
 /// What grows under one id of the scheduler.
@@ -15,6 +18,8 @@ pub(crate) enum Growth {
     Sample(Box<Sequence>),
     /// All beams of a request.
     Beams(Box<Beams>),
+    /// The candidates of a contrastive search.
+    Search(Box<Search>),
 }
 
 /// What a group's rows led to.
@@ -24,6 +29,8 @@ pub(crate) enum Grown {
     Token(Choice, Vec<Fork>),
     /// The beams that go on.
     Beams(Selection),
+    /// The candidate that is committed, and those behind it.
+    Search(Found),
 }
 
 /// A sample that forks off: its index, sampler and first token.
@@ -34,13 +41,23 @@ impl Growth {
         match self {
             Self::Sample(sequence) => sequence.request,
             Self::Beams(beams) => beams.request,
+            Self::Search(search) => search.sequence.request,
+        }
+    }
+
+    /// Position of the token that the next rows decide over.
+    pub fn position(&self, live: &Live) -> u32 {
+        match self {
+            Self::Sample(sequence) => sequence.sampler.prefix_len() as u32,
+            Self::Beams(beams) => (live.prompt.len() + beams.output_len()) as u32,
+            Self::Search(search) => search.sequence.sampler.prefix_len() as u32,
         }
     }
 
     /// Decides over the rows of all members, in their order.
     pub fn grow(
         &mut self,
-        rows: &[&[f32]],
+        rows: &[Mixed<'_>],
         live: &Live,
         vocabulary: &Vocabulary,
         scratch: &mut Scratch,
@@ -48,7 +65,12 @@ impl Growth {
         match self {
             Self::Sample(sequence) => draw(sequence, live, rows[0], vocabulary, scratch)
                 .map(|(choice, forks)| Grown::Token(choice, forks)),
-            Self::Beams(beams) => beams.advance(rows, live, scratch).map(Grown::Beams),
+            Self::Beams(beams) => beams
+                .advance(&scores(rows), live, scratch)
+                .map(Grown::Beams),
+            Self::Search(search) => search
+                .advance(&scores(rows), live, scratch)
+                .map(Grown::Search),
         }
     }
 
@@ -65,24 +87,29 @@ impl Growth {
         let sampler = match self {
             Self::Sample(sequence) => &sequence.sampler,
             Self::Beams(beams) => beams.scorer(),
+            Self::Search(search) => &search.sequence.sampler,
         };
         sampler.score(logits, token, next, scratch)
     }
+}
+
+fn scores<'r>(rows: &[Mixed<'r>]) -> SmallVec<[&'r [f32]; 16]> {
+    rows.iter().map(|row| row.scores).collect()
 }
 
 /// Samples a sequence's token, and the first tokens of the samples that fork off here.
 fn draw(
     sequence: &mut Sequence,
     live: &Live,
-    logits: &[f32],
+    row: Mixed<'_>,
     vocabulary: &Vocabulary,
     scratch: &mut Scratch,
 ) -> tokenmill_decode::Result<(Choice, Vec<Fork>)> {
-    let choice = sequence.sampler.sample(logits, scratch)?;
+    let choice = sequence.sampler.sample_mixed(row, scratch)?;
     let mut forks = Vec::new();
     for index in 1..=sequence.forks_due {
         let sampler = live.sampler(index, vocabulary)?;
-        let choice = sampler.sample(logits, scratch)?;
+        let choice = sampler.sample_mixed(row, scratch)?;
         forks.push((index, sampler, choice));
     }
     Ok((choice, forks))

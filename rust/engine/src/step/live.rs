@@ -6,12 +6,15 @@ use tokenmill_core::{Failure, FinishReason, HasKind, SamplingParams, TokenId, To
 use tokenmill_decode::{Sampler, Vocabulary};
 
 use crate::door::outbox::Outbox;
+use crate::step::source::Source;
 
 /// A request being served.
 #[derive(Debug)]
 pub(crate) struct Live {
     pub outbox: Outbox,
     pub params: Arc<SamplingParams>,
+    /// Where its scores come from.
+    pub source: Source,
     pub seed: i64,
     pub prompt: Arc<[TokenId]>,
     /// Most output tokens of a sample.

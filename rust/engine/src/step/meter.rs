@@ -40,6 +40,7 @@ impl Meter {
         let shape = StepShape {
             spans: Vec::new(),
             logits_rows: 0,
+            exit_rows: 0,
             kv_element_bytes: kv_format.element_bytes(),
             activation_bytes: 4,
             is_square: false,
@@ -81,6 +82,7 @@ impl Meter {
         });
         self.shape.spans.extend(spans);
         self.shape.logits_rows = batch.logits_rows.len();
+        self.shape.exit_rows = batch.exit_rows.len();
         let cost: OpCost = step_cost(&self.program, &self.weights, &self.shape)
             .into_iter()
             .sum();

@@ -1,12 +1,13 @@
 //! The end of a step: what it found out goes to the scheduler, into the samples, and to the callers.
 
-use tokenmill_core::{Event, FinishReason, SequenceId, TokenLogprobs};
+use tokenmill_core::{Event, Failure, FinishReason, SequenceId, TokenLogprobs};
 use tokenmill_decode::{Choice, Sampler, Selection};
 
 use crate::stats::Stats;
 use crate::step::engine::Engine;
 use crate::step::growth::{Grown, Growth, Outcome};
 use crate::step::meter::Part;
+use crate::step::search::Found;
 use crate::step::sequence::Sequence;
 
 impl Engine {
@@ -34,6 +35,7 @@ impl Engine {
                     self.settle_token(id, choice);
                 }
                 Outcome::Grown(id, Grown::Beams(selection)) => self.settle_beams(id, &selection),
+                Outcome::Grown(id, Grown::Search(found)) => self.settle_search(id, found),
                 Outcome::Scored(id, entries) => self.settle_score(id, entries),
                 Outcome::Failed(..) => {}
             }
@@ -133,6 +135,39 @@ impl Engine {
         }
         for event in events {
             self.send(request, event);
+        }
+    }
+
+    /// A search's chosen candidate is committed, and those behind it take its place.
+    fn settle_search(&mut self, id: SequenceId, found: Found) {
+        let Some(Growth::Search(search)) = self.sequences.get_mut(&id) else {
+            return;
+        };
+        let request = search.sequence.request;
+        let Some(live) = self.lives.get_mut(&request) else {
+            return;
+        };
+        let (event, children) = search.settle(found, live, self.vocabulary.eos(), self.faults);
+        if let Some(mut event) = event {
+            event.prompt_logprobs = std::mem::take(&mut live.prompt_logprobs);
+            Stats::add(&self.shared.stats.tokens, 1);
+            let is_end = event.finish.is_some();
+            if is_end {
+                self.add_figures(id, &mut event);
+                self.scheduler.finish(id);
+                self.sequences.remove(&id);
+            }
+            self.send(request, event);
+            if is_end {
+                return;
+            }
+        }
+        match children {
+            Ok(children) => self.scheduler.branch(id, &children),
+            Err(error) => {
+                let failure = Failure::of(&error);
+                self.end_request(request, FinishReason::Error, Some(&failure));
+            }
         }
     }
 

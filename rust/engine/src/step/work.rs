@@ -4,16 +4,15 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use smallvec::SmallVec;
 use tokenmill_core::{Failure, Kind};
-use tokenmill_model::{BlockCopy, Span, StepBatch, Ticket};
+use tokenmill_model::{BlockCopy, Span, StepBatch};
 use tokenmill_sched::Plan;
 
 use crate::stats::Stats;
 use crate::step::engine::Engine;
 use crate::step::growth::Outcome;
 use crate::step::meter::Part;
-use crate::step::rows::{Turn, Turns, group_spans};
+use crate::step::rows::{Turns, group_spans};
 
 impl Engine {
     /// Plans and runs a step; false if there was nothing to run.
@@ -55,6 +54,7 @@ impl Engine {
         if let Err(error) = self.backend.copy_blocks(&copies) {
             panic!("the backend could not copy blocks: {error}");
         }
+        self.sources.copy_blocks(&copies);
     }
 
     /// Runs every group of the plan alone.
@@ -75,6 +75,7 @@ impl Engine {
     fn execute(&mut self, from: usize, to: usize) -> Result<(), Failure> {
         self.meter.start();
         fill(&mut self.batch, self.scheduler.planned(), from, to);
+        self.ask_beside(from);
         let ran = catch_unwind(AssertUnwindSafe(|| self.backend.run(&self.batch)));
         let ticket = match ran {
             Ok(Ok(ticket)) => ticket,
@@ -84,65 +85,15 @@ impl Engine {
                 return Err(Failure::new(Kind::Internal, message));
             }
         };
+        self.run_amateur()?;
         self.meter.end(Part::Model, &self.shared.stats);
         self.meter.count(&self.batch, &self.shared.stats);
+        self.learn_states(ticket, from)?;
         let mut turns = Turns::new(self.scheduler.planned(), from);
         while let Some(turn) = turns.next(self.scheduler.planned(), &self.batch.logits_rows) {
             self.take_turn(ticket, turn)?;
         }
         self.meter.end(Part::Sample, &self.shared.stats);
-        Ok(())
-    }
-
-    /// Reads the rows of a turn and decides over them.
-    fn take_turn(&mut self, ticket: Ticket, turn: Turn) -> Result<(), Failure> {
-        let (id, indices, position) = match turn {
-            Turn::Sample(id, indices) => (id, indices, None),
-            Turn::Score {
-                id,
-                index,
-                position,
-            } => (id, index..index + 1, Some(position)),
-        };
-        let Some(growth) = self.sequences.get_mut(&id) else {
-            return Ok(());
-        };
-        let Some(live) = self.lives.get(&growth.request()) else {
-            return Ok(());
-        };
-        let (vocabulary, scratch) = (&self.vocabulary, &mut self.scratch);
-        // One row is read where it lies; a backend gives no two at once, so several are copied.
-        let first = indices.start;
-        self.group_rows.clear();
-        if indices.len() > 1 {
-            for index in indices {
-                let row = self.backend.logits(ticket, index);
-                self.group_rows
-                    .extend_from_slice(row.map_err(|error| Failure::of(&error))?);
-            }
-        }
-        let mut rows: SmallVec<[&[f32]; 16]> =
-            self.group_rows.chunks_exact(vocabulary.len()).collect();
-        if rows.is_empty() {
-            let row = self.backend.logits(ticket, first);
-            rows.push(row.map_err(|error| Failure::of(&error))?);
-        }
-        let grown = catch_unwind(AssertUnwindSafe(|| match position {
-            Some(position) => growth
-                .score(rows[0], position, live, scratch)
-                .map(|entries| Outcome::Scored(id, entries)),
-            None => growth
-                .grow(&rows, live, vocabulary, scratch)
-                .map(|grown| Outcome::Grown(id, grown)),
-        }));
-        self.outcomes.push(match grown {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(error)) => Outcome::Failed(id, Failure::of(&error)),
-            Err(_) => {
-                let message = "sampling panicked on this request";
-                Outcome::Failed(id, Failure::new(Kind::Internal, message))
-            }
-        });
         Ok(())
     }
 }

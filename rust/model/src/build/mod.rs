@@ -16,7 +16,7 @@ use crate::config::rope::{divide, rope};
 use crate::config::{LayerConfig, ModelConfig};
 use crate::error::{Error, Result};
 use crate::program::{
-    Add, Affine, Attention, Embed, HeadNorm, KvShape, Linear, Logits, Mlp, ModelShape, Norm,
+    Add, Affine, Attention, Embed, Exit, HeadNorm, KvShape, Linear, Logits, Mlp, ModelShape, Norm,
     NormKind, Op, Program, Qkv, Reg, RowOrder, WeightId,
 };
 
@@ -179,6 +179,11 @@ impl<'a> Writer<'a> {
             out: residual,
         }));
         for (index, layer) in config.layers.iter().enumerate() {
+            let exit = Exit {
+                layer: index,
+                input: residual,
+            };
+            self.program.ops.push(Op::Exit(exit));
             let prefix = format!("{base}{}", names.layer.replace("{}", &index.to_string()));
             self.write_attention(&prefix, index, layer);
             match layer.experts {

@@ -385,8 +385,6 @@ fn a_spelled_out_neutral_value_of_an_absent_option_runs() {
     assert!(engine("trust_remote_code", Value::Bool(false)).is_ok());
     assert!(engine("trust_remote_code", Value::Bool(true)).is_err());
     assert!(engine("gpu_memory_utilization", float(0.9)).is_ok());
-    assert!(sampling(&[pair("watermarking", Value::Bool(false))]).is_ok());
-    assert!(sampling(&[pair("watermarking", Value::Bool(true))]).is_err());
 }
 
 #[test]

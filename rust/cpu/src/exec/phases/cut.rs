@@ -122,8 +122,12 @@ impl Step<'_> {
 
     /// Blocks of the vocabulary, for all rows of logits at once.
     pub(crate) fn head_cut(&self, head: &Head) -> Cut {
+        self.head_cut_of(head, self.batch.logits_rows.len())
+    }
+
+    /// The same for so many rows.
+    pub(crate) fn head_cut_of(&self, head: &Head, rows: usize) -> Cut {
         let blocks = self.model.matrix(head.matrix).blocks();
-        let rows = self.batch.logits_rows.len();
         Cut {
             rows,
             rows_each: rows.max(1),

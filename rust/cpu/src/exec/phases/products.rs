@@ -1,7 +1,7 @@
 //! Products: single ones into a register, gate and up with their activation, and the output head.
 
 use std::ops::Range;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokenmill_model::WeightId;
 
@@ -10,6 +10,7 @@ use crate::lanes::elementwise::{
     activate, activate_interleaved, add_bias, all_finite, multiply, soft_cap,
 };
 use crate::linear::{OutView, matmul, prepare_part};
+use crate::memory::Buffer;
 use crate::pack::ROWS;
 use crate::plan::{ActId, Gate, Head, MatrixId, Product};
 
@@ -162,8 +163,20 @@ impl Step<'_> {
 
     /// Logits of the rows that want them.
     pub(crate) fn head(&self, head: &Head, unit: usize) {
-        let (rows, blocks) = self.head_cut(head).ranges(unit);
-        let logits = &self.memory.logits;
+        let rows = self.batch.logits_rows.len();
+        let out = (&self.memory.logits, &self.memory.is_broken[..]);
+        self.head_of(head, rows, out, unit);
+    }
+
+    /// The output head over the first rows of its activations, and which of them gave a value that is not finite.
+    pub(crate) fn head_of(
+        &self,
+        head: &Head,
+        rows: usize,
+        (logits, is_broken): (&Buffer, &[AtomicBool]),
+        unit: usize,
+    ) {
+        let (rows, blocks) = self.head_cut_of(head, rows).ranges(unit);
         let outputs = outputs(&blocks, self.model.matrix(head.matrix).n());
         let operands = Operands {
             matrix: head.matrix,
@@ -200,7 +213,7 @@ impl Step<'_> {
                     soft_cap(self.level, x, outputs.len(), cap);
                 }
                 if !all_finite(self.level, x, outputs.len()) {
-                    self.memory.is_broken[row].store(true, Ordering::Relaxed);
+                    is_broken[row].store(true, Ordering::Relaxed);
                 }
             }
         }

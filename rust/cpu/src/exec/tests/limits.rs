@@ -34,6 +34,7 @@ fn batch(start: usize, end: usize, table: &[u32]) -> StepBatch {
         }],
         tables: table.iter().map(|block| BlockId(*block)).collect(),
         logits_rows: (0..(end - start) as u32).collect(),
+        ..StepBatch::default()
     }
 }
 

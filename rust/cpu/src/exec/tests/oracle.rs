@@ -99,6 +99,7 @@ impl State<'_> {
                 *self.reg(mlp.out) = self.mlp(mlp, &input);
             }
             Op::Moe(moe) => self.moe(moe),
+            Op::Exit(_) => {}
             Op::Add(add) => {
                 let from = self.read(add.from);
                 for (to, from) in self.reg(add.to).iter_mut().zip(from) {

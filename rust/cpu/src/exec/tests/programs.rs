@@ -481,6 +481,7 @@ impl Builder<'_> {
                 scale: r.residual_scale,
             })
         };
+        ops.push(Op::Exit(Exit { layer, input: X }));
         ops.push(self.norm(X, N));
         ops.push(self.qkv(layer));
         ops.push(Op::Attention(Attention {

@@ -44,6 +44,7 @@ impl Schedule {
             block_size: self.block_size,
             rows_max: sequences.len() * longest.min(self.chunk),
             logits_rows_max: sequences.len() * longest.min(self.chunk),
+            exit_rows_max: 8,
             context_len: longest,
             kv_format: self.kv_format,
             dtype: self.dtype,

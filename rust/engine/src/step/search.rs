@@ -1,0 +1,148 @@
+//! The contrastive search of one request while it grows: the candidates for its next token stand in the batch as
+//! branches of one group, and the one that is likely and unlike what came before is committed.
+//! Source: Su et al., "A contrastive framework for neural text generation" (2022).
+
+use tokenmill_core::{Event, TokenId};
+use tokenmill_decode::source::{Candidate, Past, choose};
+use tokenmill_decode::{Choice, Result, Scratch};
+
+use crate::step::live::Live;
+use crate::step::planted::Faults;
+use crate::step::sequence::Sequence;
+
+/// A growing search.
+#[derive(Debug)]
+pub(crate) struct Search {
+    pub sequence: Sequence,
+    /// Hidden states of the prompt and of every committed token.
+    past: Past,
+    /// The candidates in the batch; none while the prompt is computed.
+    candidates: Vec<(Candidate, Choice)>,
+    /// The hidden state of each.
+    states: Vec<Vec<f32>>,
+}
+
+/// What a step of a search decided.
+#[derive(Debug)]
+pub(crate) struct Found {
+    /// The candidate that is committed; absent behind the prompt.
+    chosen: Option<(usize, Choice)>,
+    /// The candidates behind it, if any token may stand there.
+    next: Result<Vec<(Candidate, Choice)>>,
+}
+
+impl Search {
+    /// A search with hidden states of this width.
+    pub fn new(sequence: Sequence, hidden: usize) -> Self {
+        Self {
+            sequence,
+            past: Past::new(hidden),
+            candidates: Vec::new(),
+            states: Vec::new(),
+        }
+    }
+
+    /// Whether the state of the token at `position` is still unknown.
+    pub fn wants(&self, position: u32) -> bool {
+        position as usize >= self.past.len()
+    }
+
+    /// Takes the state of the token at `position` of a member.
+    pub fn learn(&mut self, member: u32, position: u32, state: &[f32]) -> Result<()> {
+        if self.candidates.is_empty() {
+            self.past.truncate(position as usize);
+            return self.past.push(state);
+        }
+        self.states.resize(self.candidates.len(), Vec::new());
+        let own = &mut self.states[member as usize];
+        own.clear();
+        own.extend_from_slice(state);
+        Ok(())
+    }
+
+    /// Decides over the rows of the candidates, or over that of the prompt's last token.
+    pub fn advance(&self, rows: &[&[f32]], live: &Live, scratch: &mut Scratch) -> Result<Found> {
+        if self.candidates.is_empty() {
+            let next = self.find(rows[0], None, live, scratch)?;
+            return Ok(Found {
+                chosen: None,
+                next: Ok(next),
+            });
+        }
+        let resemblances: Result<Vec<f32>> = self
+            .states
+            .iter()
+            .map(|state| self.past.resemblance(state))
+            .collect();
+        let candidates: Vec<Candidate> = self.candidates.iter().map(|(own, _)| *own).collect();
+        let index = choose(&candidates, &resemblances?, live.params.penalty_alpha);
+        let index = index.expect("a search in the batch has candidates");
+        let choice = self.candidates[index].1.clone();
+        let next = self.find(rows[index], Some(&choice), live, scratch);
+        let chosen = Some((index, choice));
+        Ok(Found { chosen, next })
+    }
+
+    /// The best tokens by a row, behind `choice`.
+    fn find(
+        &self,
+        row: &[f32],
+        choice: Option<&Choice>,
+        live: &Live,
+        scratch: &mut Scratch,
+    ) -> Result<Vec<(Candidate, Choice)>> {
+        let mut sampler = self.sequence.sampler.clone();
+        if let Some(choice) = choice {
+            sampler.commit(choice);
+        }
+        let count = live.params.top_k;
+        let (candidates, lifted) = sampler.candidates(row, count, scratch)?;
+        let is_reported = live.params.wants_logprobs();
+        let with_choice = |candidate: Candidate| {
+            let token = candidate.token;
+            let choice = if is_reported {
+                sampler.chosen(row, token, scratch)?
+            } else {
+                Choice {
+                    token,
+                    logprobs: None,
+                    lifted: lifted.clone(),
+                    observed: None,
+                }
+            };
+            Ok((candidate, choice))
+        };
+        candidates
+            .into_iter()
+            .take(count as usize)
+            .map(with_choice)
+            .collect()
+    }
+
+    /// Commits what a step found: the event of the chosen token, if there is one, and the branches that go on.
+    pub fn settle(
+        &mut self,
+        found: Found,
+        live: &Live,
+        eos: &[TokenId],
+        faults: Faults,
+    ) -> (Option<Event>, Result<Vec<(u32, TokenId)>>) {
+        let (parent, event) = match found.chosen {
+            Some((index, choice)) => {
+                // The states were checked when they were learnt.
+                let state = &self.states[index];
+                let learnt = self.past.push(state);
+                learnt.expect("a state that was compared can be kept");
+                let event = self.sequence.commit(choice, live, eos, faults);
+                (index as u32, Some(event))
+            }
+            None => (0, None),
+        };
+        let children = found.next.map(|next| {
+            let children = next.iter().map(|(own, _)| (parent, own.token)).collect();
+            self.candidates = next;
+            children
+        });
+        (event, children)
+    }
+}
