@@ -5,3 +5,4 @@ mod literal;
 mod model;
 mod oracles;
 mod search;
+mod transformers;
