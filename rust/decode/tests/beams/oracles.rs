@@ -179,7 +179,7 @@ fn what_is_settled_only_grows_and_every_output_begins_with_it() {
                 ..beams(3, 0.65)
             });
             let found = setting.watch(&params, |search, _, _| {
-                settled.push(search.settled().to_vec())
+                settled.push(search.settled().to_vec());
             });
             assert!(settled.windows(2).all(|pair| pair[1].starts_with(&pair[0])));
             for output in found.tokens() {
