@@ -2,19 +2,31 @@
 
 from tokenmill.api.llm import LLM
 from tokenmill.api.outputs import (
+    BeamSearchOutput,
+    BeamSearchSequence,
     CompletionOutput,
     Logprob,
     RequestMetrics,
     RequestOutput,
     StreamChunk,
 )
-from tokenmill.api.params import RepetitionDetectionParams, RequestOutputKind, SamplingParams
+from tokenmill.api.params import (
+    BeamParams,
+    BeamSearchParams,
+    RepetitionDetectionParams,
+    RequestOutputKind,
+    SamplingParams,
+)
 from tokenmill.api.scoring import ContinuationScore
 from tokenmill.api.stream import Stream
 from tokenmill.api.tokenizer import Tokenizer
 
 __all__ = [
     "LLM",
+    "BeamParams",
+    "BeamSearchOutput",
+    "BeamSearchParams",
+    "BeamSearchSequence",
     "CompletionOutput",
     "ContinuationScore",
     "Logprob",

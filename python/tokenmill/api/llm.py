@@ -14,9 +14,9 @@ from typing import Any
 
 from tokenmill import _tokenmill, options
 from tokenmill.api.batch import Batch, Gathering, Output
-from tokenmill.api.collector import Collector
-from tokenmill.api.outputs import RequestOutput
-from tokenmill.api.params import SamplingParams, sampling_values
+from tokenmill.api.collector import Collector, searched
+from tokenmill.api.outputs import BeamSearchOutput, RequestOutput
+from tokenmill.api.params import SamplingParams, beam_values, sampling_values
 from tokenmill.api.prompts import (
     Prompt,
     is_conversation,
@@ -126,6 +126,32 @@ class LLM:
         jobs = _pair(items, len(conversations), sampling_params, priority)
         submissions = (self._submission(*job) for job in jobs)
         return _run(submissions, len(conversations), use_tqdm)
+
+    def beam_search(
+        self,
+        prompts: Any,
+        params: SamplingParams,
+        lora_request: None = None,
+        use_tqdm: bool | Callable[..., Any] = False,
+        *,
+        concurrency_limit: int | None = None,
+        priority: int = 0,
+    ) -> list[BeamSearchOutput]:
+        """Find the likeliest outputs of every prompt; they come in the order of the prompts.
+
+        `params` are `BeamParams`. At most `concurrency_limit` prompts are searched at a time; all
+        run in one batch without one. A request that fails raises, and cancels the others.
+        `generate` takes the same parameters, and gives the outputs with a `score` each.
+        """
+        _refuse_lora(lora_request)
+        items, _ = read_prompts(prompts)
+        found: list[BeamSearchOutput] = []
+        for some in _parts(items, concurrency_limit):
+            jobs = _pair(some, len(some), beam_values(params), priority)
+            submissions = (self._submission(*job) for job in jobs)
+            outputs = _run(submissions, len(some), use_tqdm)
+            found.extend(searched(output, self._tokenizer) for output in outputs)
+        return found
 
     def score(
         self,
@@ -288,6 +314,16 @@ def _run(
             bar.close()
     with Progress("requests", count or 0, "done", visible=None if use_tqdm else False) as shown:
         return Batch(submissions, shown.advance).run()
+
+
+def _parts(prompts: Iterable[Prompt], limit: Any) -> Iterator[list[Prompt]]:
+    """The prompts in lists of at most `limit`; all of them in one without a limit."""
+    if limit is not None and (not is_integer(limit) or limit < 1):
+        name = "concurrency_limit"
+        raise refusal(name, f"{name} must be an integer of at least 1, or none, got {limit!r}")
+    rest = iter(prompts)
+    while part := list(itertools.islice(rest, limit)):
+        yield part
 
 
 def _refuse_lora(lora_request: Any) -> None:

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any, Literal, NotRequired, TypedDict, TypeVar, dataclass_transform
 
 from tokenmill import _tokenmill
-from tokenmill.errors import InvalidRequestError
+from tokenmill.errors import InvalidRequestError, refusal
 
 _Self = TypeVar("_Self", bound="_Checked")
 _Class = TypeVar("_Class")
@@ -172,6 +172,41 @@ class SamplingParams(_Checked):
     exponential_decay_length_penalty: Sequence[float] | None = _TABLE
     remove_invalid_values: bool = _TABLE
     renormalize_logits: bool = _TABLE
+    beam_width: int | None = _TABLE
+    length_penalty: float = _TABLE
+    length_penalty_kind: Literal["power", "gnmt"] = _TABLE
+    early_stopping: bool | Literal["never"] = _TABLE
+    num_return_sequences: int | None = _TABLE
+    num_beam_groups: int = _TABLE
+    diversity_penalty: float = _TABLE
+
+
+class BeamParams(SamplingParams):
+    """Parameters of a beam search: those of sampling, with beams and, unless given, no temperature.
+
+    >>> params = BeamParams(4, max_tokens=32, length_penalty=0.6)
+    >>> params.beam_width, params.temperature, params.early_stopping
+    (4, 0.0, False)
+    """
+
+    def __init__(self, beam_width: int, max_tokens: int | None = _TABLE, **values: Any) -> None:
+        given = {"beam_width": beam_width, "temperature": 0.0, **values}
+        if max_tokens is not _TABLE:
+            given["max_tokens"] = max_tokens
+        if beam_width is None:
+            raise InvalidRequestError("beam_width must be a number of beams, got None")
+        super().__init__(**given)
+
+
+BeamSearchParams = BeamParams
+
+
+def beam_values(params: Any) -> SamplingParams:
+    """The parameters of a search, which must ask for one."""
+    if isinstance(params, SamplingParams) and params.beam_width is not None:
+        return params
+    kind = type(params).__name__
+    raise refusal("params", f"params must be BeamParams, got {kind} without a beam_width")
 
 
 def sampling_values(params: "SamplingParams | None") -> dict[str, Any]:

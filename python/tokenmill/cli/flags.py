@@ -27,6 +27,7 @@ _METAVARS = {
     "bias": "ID:X,..",
     "sequence_bias": "N N:X,..",
     "length_decay": "N,X",
+    "early_stopping": "true|false|never",
     "repetition": "KEY:N,..",
     "pipeline": "NAME or STEP,..",
 }

@@ -52,9 +52,10 @@ fn another(spec: &OptionSpec) -> Value {
     match spec.kind {
         OptionType::Bool => Value::Bool(spec.default_value() != Value::Bool(true)),
         OptionType::Int { max: 2, .. } => int(2),
-        OptionType::Int { .. } | OptionType::Samples | OptionType::Logprobs => int(7),
         OptionType::Beams if spec.name == "beam_width" => int(14),
-        OptionType::Beams => int(7),
+        OptionType::Int { .. } | OptionType::Samples | OptionType::Logprobs | OptionType::Beams => {
+            int(7)
+        }
         OptionType::EarlyStopping => text("never"),
         OptionType::Float { min: 1.0, .. } => float(1.5),
         OptionType::Float { .. } => float(0.625),
@@ -312,9 +313,8 @@ fn a_value_of_another_type_is_refused() {
     ];
     for spec in supported() {
         let taken: &[usize] = match spec.kind {
-            OptionType::Bool => &[0],
+            OptionType::Bool | OptionType::EarlyStopping => &[0],
             OptionType::Int { .. } | OptionType::Samples | OptionType::Beams => &[1],
-            OptionType::EarlyStopping => &[0],
             OptionType::Logprobs => &[0, 1],
             OptionType::Float { max, .. } if max > 1.0 => &[1, 2, 3],
             OptionType::Float { max, .. } if max < 1.0 => &[],
