@@ -28,6 +28,8 @@ _METAVARS = {
     "sequence_bias": "N N:X,..",
     "length_decay": "N,X",
     "repetition": "KEY:N,..",
+    "contrastive": "KEY:X,..",
+    "layers": "NAME or N,N",
     "pipeline": "NAME or STEP,..",
 }
 # `model` has its own flag, and `--seed` is the request's.
