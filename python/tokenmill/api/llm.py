@@ -67,6 +67,8 @@ class LLM:
     def __init__(self, model: str | os.PathLike[str] | None = None, **engine_options: Any) -> None:
         values = {**options.environment("engine"), **engine_options}
         named = values.pop("model", None)
+        if isinstance(amateur := values.get("amateur_model"), os.PathLike):
+            values["amateur_model"] = os.fspath(amateur)
         self._sampling_defaults = options.environment("sampling")
         # A slip is told before a model is fetched for it.
         _tokenmill.check_engine(values)
@@ -76,6 +78,7 @@ class LLM:
         self.known_model = resolved.known
         if resolved.known is None or values.get("tokenizer") or values.get("chat_template"):
             probe(resolved.path, values)
+        values = _with_amateur(values)
         self._engine = _tokenmill.Engine(os.fspath(resolved.path), values)
         self._tokenizer = Tokenizer(self._engine)
         # What the model's files say that was ignored, or that a caller will stumble over.
@@ -358,3 +361,14 @@ def _same_length(name: str, values: Any, count: int | None) -> Sequence[Any]:
         shown = "an unknown number" if count is None else str(count)
         raise refusal(name, f"{name} must pair with the prompts: {len(values)} for {shown}")
     return list(values)
+
+
+def _with_amateur(values: dict[str, Any]) -> dict[str, Any]:
+    """The engine options with the path of the weaker model in place of its name."""
+    named = values.get("amateur_model")
+    if named is None:
+        return values
+    amateur = resolve(named)
+    if amateur.known is None:
+        probe(amateur.path, {})
+    return {**values, "amateur_model": os.fspath(amateur.path)}

@@ -37,6 +37,22 @@ class RepetitionDetectionParams(TypedDict):
     min_count: int
 
 
+# How a request is set against the engine's `amateur_model`; a plain dict does as well. `lambda` is
+# a word of the language, so the names are listed this way.
+Contrastive = TypedDict(
+    "Contrastive",
+    {
+        "amateur": str,
+        "mode": Literal["difference", "scaled"],
+        "alpha": float,
+        "lambda": float,
+        "beta": float,
+        "temperature": float,
+    },
+    total=False,
+)
+
+
 # Tells a type checker that a field may be left out; the value itself stands in the option table.
 _TABLE: Any = object()
 
@@ -179,6 +195,13 @@ class SamplingParams(_Checked):
     num_return_sequences: int | None = _TABLE
     num_beam_groups: int = _TABLE
     diversity_penalty: float = _TABLE
+    guidance_scale: float = _TABLE
+    negative_prompt: str | None = _TABLE
+    negative_prompt_token_ids: Sequence[int] | None = _TABLE
+    contrastive: Contrastive | None = _TABLE
+    dola_layers: Literal["low", "high"] | Sequence[int] | None = _TABLE
+    dola_divergence: Literal["jsd", "reference"] = _TABLE
+    penalty_alpha: float = _TABLE
 
 
 class BeamParams(SamplingParams):

@@ -29,6 +29,8 @@ _METAVARS = {
     "length_decay": "N,X",
     "early_stopping": "true|false|never",
     "repetition": "KEY:N,..",
+    "contrastive": "KEY:X,..",
+    "layers": "NAME or N,N",
     "pipeline": "NAME or STEP,..",
 }
 # `model` has its own flag, and `--seed` is the request's.

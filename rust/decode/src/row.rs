@@ -117,7 +117,7 @@ impl<'a> Row<'a> {
     }
 
     /// The model's own values.
-    pub(crate) fn model(&self) -> &'a [f32] {
+    pub(crate) fn own(&self) -> &'a [f32] {
         self.own
     }
 

@@ -31,13 +31,14 @@ pub fn parse_text(spec: &OptionSpec, text: &str) -> Result<Value> {
         OptionType::EarlyStopping => parse_bool(word).or_else(|| Some(Value::Text(word.into()))),
         OptionType::Logprobs => parse_int(word).or_else(|| parse_bool(word)),
         OptionType::Float { .. } => word.parse().ok().map(Value::Float),
-        OptionType::TokenIds(_) => parse_list(inside(word, '[', ']'), parse_int).map(Value::List),
         OptionType::Repetition => parse_sizes(word).map(Value::Map),
         OptionType::Contrastive => parse_entries(word).map(Value::Map),
         OptionType::Layers if word.starts_with(|first: char| first.is_alphabetic()) => {
             Some(Value::Text(word.to_owned()))
         }
-        OptionType::Layers => parse_list(inside(word, '[', ']'), parse_int).map(Value::List),
+        OptionType::TokenIds(_) | OptionType::Layers => {
+            parse_list(inside(word, '[', ']'), parse_int).map(Value::List)
+        }
         OptionType::Pipeline => Some(parse_pipeline(word)),
         OptionType::BiasMap => parse_bias(word).map(Value::Map),
         OptionType::TokenSequences => parse_sequences(word),

@@ -47,33 +47,7 @@ impl NamedPipeline {
     pub const fn steps(self) -> &'static [Step] {
         match self {
             Self::Tokenmill => &Step::ALL,
-            Self::Hf => &[
-                Step::Guidance,
-                Step::Dola,
-                Step::SequenceBias,
-                Step::EncoderRepetitionPenalty,
-                Step::RepetitionPenalty,
-                Step::NoRepeatNgram,
-                Step::EncoderNoRepeatNgram,
-                Step::BadWords,
-                Step::MinLength,
-                Step::MinTokens,
-                Step::ForcedBos,
-                Step::ForcedEos,
-                Step::RemoveInvalid,
-                Step::ExponentialDecayLength,
-                Step::Suppress,
-                Step::BeginSuppress,
-                Step::Temperature,
-                Step::TopH,
-                Step::TopK,
-                Step::TopP,
-                Step::MinP,
-                Step::TypicalP,
-                Step::EpsilonCutoff,
-                Step::EtaCutoff,
-                Step::Renormalize,
-            ],
+            Self::Hf => HF,
             Self::Vllm => &[
                 Step::AllowedTokenIds,
                 Step::BadWords,
@@ -137,6 +111,35 @@ impl NamedPipeline {
         }
     }
 }
+
+/// transformers' processors, then its warpers.
+const HF: &[Step] = &[
+    Step::Guidance,
+    Step::Dola,
+    Step::SequenceBias,
+    Step::EncoderRepetitionPenalty,
+    Step::RepetitionPenalty,
+    Step::NoRepeatNgram,
+    Step::EncoderNoRepeatNgram,
+    Step::BadWords,
+    Step::MinLength,
+    Step::MinTokens,
+    Step::ForcedBos,
+    Step::ForcedEos,
+    Step::RemoveInvalid,
+    Step::ExponentialDecayLength,
+    Step::Suppress,
+    Step::BeginSuppress,
+    Step::Temperature,
+    Step::TopH,
+    Step::TopK,
+    Step::TopP,
+    Step::MinP,
+    Step::TypicalP,
+    Step::EpsilonCutoff,
+    Step::EtaCutoff,
+    Step::Renormalize,
+];
 
 /// The order a request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
