@@ -17,7 +17,8 @@ pub use id::{BlockId, RequestId, SequenceId, TokenId};
 pub use kind::{HasKind, Kind};
 pub use limits::Limits;
 pub use params::{
-    Adaptive, Dry, LengthDecay, LogprobsMode, Mirostat, MirostatVariant, NamedPipeline, OutputKind,
-    PipelineChoice, RepetitionDetection, SamplingParams, Step, Xtc,
+    Action, Adaptive, Callable, Callback, Dry, Edit, LengthDecay, LogprobsMode, Mirostat,
+    MirostatVariant, NamedPipeline, OutputKind, PipelineChoice, Processor, RepetitionDetection,
+    SamplingParams, Step, Thinking, Xtc,
 };
 pub use request::{Prompt, Rendered, Request};

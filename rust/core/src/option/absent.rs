@@ -52,7 +52,6 @@ const fn engine_refused(
 
 const PROMPT: &str = "prompt log-probs are those of the whole prompt, best tokens first";
 const GRAMMAR: &str = "structured outputs are not built yet";
-const FORCING: &str = "a bound on thinking is not built yet; max_tokens is";
 const SOURCES: &str = "a second source of logits is not built yet";
 const BEAMS: &str = "beam search is not built yet";
 const DRAFTS: &str = "speculation is not built yet";
@@ -73,7 +72,6 @@ pub(super) const ROWS: &[OptionSpec] = &[
     later("prompt_logprob_start", "none", PROMPT),
     later("flat_logprobs", "false", "flat log-probs are not built yet"),
     later("structured_outputs", "none", GRAMMAR),
-    later("thinking_token_budget", "-1", FORCING),
     later("watermarking", "none", "watermarks are not built yet"),
     refused("extra_args", "none", PLUGINS),
     refused(
@@ -86,7 +84,6 @@ pub(super) const ROWS: &[OptionSpec] = &[
         "none",
         "forced replay is not offered",
     ),
-    refused("best_of", "1", "nobody ranks samples by it any more: use n"),
     // transformers' names.
     later("guidance_scale", "1.0", SOURCES),
     later("negative_prompt", "none", SOURCES),
@@ -191,7 +188,7 @@ pub(super) const ROWS: &[OptionSpec] = &[
     engine_later(
         "logits_processors",
         "none",
-        "processors in Python are not built yet",
+        "give them to a request: SamplingParams(logits_processors=[...])",
     ),
     engine_later(
         "trust_remote_code",

@@ -21,6 +21,7 @@ impl SamplingParams {
         }
         params.complete_pipeline(values);
         params.complete_mirostat(values);
+        params.complete_echo(values);
         params.check_combinations()?;
         Ok(params)
     }
@@ -83,6 +84,13 @@ impl SamplingParams {
         }
         if is_open(values, "mirostat_eta") {
             self.mirostat.eta = 1.0;
+        }
+    }
+
+    /// A prompt that is given back is scored as its continuation is.
+    fn complete_echo(&mut self, values: &[(String, Value)]) {
+        if self.echo && is_open(values, "prompt_logprobs") {
+            self.prompt_logprobs = self.logprobs;
         }
     }
 

@@ -80,17 +80,19 @@ const LEN: usize = sampling_rows::CHOOSING.len()
     + sampling_rows::CUTS.len()
     + sampling_rows::STEERING.len()
     + sampling_rows::OUTPUT.len()
+    + sampling_rows::CUSTOM.len()
     + engine_rows::ROWS.len()
     + absent::ROWS.len();
 
 static TABLE: [OptionSpec; LEN] = {
     let mut table = [sampling_rows::CHOOSING[0]; LEN];
     let mut len = 0;
-    let parts: [&[OptionSpec]; 6] = [
+    let parts: [&[OptionSpec]; 7] = [
         sampling_rows::CHOOSING,
         sampling_rows::CUTS,
         sampling_rows::STEERING,
         sampling_rows::OUTPUT,
+        sampling_rows::CUSTOM,
         engine_rows::ROWS,
         absent::ROWS,
     ];
@@ -136,10 +138,11 @@ impl OptionSpec {
 
     /// The doors it can be given at. A command's flag, the environment and the two languages share one table.
     pub fn doors(&self) -> &'static [&'static str] {
-        if self.is_supported() {
-            &["python", "command", "environment", "rust"]
-        } else {
-            &[]
+        match self.kind {
+            _ if !self.is_supported() => &[],
+            // No text writes one.
+            OptionType::Callable => &["python", "rust"],
+            _ => &["python", "command", "environment", "rust"],
         }
     }
 

@@ -3,14 +3,16 @@
 
 use crate::id::TokenId;
 
+mod custom;
 mod pipeline;
 pub(crate) mod rules;
 mod step;
 mod strategy;
 
+pub use custom::{Action, Callable, Callback, Edit, Processor};
 pub use pipeline::{NamedPipeline, PipelineChoice};
 pub use step::Step;
-pub use strategy::{Adaptive, Dry, LengthDecay, Mirostat, MirostatVariant, Xtc};
+pub use strategy::{Adaptive, Dry, LengthDecay, Mirostat, MirostatVariant, Thinking, Xtc};
 
 /// What the reported log-probabilities are taken from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -230,6 +232,16 @@ pub struct SamplingParams {
     pub mirostat: Mirostat,
     /// A preference that moves towards a wanted probability.
     pub adaptive: Adaptive,
+    /// Whether the text begins with the prompt.
+    pub echo: bool,
+    /// Samples drawn, of which the `n` best are handed out; absent: `n`.
+    pub best_of: Option<u32>,
+    /// A bound on thinking.
+    pub thinking: Thinking,
+    /// The caller's own steps, in order.
+    pub logits_processors: Vec<Processor>,
+    /// Says which tokens may come.
+    pub prefix_allowed_tokens_fn: Option<Callable>,
 }
 
 impl SamplingParams {
@@ -239,8 +251,25 @@ impl SamplingParams {
         by_length.max(self.min_tokens as usize)
     }
 
+    /// Samples that are drawn.
+    pub fn samples(&self) -> u32 {
+        self.best_of.unwrap_or(self.n).max(self.n)
+    }
+
+    /// Whether more samples are drawn than handed out.
+    pub fn is_ranked(&self) -> bool {
+        self.samples() > self.n
+    }
+
     /// Every token id in the parameters, by the option it came from.
-    pub fn token_ids(&self) -> [(&'static str, Vec<TokenId>); 12] {
+    pub fn token_ids(&self) -> [(&'static str, Vec<TokenId>); 14] {
+        let mut edited = Vec::new();
+        for processor in &self.logits_processors {
+            if let Processor::Declared(edit) = processor {
+                edited.extend([&edit.tokens[..], &edit.after, &edit.matched].concat());
+            }
+        }
+        let thinking = [&self.thinking.start_tokens[..], &self.thinking.end_tokens].concat();
         let optional = |ids: &Option<Vec<TokenId>>| ids.clone().unwrap_or_default();
         let biased = self.logit_bias.iter().map(|&(token, _)| token);
         let sequences = self.sequence_bias.iter().flat_map(|(ids, _)| ids.clone());
@@ -260,6 +289,8 @@ impl SamplingParams {
             ),
             ("forced_eos_token_id", optional(&self.forced_eos_token_id)),
             ("dry_sequence_breakers", self.dry.breaker_tokens.concat()),
+            ("logits_processors", edited),
+            ("thinking_token_budget", thinking),
         ]
     }
 
@@ -334,6 +365,11 @@ impl Default for SamplingParams {
             renormalize_logits: false,
             mirostat: Mirostat::default(),
             adaptive: Adaptive::default(),
+            echo: false,
+            best_of: None,
+            thinking: Thinking::default(),
+            logits_processors: Vec::new(),
+            prefix_allowed_tokens_fn: None,
         }
     }
 }

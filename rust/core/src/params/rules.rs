@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use crate::params::{OutputKind, SamplingParams, Step};
+use crate::params::{LogprobsMode, OutputKind, Processor, SamplingParams, Step};
 
 type Reason = Cow<'static, str>;
 
@@ -104,6 +104,73 @@ pub static RULES: &[Rule] = &[
         },
     ),
     rule(
+        "max_tokens",
+        "echo",
+        "0 without echo: only a prompt that is given back has nothing to generate",
+        |params| {
+            let is_met = params.max_tokens == Some(0) && !params.echo;
+            is_met.then_some("0 tokens are asked for only where the prompt is given back".into())
+        },
+    ),
+    rule(
+        "best_of",
+        "n",
+        "fewer samples drawn than handed out",
+        |params| {
+            let (best_of, n) = (params.best_of?, params.n);
+            (best_of < n).then(|| format!("{best_of} samples cannot give {n}").into())
+        },
+    ),
+    rule(
+        "best_of",
+        "temperature",
+        "more than one sample with a temperature below 1e-5: greedy samples would be the same text",
+        |params| {
+            let drawn = params
+                .best_of
+                .filter(|drawn| *drawn > 1 && params.is_greedy())?;
+            Some(format!("{drawn} greedy samples would be the same text").into())
+        },
+    ),
+    rule(
+        "best_of",
+        "output_kind",
+        "delta: which samples are the best is known at the end",
+        |params| {
+            let is_met = params.is_ranked() && params.output_kind == OutputKind::Delta;
+            is_met.then_some("which samples are the best is known at the end".into())
+        },
+    ),
+    rule(
+        "best_of",
+        "stream_interval",
+        "together: which samples are the best is known at the end",
+        |params| {
+            let is_met = params.is_ranked() && params.stream_interval.is_some();
+            is_met.then_some("which samples are the best is known at the end".into())
+        },
+    ),
+    rule(
+        "best_of",
+        "logprobs_mode",
+        "raw_logits and processed_logits: samples are ranked by their log-probs",
+        |params| {
+            use LogprobsMode::{ProcessedLogits, RawLogits};
+            let is_logits = matches!(params.logprobs_mode, RawLogits | ProcessedLogits);
+            let is_met = params.is_ranked() && is_logits;
+            is_met.then_some("samples are ranked by their log-probs".into())
+        },
+    ),
+    rule(
+        "echo",
+        "detokenize",
+        "without text: it is the text that begins with the prompt",
+        |params| {
+            let is_met = params.echo && !params.detokenize;
+            is_met.then_some("it is the text that begins with the prompt".into())
+        },
+    ),
+    rule(
         "stop",
         "detokenize",
         "stop strings without text: they are looked for in it",
@@ -199,6 +266,24 @@ pub static TEXT_NEEDS: &[TextNeed] = &[
     TextNeed {
         name: "stop",
         is_asked: |params| !params.stop.is_empty(),
+    },
+    TextNeed {
+        name: "echo",
+        is_asked: |params| params.echo,
+    },
+    TextNeed {
+        name: "logits_processors",
+        is_asked: |params| {
+            let reads = |processor: &Processor| match processor {
+                Processor::Declared(edit) => edit.matching.is_some(),
+                Processor::Callable(_) => false,
+            };
+            params.logits_processors.iter().any(reads)
+        },
+    },
+    TextNeed {
+        name: "thinking_token_budget",
+        is_asked: |params| params.thinking.budget.is_some(),
     },
     TextNeed {
         name: "bad_words",

@@ -93,11 +93,17 @@ pub(crate) fn logprob_bytes(
         .map_or(0, |asked| bytes(prompt_len as u64 - 1, asked as usize));
     let by_id = params.logprob_token_ids.as_ref().map(Vec::len);
     let by_count = params.logprobs.map(|asked| asked as usize);
-    let tokens = u64::from(params.n) * output_len_max as u64;
-    let of_output = by_id.or(by_count).map_or(0, |asked| bytes(tokens, asked));
+    let tokens = u64::from(params.samples()) * output_len_max as u64;
+    // Samples that are ranked carry an entry a token, asked for or not.
+    let ranked = params.is_ranked().then_some(0);
+    let of_output = by_id
+        .or(by_count)
+        .or(ranked)
+        .map_or(0, |asked| bytes(tokens, asked));
     let param = match by_id {
         _ if of_prompt > of_output => "prompt_logprobs",
         Some(_) => "logprob_token_ids",
+        None if by_count.is_none() && params.is_ranked() => "best_of",
         None => "logprobs",
     };
     (param, of_prompt + of_output)

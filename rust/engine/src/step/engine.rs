@@ -139,7 +139,8 @@ impl Engine {
         let new = NewSequence {
             id: sequence_id,
             tokens: live.prompt.to_vec(),
-            max_new: Some(output_len_max),
+            // A prompt that is only scored ends with its last row.
+            max_new: Some(output_len_max.max(1)),
             priority,
             scope: Self::scope_of(&self.secret, cache_salt.as_deref()),
             read_cache: live.params.skip_reading_prefix_cache != Some(true),
@@ -149,7 +150,7 @@ impl Engine {
             return live.fail(&error);
         }
         let mut sequence = Sequence::new(id, 0, sampler, &live, &self.shared.lexicon);
-        sequence.forks_due = live.params.n - 1;
+        sequence.forks_due = live.params.samples() - 1;
         self.sequences.insert(sequence_id, sequence);
         self.lives.insert(id, live);
     }

@@ -76,6 +76,11 @@ impl Sequence {
         eos: &[TokenId],
         faults: Faults,
     ) -> Event {
+        if live.output_len_max == 0 {
+            let mut event = Event::new(self.index);
+            event.finish = Some(Finish::new(FinishReason::Length));
+            return event;
+        }
         let token = choice.token;
         self.output_len += 1;
         if !(faults.has(Planted::StaleMask) && self.output_len.is_multiple_of(5)) {

@@ -188,7 +188,10 @@ impl Engine {
         if event.index == 0 {
             event.prompt_logprobs = std::mem::take(&mut live.prompt_logprobs);
         }
-        Stats::add(&self.shared.stats.tokens, 1);
+        Stats::add(
+            &self.shared.stats.tokens,
+            u64::from(live.output_len_max > 0),
+        );
         let request = sequence.request;
         if event.finish.is_some() {
             self.add_figures(id, &mut event);
@@ -211,7 +214,10 @@ impl Engine {
         let mut child = Sequence::new(request, index, sampler, live, &self.shared.lexicon);
         let token = choice.token;
         let mut event = child.commit(choice, live, self.vocabulary.eos(), self.faults);
-        Stats::add(&self.shared.stats.tokens, 1);
+        Stats::add(
+            &self.shared.stats.tokens,
+            u64::from(live.output_len_max > 0),
+        );
         if event.finish.is_some() {
             self.add_figures(parent, &mut event);
         } else {
@@ -300,6 +306,9 @@ fn draw(
     vocabulary: &Vocabulary,
     scratch: &mut Scratch,
 ) -> tokenmill_decode::Result<(Choice, Vec<Fork>)> {
+    if live.output_len_max == 0 {
+        return nothing_to_draw(sequence, live, vocabulary);
+    }
     let choice = sequence.sampler.sample(logits, scratch)?;
     let mut forks = Vec::new();
     for index in 1..=sequence.forks_due {
@@ -308,6 +317,20 @@ fn draw(
         forks.push((index, sampler, choice));
     }
     Ok((choice, forks))
+}
+
+/// Of a request that only scores its prompt: samples that end here, without a token.
+fn nothing_to_draw(
+    sequence: &Sequence,
+    live: &Live,
+    vocabulary: &Vocabulary,
+) -> tokenmill_decode::Result<(Choice, Vec<Fork>)> {
+    let fork = |index| Ok((index, live.sampler(index, vocabulary)?, Choice::none()));
+    let forks = (1..=sequence.forks_due).map(fork);
+    Ok((
+        Choice::none(),
+        forks.collect::<tokenmill_decode::Result<_>>()?,
+    ))
 }
 
 /// Copies spans `from..to` of a plan into a batch whose rows start at 0.

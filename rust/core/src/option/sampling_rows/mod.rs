@@ -2,6 +2,7 @@
 //! said in the doc line. Defaults are those of `SamplingParams::default`.
 
 mod choosing;
+mod custom;
 mod cuts;
 mod output;
 mod steering;
@@ -15,6 +16,7 @@ use crate::option::value::Value;
 use crate::params::SamplingParams;
 
 pub(super) use choosing::ROWS as CHOOSING;
+pub(super) use custom::ROWS as CUSTOM;
 pub(super) use cuts::ROWS as CUTS;
 pub(super) use output::ROWS as OUTPUT;
 pub(super) use steering::ROWS as STEERING;
