@@ -47,33 +47,7 @@ impl NamedPipeline {
     pub const fn steps(self) -> &'static [Step] {
         match self {
             Self::Tokenmill => &Step::ALL,
-            Self::Hf => &[
-                Step::SequenceBias,
-                Step::EncoderRepetitionPenalty,
-                Step::RepetitionPenalty,
-                Step::NoRepeatNgram,
-                Step::EncoderNoRepeatNgram,
-                Step::BadWords,
-                Step::MinLength,
-                Step::MinTokens,
-                Step::PrefixAllowedTokens,
-                Step::ForcedBos,
-                Step::ForcedEos,
-                Step::RemoveInvalid,
-                Step::ExponentialDecayLength,
-                Step::Suppress,
-                Step::BeginSuppress,
-                Step::Custom,
-                Step::Temperature,
-                Step::TopH,
-                Step::TopK,
-                Step::TopP,
-                Step::MinP,
-                Step::TypicalP,
-                Step::EpsilonCutoff,
-                Step::EtaCutoff,
-                Step::Renormalize,
-            ],
+            Self::Hf => HF,
             Self::Vllm => &[
                 Step::AllowedTokenIds,
                 Step::BadWords,
@@ -215,3 +189,32 @@ impl PipelineChoice {
             .map(|step| (step, reason))
     }
 }
+
+/// transformers' order.
+const HF: &[Step] = &[
+    Step::SequenceBias,
+    Step::EncoderRepetitionPenalty,
+    Step::RepetitionPenalty,
+    Step::NoRepeatNgram,
+    Step::EncoderNoRepeatNgram,
+    Step::BadWords,
+    Step::MinLength,
+    Step::MinTokens,
+    Step::PrefixAllowedTokens,
+    Step::ForcedBos,
+    Step::ForcedEos,
+    Step::RemoveInvalid,
+    Step::ExponentialDecayLength,
+    Step::Suppress,
+    Step::BeginSuppress,
+    Step::Custom,
+    Step::Temperature,
+    Step::TopH,
+    Step::TopK,
+    Step::TopP,
+    Step::MinP,
+    Step::TypicalP,
+    Step::EpsilonCutoff,
+    Step::EtaCutoff,
+    Step::Renormalize,
+];

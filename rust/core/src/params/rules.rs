@@ -298,14 +298,14 @@ pub static TEXT_NEEDS: &[TextNeed] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::option::{Group, find};
+    use crate::option::{Group, OptionSpec, find};
 
     #[test]
     fn every_rule_names_two_options_that_there_are() {
         for rule in RULES {
             for name in [rule.name, rule.other] {
                 let spec = find(Group::Sampling, name);
-                assert!(spec.is_some_and(|spec| spec.is_supported()), "{name}");
+                assert!(spec.is_some_and(OptionSpec::is_supported), "{name}");
             }
         }
     }

@@ -23,11 +23,15 @@ def tokens(llm, params, prompt=PROMPT):
 
 def test_declared_processors_do_what_the_options_of_the_same_meaning_do(real):
     first, second, *_ = tokens(real, GREEDY)
+    pair = [first, second]
     for edits, options in [
         ([{"type": "ban", "tokens": [first]}], {"suppress_tokens": [first]}),
         ([{"type": "bias", "tokens": [9], "value": 30}], {"logit_bias": {9: 30.0}}),
         ([{"type": "ban", "tokens": [first], "to": 1}], {"begin_suppress_tokens": [first]}),
-        ([{"type": "ban", "tokens": [second], "after": [first]}], {"bad_words_ids": [[first, second]]}),
+        (
+            [{"type": "ban", "tokens": [second], "after": [first]}],
+            {"bad_words_ids": [pair]},
+        ),
     ]:
         declared = tokens(real, GREEDY.replace(logits_processors=edits))
         assert declared == tokens(real, GREEDY.replace(**options)) != tokens(real, GREEDY)

@@ -1,4 +1,4 @@
-"""What is asked of whole outputs: the prompt in the text, the best of several, a bound on thinking."""
+"""Asked of whole outputs: the prompt in the text, the best of several, a bound on thinking."""
 
 import pytest
 

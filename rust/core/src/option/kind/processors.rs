@@ -35,12 +35,12 @@ fn checked_edit(pairs: &[(Value, Value)], limits: &Limits) -> Option<Value> {
         values[place] = value.clone();
     }
     let [kind, amount, min, max, tokens, matching, from, to, after] = &mut values;
-    let number = |value: &Value| match value {
-        Value::Null => Some(None),
-        _ => {
-            let number = value.as_f64().map(|number| number as f32)?;
-            number.is_finite().then_some(Some(number))
+    let number = |value: &Value| {
+        if *value == Value::Null {
+            return Some(None);
         }
+        let number = value.as_f64().map(|number| number as f32)?;
+        number.is_finite().then_some(Some(number))
     };
     let (value, low, high) = (number(amount)?, number(min)?, number(max)?);
     let is_whole = match (kind.as_text()?, value, low, high) {
@@ -62,18 +62,15 @@ fn checked_edit(pairs: &[(Value, Value)], limits: &Limits) -> Option<Value> {
             *list = checked_ids(list, len_min, len_max)?;
         }
     }
-    let is_text = match matching {
-        Value::Null => false,
-        _ => {
-            let text = matching.as_text()?;
-            (1..=limits.processor_text_len_max_bytes)
-                .contains(&text.len())
-                .then_some(true)?
-        }
-    };
+    let is_text = *matching != Value::Null;
+    let len_max = limits.processor_text_len_max_bytes;
+    let fits = |text: &str| (1..=len_max).contains(&text.len());
+    if is_text && !matching.as_text().is_some_and(fits) {
+        return None;
+    }
     let count = |value: &Value| match value {
         Value::Null => Some(None),
-        _ => value.as_u32().map(Some),
+        value => value.as_u32().map(Some),
     };
     let (start, end) = (count(from)?, count(to)?);
     let is_somewhere = end.is_none_or(|end| start.unwrap_or(0) < end);
