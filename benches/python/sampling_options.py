@@ -34,7 +34,7 @@ def options(vocabulary: int) -> dict[str, dict[str, Any]]:
         "temperature": {"temperature": 0.8},
         "top_k": {"top_k": 50},
         "top_p": {"top_p": 0.9},
-        "top_k, top_p": {"temperature": 0.8, "top_k": 50, "top_p": 0.95},
+        "top_k and top_p": {"temperature": 0.8, "top_k": 50, "top_p": 0.95},
         "min_p": {"min_p": 0.05},
         "typical_p": {"typical_p": 0.9},
         "epsilon_cutoff": {"epsilon_cutoff": 3e-4},
@@ -47,7 +47,7 @@ def options(vocabulary: int) -> dict[str, dict[str, Any]]:
         "mirostat 2": {"mirostat": 2},
         "adaptive_target": {"adaptive_target": 0.3, "min_p": 0.02},
         "repetition_penalty": {"repetition_penalty": 1.1},
-        "presence, frequency": {"presence_penalty": 0.2, "frequency_penalty": 0.2},
+        "presence and frequency": {"presence_penalty": 0.2, "frequency_penalty": 0.2},
         "encoder_repetition_penalty": {"encoder_repetition_penalty": 1.1},
         "no_repeat_ngram_size": {"no_repeat_ngram_size": 3},
         "encoder_no_repeat_ngram_size": {"encoder_no_repeat_ngram_size": 3},
@@ -60,10 +60,10 @@ def options(vocabulary: int) -> dict[str, dict[str, Any]]:
         "exponential_decay": {"exponential_decay_length_penalty": (10_000, 1.01)},
         "remove_invalid_values": {"remove_invalid_values": True},
         "min_tokens": {"min_tokens": "all"},
-        "logits_processors, declared": {
+        "declared processor": {
             "logits_processors": [{"type": "bias", "tokens": some, "value": 1.0}]
         },
-        "logits_processors, callable": {"logits_processors": [_touch]},
+        "callable processor": {"logits_processors": [_touch]},
         "logprobs": {"logprobs": 5},
         "processed_logprobs": {"logprobs": 5, "logprobs_mode": "processed_logprobs"},
         "stop": {"stop": ["no such thing", "\n\n\n\n\n"]},

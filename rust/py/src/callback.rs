@@ -101,8 +101,14 @@ impl PyCallback {
         output: &[TokenId],
         row: &mut [f32],
     ) -> PyResult<()> {
-        let bytes: Vec<u8> = row.iter().flat_map(|value| value.to_ne_bytes()).collect();
-        let buffer = PyByteArray::new(py, &bytes);
+        let len_bytes = size_of_val(row);
+        let buffer = PyByteArray::new_with(py, len_bytes, |bytes| {
+            let (words, _) = bytes.as_chunks_mut::<4>();
+            for (word, value) in words.iter_mut().zip(&*row) {
+                *word = value.to_ne_bytes();
+            }
+            Ok(())
+        })?;
         let function = self.object.bind(py);
         if self.face == Face::Tensors {
             call_with_tensors(function, &[prompt, output].concat(), &buffer)?;
