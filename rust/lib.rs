@@ -68,10 +68,10 @@ pub use tokenmill_core::kind::KindRow;
 pub use tokenmill_core::option::{self, EngineOptions};
 #[doc(inline)]
 pub use tokenmill_core::{
-    Adaptive, Dry, Event, Failure, FinishReason, HasKind, Kind, LengthDecay, Limits, LogprobsMode,
-    Mirostat, MirostatVariant, NamedPipeline, OutputKind, PipelineChoice, Prompt, Rendered,
-    RepetitionDetection, Request, RequestId, SamplingParams, Step, StopReason, TokenId,
-    TokenLogprob, TokenLogprobs, Xtc,
+    Action, Adaptive, Callable, Callback, Dry, Edit, Event, Failure, FinishReason, HasKind, Kind,
+    LengthDecay, Limits, LogprobsMode, Mirostat, MirostatVariant, NamedPipeline, OutputKind,
+    PipelineChoice, Processor, Prompt, Rendered, RepetitionDetection, Request, RequestId,
+    SamplingParams, Step, StopReason, Thinking, TokenId, TokenLogprob, TokenLogprobs, Xtc,
 };
 #[cfg(feature = "cpu")]
 #[doc(inline)]

@@ -77,7 +77,7 @@ class Collector:
         """Take one event; gives back what is new."""
         sample = self._samples[event["index"]]
         logprobs = [self._position(entries) for entries in event["logprobs"]]
-        if self._wants_prompt_logprobs and event["index"] == 0 and not sample.tokens:
+        if self._wants_prompt_logprobs and event["index"] == 0 and not sample.texts:
             self._add_prompt(event)
         sample.texts.append(event["text"])
         sample.tokens.extend(event["tokens"])
@@ -189,7 +189,9 @@ class Collector:
         return sample.logprob_sum if self._wants_logprobs else None
 
     def _add_prompt(self, event: Event) -> None:
-        if event["tokens"]:
+        finish = event["finish"]
+        # With `max_tokens=0` there are scores and no token; a request that failed has neither.
+        if event["tokens"] or (finish is not None and finish["error"] is None):
             scored = (self._position(entries) for entries in event["prompt_logprobs"])
             self._prompt_logprobs = [None, *scored]
 
@@ -209,7 +211,7 @@ class Collector:
 
     def _warnings(self) -> list[str]:
         return [
-            f"sample {index}: {name} {_FORCED if name.startswith('forced_') else _LIFTED} there"
+            f"sample {index}: {name} {_FORCED if name in _FORCING else _LIFTED} there"
             for index, sample in enumerate(self._samples)
             if sample.finish is not None
             for name in sample.finish["lifted"]
@@ -254,6 +256,7 @@ def _sample_count(effective: dict[str, Any]) -> int:
 
 # What became of a step of the pipeline that met the others.
 _LIFTED = "left no token at some step and was lifted"
+_FORCING = {"forced_bos", "forced_eos", "thinking_budget"}
 _FORCED = "met a token that may not come and was skipped"
 
 

@@ -16,7 +16,7 @@ from tokenmill import _tokenmill, options
 from tokenmill.api.batch import Batch, Gathering, Output
 from tokenmill.api.collector import Collector, searched
 from tokenmill.api.outputs import BeamSearchOutput, RequestOutput
-from tokenmill.api.params import SamplingParams, beam_values, sampling_values
+from tokenmill.api.params import SamplingParams, beam_values, refuse_ranked, sampling_values
 from tokenmill.api.prompts import (
     Prompt,
     is_conversation,
@@ -195,6 +195,7 @@ class LLM:
         self, prompt: Any, sampling_params: SamplingParams | None = None, *, priority: int = 0
     ) -> Stream:
         """Start one prompt or one conversation and read its chunks as they come."""
+        refuse_ranked(sampling_params)
         return Stream(self.submit(prompt, sampling_params, priority))
 
     def submit(

@@ -5,7 +5,7 @@ from the option table behind `check_sampling`, and a test holds this list to tha
 immutable and checked when it is made.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Literal, NotRequired, TypedDict, TypeVar, dataclass_transform
 
@@ -51,6 +51,32 @@ Contrastive = TypedDict(
     },
     total=False,
 )
+
+
+class ProcessorEdit(TypedDict):
+    """A declared processor: what is done to the logits of which tokens, and where.
+
+    `type` is "bias" (adds `value`), "ban", "scale" (multiplies by `value`, above 0) or "clamp" (to
+    `min` and `max`). It acts on `tokens`, or on every token whose text holds `matching`; on output
+    tokens `from` (0) to before `to`, and only behind one of `after`, where these are given.
+    """
+
+    type: Literal["bias", "ban", "scale", "clamp"]
+    value: NotRequired[float]
+    min: NotRequired[float]
+    max: NotRequired[float]
+    tokens: NotRequired[Sequence[int]]
+    matching: NotRequired[str]
+    to: NotRequired[int]
+    after: NotRequired[Sequence[int]]
+
+
+# A callable is called as `f(output_ids, row)` or `f(prompt_ids, output_ids, row)`, by the number of
+# its positional parameters. `row` is a memoryview of float32 that it changes in place
+# (`torch.frombuffer(row, dtype=torch.float32)` and `numpy.frombuffer(row, "f4")` share its memory),
+# or it gives another row of the same length back. transformers' processors are called as there.
+# It runs on the engine's thread: all requests wait for it, and one that hangs hangs the engine.
+Processor = ProcessorEdit | Mapping[str, Any] | Callable[..., Any]
 
 
 # Tells a type checker that a field may be left out; the value itself stands in the option table.
@@ -202,6 +228,11 @@ class SamplingParams(_Checked):
     dola_layers: Literal["low", "high"] | Sequence[int] | None = _TABLE
     dola_divergence: Literal["jsd", "reference"] = _TABLE
     penalty_alpha: float = _TABLE
+    logits_processors: Sequence[Processor] | None = _TABLE
+    prefix_allowed_tokens_fn: Callable[[int, list[int]], Sequence[int]] | None = _TABLE
+    thinking_token_budget: int | None = _TABLE
+    echo: bool = _TABLE
+    best_of: int | None = _TABLE
 
 
 class BeamParams(SamplingParams):
@@ -230,6 +261,14 @@ def beam_values(params: Any) -> SamplingParams:
         return params
     kind = type(params).__name__
     raise refusal("params", f"params must be BeamParams, got {kind} without a beam_width")
+
+
+def refuse_ranked(params: "SamplingParams | None") -> None:
+    """Refuse what a stream of chunks cannot give: the best samples are known at the end."""
+    drawn = params.best_of if isinstance(params, SamplingParams) else None
+    if params is not None and drawn is not None and drawn > params.n:
+        reason = "which samples are the best is known at the end"
+        raise refusal("best_of", f"best_of and stream: {reason}; use generate")
 
 
 def sampling_values(params: "SamplingParams | None") -> dict[str, Any]:

@@ -11,7 +11,7 @@ class OptionRow(TypedDict):
 
     `type` is "int", "float", "bool", "str", "choice", "str_list", "int_list", "int_lists", "bias",
     "sequence_bias", "length_decay", "early_stopping", "repetition", "contrastive", "layers",
-    "pipeline", or "" where only the name is known;
+    "pipeline", "processors", "callable", or "" where only the name is known;
     `bound` is in words, for a choice the values separated by "|"; `reason` says why one that is not
     supported is not. `backends` are those that run another value than the default, `pipelines` the
     named ones that run the option's step (None: it is the option of no step), `meets` the options

@@ -32,6 +32,7 @@ _METAVARS = {
     "contrastive": "KEY:X,..",
     "layers": "NAME or N,N",
     "pipeline": "NAME or STEP,..",
+    "processors": "JSON",
 }
 # `model` has its own flag, and `--seed` is the request's.
 _NOT_FLAGS = {("engine", "model"), ("engine", "seed")}
@@ -59,7 +60,7 @@ def add_options(
     """
     for group in groups:
         for option in options.supported(group):
-            if (group, option.name) not in _NOT_FLAGS:
+            if (group, option.name) not in _NOT_FLAGS and option.type != "callable":
                 default = (defaults or {}).get(option.name, option.default)
                 _add(parser, group, option, "none" if default is None else str(default))
 

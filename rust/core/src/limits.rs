@@ -37,6 +37,12 @@ pub struct Limits {
     pub dry_breakers_count_max: usize,
     /// Longest of them, in characters.
     pub dry_breaker_len_max_chars: usize,
+    /// Most processors of `logits_processors`; each is looked at for every token.
+    pub processors_count_max: usize,
+    /// Most ids of one of them, in each of its lists.
+    pub processor_tokens_len_max: usize,
+    /// Longest text that one of them matches, in bytes; it is looked for in the whole vocabulary once a request.
+    pub processor_text_len_max_bytes: usize,
     /// Longest pattern and most copies of `repetition_detection`: a token costs a few comparisons for each pattern
     /// length, and in an output that nearly loops as many as the output is long.
     pub repetition_max: u32,
@@ -72,6 +78,9 @@ impl Default for Limits {
             sequence_len_max_tokens: 256,
             dry_breakers_count_max: 16,
             dry_breaker_len_max_chars: 40,
+            processors_count_max: 16,
+            processor_tokens_len_max: 1024,
+            processor_text_len_max_bytes: 256,
             repetition_max: 1024,
             dola_layers_len_max: 16,
             search_candidates_max: 64,

@@ -56,6 +56,8 @@ impl NamedPipeline {
                 Step::RepetitionPenalty,
                 Step::FrequencyPenalty,
                 Step::PresencePenalty,
+                Step::ThinkingBudget,
+                Step::Custom,
                 Step::Temperature,
                 Step::MinP,
                 Step::TopK,
@@ -67,12 +69,14 @@ impl NamedPipeline {
                 Step::MinTokens,
                 Step::RepetitionPenalty,
                 Step::LogitBias,
+                Step::Custom,
                 Step::Temperature,
                 Step::TopK,
                 Step::TopP,
                 Step::MinP,
             ],
             Self::Llamacpp => &[
+                Step::ThinkingBudget,
                 Step::LogitBias,
                 Step::RepetitionPenalty,
                 Step::FrequencyPenalty,
@@ -98,7 +102,12 @@ impl NamedPipeline {
     /// Its steps where mirostat is asked for: llama.cpp then runs nothing else.
     const fn mirostat_steps(self) -> &'static [Step] {
         match self {
-            Self::Llamacpp => &[Step::LogitBias, Step::Temperature, Step::Mirostat],
+            Self::Llamacpp => &[
+                Step::ThinkingBudget,
+                Step::LogitBias,
+                Step::Temperature,
+                Step::Mirostat,
+            ],
             _ => self.steps(),
         }
     }
@@ -124,12 +133,14 @@ const HF: &[Step] = &[
     Step::BadWords,
     Step::MinLength,
     Step::MinTokens,
+    Step::PrefixAllowedTokens,
     Step::ForcedBos,
     Step::ForcedEos,
     Step::RemoveInvalid,
     Step::ExponentialDecayLength,
     Step::Suppress,
     Step::BeginSuppress,
+    Step::Custom,
     Step::Temperature,
     Step::TopH,
     Step::TopK,

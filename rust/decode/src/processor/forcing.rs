@@ -86,7 +86,7 @@ impl Forcing {
         Effect::of(self.eos.len())
     }
 
-    fn force(&self, tokens: &[TokenId], row: &mut Row<'_>) -> Effect {
+    pub(super) fn force(&self, tokens: &[TokenId], row: &mut Row<'_>) -> Effect {
         let is_free = |&&token: &&TokenId| {
             let is_allowed = self.allowed.as_ref().is_none_or(|all| all.contains(&token));
             // The model itself may leave a token out.

@@ -94,12 +94,21 @@ pub(crate) fn logprob_bytes(
     let by_id = params.logprob_token_ids.as_ref().map(Vec::len);
     let by_count = params.logprobs.map(|asked| asked as usize);
     // A search keeps what its beams and its finished outputs have behind them.
-    let outputs = params.beams.width.map_or(params.n, |width| 2 * width);
-    let tokens = u64::from(outputs) * output_len_max as u64;
-    let of_output = by_id.or(by_count).map_or(0, |asked| bytes(tokens, asked));
+    let held = params
+        .beams
+        .width
+        .map_or(params.samples(), |width| 2 * width);
+    let tokens = u64::from(held) * output_len_max as u64;
+    // Samples that are ranked carry an entry a token, asked for or not.
+    let ranked = params.is_ranked().then_some(0);
+    let of_output = by_id
+        .or(by_count)
+        .or(ranked)
+        .map_or(0, |asked| bytes(tokens, asked));
     let param = match by_id {
         _ if of_prompt > of_output => "prompt_logprobs",
         Some(_) => "logprob_token_ids",
+        None if by_count.is_none() && params.is_ranked() => "best_of",
         None => "logprobs",
     };
     (param, of_prompt + of_output)

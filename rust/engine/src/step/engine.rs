@@ -148,7 +148,8 @@ impl Engine {
         let new = NewSequence {
             id: sequence_id,
             tokens: live.prompt.to_vec(),
-            max_new: Some(output_len_max),
+            // A prompt that is only scored ends with its last row.
+            max_new: Some(output_len_max.max(1)),
             width: live.params.branches() as usize,
             second: live.source.second().map(<[TokenId]>::to_vec),
             priority,
@@ -178,7 +179,7 @@ impl Engine {
             let search = Search::new(sequence, self.shared.capacity.hidden);
             return Ok(Growth::Search(Box::new(search)));
         }
-        sequence.forks_due = live.params.n - 1;
+        sequence.forks_due = live.params.samples() - 1;
         Ok(Growth::Sample(Box::new(sequence)))
     }
 
