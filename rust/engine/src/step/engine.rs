@@ -154,6 +154,7 @@ impl Engine {
         }
         let mut sequence = Sequence::new(id, 0, sampler, &live, &self.shared.lexicon);
         sequence.forks_due = live.params.n - 1;
+        self.sources.expect(&live.source, self.lives.is_empty());
         self.sequences.insert(sequence_id, sequence);
         self.lives.insert(id, live);
     }
