@@ -9,6 +9,7 @@ import itertools
 import os
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -38,7 +39,7 @@ from tokenmill.api.stream import Stream
 from tokenmill.api.tokenizer import Tokenizer
 from tokenmill.errors import UnsupportedError, refusal
 from tokenmill.models.probe import probe
-from tokenmill.models.resolve import resolve
+from tokenmill.models.resolve import resolve, with_amateur_path
 from tokenmill.progress import Progress, say
 
 Params = SamplingParams | Sequence[SamplingParams] | None
@@ -78,7 +79,10 @@ class LLM:
         self.known_model = resolved.known
         if resolved.known is None or values.get("tokenizer") or values.get("chat_template"):
             probe(resolved.path, values)
-        values = _with_amateur(values)
+        values = with_amateur_path(values)
+        if "amateur_model" in values:
+            # Its tokenizer is read too, to be held against the model's.
+            probe(Path(values["amateur_model"]), {})
         self._engine = _tokenmill.Engine(os.fspath(resolved.path), values)
         self._tokenizer = Tokenizer(self._engine)
         # What the model's files say that was ignored, or that a caller will stumble over.
@@ -362,14 +366,3 @@ def _same_length(name: str, values: Any, count: int | None) -> Sequence[Any]:
         shown = "an unknown number" if count is None else str(count)
         raise refusal(name, f"{name} must pair with the prompts: {len(values)} for {shown}")
     return list(values)
-
-
-def _with_amateur(values: dict[str, Any]) -> dict[str, Any]:
-    """The engine options with the path of the weaker model in place of its name."""
-    named = values.get("amateur_model")
-    if named is None:
-        return values
-    amateur = resolve(named)
-    if amateur.known is None:
-        probe(amateur.path, {})
-    return {**values, "amateur_model": os.fspath(amateur.path)}

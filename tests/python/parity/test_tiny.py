@@ -12,7 +12,7 @@ import pytest
 
 from parity import rows
 from parity.conftest import EXACT
-from tokenmill import LLM, SamplingParams, UnsupportedError
+from tokenmill import LLM, InvalidRequestError, SamplingParams, UnsupportedError, _tokenmill
 
 # Read without importing torch when tests are collected; a test holds it to the maker's list.
 CASES = {
@@ -317,7 +317,32 @@ def test_an_amateur_of_another_vocabulary_is_refused_at_load(checkpoints, gguf):
     path = checkpoints.folder("llama") / "model"
     with pytest.raises(UnsupportedError, match=r"amateur_model.*vocabulary"):
         LLM(path, amateur_model=gguf, threads=1)
+    beside = {"amateur_model": str(gguf)}
+    with pytest.raises(UnsupportedError, match=r"amateur_model.*vocabulary"):
+        _tokenmill.check_text(str(path), beside)
+    # Priced before anything is held against anything.
+    assert _tokenmill.inspect(str(path), beside)["memory_plan"]["amateur weights"] > 50 << 20
     with LLM(path, threads=1, max_num_seqs=4) as llm:
         params = SamplingParams(contrastive={}, detokenize=False)
         with pytest.raises(UnsupportedError, match=r"contrastive.*amateur_model"):
             llm.generate([[1, 2]], params)
+
+
+def test_a_model_against_itself_leaves_the_plausible_tokens_alike(gguf):
+    params = SamplingParams(
+        temperature=0.0,
+        max_tokens=6,
+        contrastive={"amateur": gguf.stem},
+        logprobs=20,
+        logprobs_mode="processed_logits",
+    )
+    options = {"max_model_len": 128, "max_num_seqs": 2, "kv_cache_memory_bytes": 16 << 20}
+    with LLM(gguf, amateur_model=gguf, **options) as llm:
+        completion = llm.generate(["The sea is"], params)[0].outputs[0]
+        other = params.replace(contrastive={"amateur": "another"})
+        with pytest.raises(InvalidRequestError, match="amateur"):
+            llm.generate(["The sea is"], other)
+    for token, entries in zip(completion.token_ids, completion.logprobs, strict=True):
+        kept = [key for key, entry in entries.items() if entry.logprob > float("-inf")]
+        assert all(entries[key].logprob == 0.0 for key in kept)
+        assert token == min(kept)

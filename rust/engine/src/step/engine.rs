@@ -162,6 +162,7 @@ impl Engine {
         if let Err(error) = self.scheduler.add(new) {
             return live.fail(&error);
         }
+        self.sources.expect(&live.source, self.lives.is_empty());
         self.sequences.insert(sequence_id, growth);
         self.lives.insert(id, live);
     }
