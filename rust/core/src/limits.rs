@@ -44,6 +44,9 @@ pub struct Limits {
     /// Longest pattern and most copies of `repetition_detection`: a token costs a few comparisons for each pattern
     /// length, and in an output that nearly loops as many as the output is long.
     pub repetition_max: u32,
+    /// Bytes of token lists (masks, biases, words, what processors match) that live requests may hold together; a line of
+    /// the memory ledger. A request may ask for a few megabytes.
+    pub request_lists_bytes_max: u64,
     /// Longest text that is only hashed or echoed (a salt, a caller's own id), in bytes.
     pub label_len_max_bytes: usize,
     /// Most events waiting in one request's channel; in a full one the newest absorb what comes.
@@ -75,6 +78,7 @@ impl Default for Limits {
             processor_tokens_len_max: 1024,
             processor_text_len_max_bytes: 256,
             repetition_max: 1024,
+            request_lists_bytes_max: 32 << 20,
             label_len_max_bytes: 256,
             stream_events_max: 256,
             prompt_len_max_bytes: 4 << 20,
