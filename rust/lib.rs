@@ -68,7 +68,12 @@ pub use tokenmill_core::kind::KindRow;
 pub use tokenmill_core::option::{self, EngineOptions};
 #[doc(inline)]
 pub use tokenmill_core::{
-    Action, Adaptive, Beams, Callable, Callback, Contrastive, ContrastiveMode, Divergence, Dola, DolaLayers, Dry, EarlyStopping, Edit, Event, Failure, FinishReason, Guidance, HasKind, Kind, LengthDecay, LengthPenaltyKind, Limits, LogprobsMode, Mirostat, MirostatVariant, NamedPipeline, OutputKind, PipelineChoice, Processor, Prompt, Rendered, RepetitionDetection, Request, RequestId, SamplingParams, Step, StopReason, Thinking, TokenId, TokenLogprob, TokenLogprobs, Xtc,
+    Action, Adaptive, Beams, Callable, Callback, Contrastive, ContrastiveMode, Divergence, Dola,
+    DolaLayers, Dry, EarlyStopping, Edit, Event, Failure, FinishReason, Guidance, HasKind, Kind,
+    LengthDecay, LengthPenaltyKind, Limits, LogprobsMode, Mirostat, MirostatVariant, NamedPipeline,
+    OutputKind, PipelineChoice, Processor, Prompt, Rendered, RepetitionDetection, Request,
+    RequestId, SamplingParams, Step, StopReason, Thinking, TokenId, TokenLogprob, TokenLogprobs,
+    Xtc,
 };
 #[cfg(feature = "cpu")]
 #[doc(inline)]

@@ -50,6 +50,9 @@ pub struct Limits {
     pub dola_layers_len_max: usize,
     /// Most candidates of contrastive search; each is a row of every step.
     pub search_candidates_max: u32,
+    /// Bytes of token lists (masks, biases, words, what processors match) that live requests may hold together; a line of
+    /// the memory ledger. A request may ask for a few megabytes.
+    pub request_lists_bytes_max: u64,
     /// Longest text that is only hashed or echoed (a salt, a caller's own id), in bytes.
     pub label_len_max_bytes: usize,
     /// Most events waiting in one request's channel; in a full one the newest absorb what comes.
@@ -84,6 +87,7 @@ impl Default for Limits {
             repetition_max: 1024,
             dola_layers_len_max: 16,
             search_candidates_max: 64,
+            request_lists_bytes_max: 32 << 20,
             label_len_max_bytes: 256,
             stream_events_max: 256,
             prompt_len_max_bytes: 4 << 20,

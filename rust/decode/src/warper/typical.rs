@@ -51,7 +51,7 @@ pub(super) fn keep_near(scores: &mut Scores<'_, '_>, share: f64) {
     if scores.cut.kept_min > 1 {
         return keep_at_least(scores, depth, is_reached);
     }
-    let Crowd { from, to, above } = Crowd::holding(scores, depth, &is_reached);
+    let Crowd { from, to, above } = Crowd::holding(scores, depth, is_reached);
     // What has no mass lies farther out than all that has: the expected depth is at most ln V < 14.
     let farthest = (-(depth + to)) as f32;
     scores.list(farthest.next_down().max(mass::SCORE_MIN));

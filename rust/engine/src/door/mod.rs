@@ -24,7 +24,7 @@ use tokenmill_sched::{Policy, SchedConfig};
 use crate::door::handle::Handle;
 use crate::door::mailbox::Mailbox;
 use crate::door::outbox::Outbox;
-use crate::door::seat::{Seat, logprob_bytes};
+use crate::door::seat::{Asked, Seat, list_bytes, logprob_bytes};
 use crate::error::{Error, Result};
 use crate::lexicon::Lexicon;
 use crate::primitives::{AtomicBool, AtomicU8, AtomicU64, SyncSender};
@@ -82,6 +82,8 @@ pub struct Capacity {
     pub requests_max: usize,
     /// Bytes of log-probs that live requests may come to hold together.
     pub logprobs_bytes: u64,
+    /// Bytes of token lists that live requests may hold together.
+    pub lists_bytes: u64,
     /// Whether the scheduler looks at priorities.
     pub has_priorities: bool,
 }
@@ -104,6 +106,7 @@ impl Capacity {
             amateur: None,
             requests_max: 0,
             logprobs_bytes: 0,
+            lists_bytes: 0,
             has_priorities: sched.policy == Policy::Priority,
         }
     }
@@ -252,9 +255,12 @@ impl Door {
         let echo = self.echo(text, &prompt, &params)?;
         let capacity = &shared.capacity;
         let vocab_len = capacity.vocab_len;
-        let bytes = logprob_bytes(&params, prompt.len(), output_len_max, vocab_len);
+        let asked = Asked {
+            logprobs: logprob_bytes(&params, prompt.len(), output_len_max, vocab_len),
+            lists: list_bytes(&params),
+        };
         // Numbered after it has its seat: a refused request must not change the seeds of later ones.
-        let seat = Seat::take(&shared.stats, capacity, bytes)?;
+        let seat = Seat::take(&shared.stats, capacity, asked)?;
         let id = RequestId(shared.next_id.fetch_add(1, Ordering::Relaxed));
         let seed = match (params.seed, shared.seed) {
             (Some(seed), _) => seed,

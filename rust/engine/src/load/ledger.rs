@@ -112,6 +112,10 @@ impl Ledger {
             what: "log-probs",
             bytes: logprobs_bytes,
         });
+        lines.push(Line {
+            what: "token lists",
+            bytes: options.limits().request_lists_bytes_max,
+        });
         let requests_max = options
             .max_num_queued_reqs
             .map_or(sequences_max + WAITING_MAX, |count| count as usize);

@@ -205,6 +205,7 @@ pub fn assemble(parts: Parts) -> Result<(Engine, Door)> {
     let capacity = Capacity {
         requests_max: parts.requests_max,
         logprobs_bytes: parts.logprobs_bytes,
+        lists_bytes: limits.request_lists_bytes_max,
         vocab_len: program.shape.vocab_len,
         hidden: hidden_of(&program, &*backend),
         exits: exits_of(&program, &*backend),

@@ -162,7 +162,8 @@ impl Engine {
         if let Err(error) = self.scheduler.add(new) {
             return live.fail(&error);
         }
-        self.sources.expect(&live.source, self.lives.is_empty());
+        let is_alone = self.lives.is_empty();
+        self.sources.expect(&live.source, &live.params, is_alone);
         self.sequences.insert(sequence_id, growth);
         self.lives.insert(id, live);
     }

@@ -52,7 +52,7 @@ pub(crate) struct Sources {
     /// Layers that rows may leave from.
     exits: u32,
     is_tied: bool,
-    /// Whether a live request may have a second row; while none has, a step does nothing for them.
+    /// Whether a live request may read more than its row of logits; while none does, a step does nothing for them.
     is_asked: bool,
 }
 
@@ -110,8 +110,9 @@ impl Sources {
     }
 
     /// A request comes; `is_alone`: no other is live.
-    pub fn expect(&mut self, source: &Source, is_alone: bool) {
-        self.is_asked = *source != Source::Model || (self.is_asked && !is_alone);
+    pub fn expect(&mut self, source: &Source, params: &SamplingParams, is_alone: bool) {
+        let is_asking = *source != Source::Model || params.is_contrastive_search();
+        self.is_asked = is_asking || (self.is_asked && !is_alone);
     }
 
     /// Copies the amateur's K and V as the model's were.
