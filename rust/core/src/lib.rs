@@ -17,7 +17,8 @@ pub use id::{BlockId, RequestId, SequenceId, TokenId};
 pub use kind::{HasKind, Kind};
 pub use limits::Limits;
 pub use params::{
-    Adaptive, Dry, LengthDecay, LogprobsMode, Mirostat, MirostatVariant, NamedPipeline, OutputKind,
-    PipelineChoice, RepetitionDetection, SamplingParams, Step, Xtc,
+    Adaptive, Dry, LengthDecay, LogprobsMode, Mirostat, MirostatVariant, NamedPipeline,
+    OutputConstraint, OutputKind, PipelineChoice, RepetitionDetection, SamplingParams, Step,
+    StructuredOutputs, Xtc,
 };
 pub use request::{Prompt, Rendered, Request};

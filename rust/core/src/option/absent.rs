@@ -51,7 +51,8 @@ const fn engine_refused(
 }
 
 const PROMPT: &str = "prompt log-probs are those of the whole prompt, best tokens first";
-const GRAMMAR: &str = "structured outputs are not built yet";
+const GRAMMAR: &str =
+    "there is one backend of grammars; each request says the rest in structured_outputs";
 const FORCING: &str = "a bound on thinking is not built yet; max_tokens is";
 const SOURCES: &str = "a second source of logits is not built yet";
 const BEAMS: &str = "beam search is not built yet";
@@ -72,7 +73,6 @@ pub(super) const ROWS: &[OptionSpec] = &[
     later("prompt_logprob_token_ids", "none", PROMPT),
     later("prompt_logprob_start", "none", PROMPT),
     later("flat_logprobs", "false", "flat log-probs are not built yet"),
-    later("structured_outputs", "none", GRAMMAR),
     later("thinking_token_budget", "-1", FORCING),
     later("watermarking", "none", "watermarks are not built yet"),
     refused("extra_args", "none", PLUGINS),
@@ -177,7 +177,7 @@ pub(super) const ROWS: &[OptionSpec] = &[
         "statistics are read, not logged",
     ),
     engine_later("hf_token", "none", "log in with the hub's own client"),
-    engine_later("structured_outputs_config", "none", GRAMMAR),
+    engine_refused("structured_outputs_config", "none", GRAMMAR),
     engine_later(
         "max_num_queued_tokens",
         "none",

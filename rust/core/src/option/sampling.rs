@@ -5,7 +5,9 @@ use crate::error::{Error, Result};
 use crate::limits::Limits;
 use crate::option::spec::{Access, Group, OPTIONS, checked};
 use crate::option::value::Value;
-use crate::params::{MirostatVariant, NamedPipeline, OutputKind, SamplingParams, Step};
+use crate::params::{
+    MirostatVariant, NamedPipeline, OutputKind, SamplingParams, Step, StructuredOutputs,
+};
 
 impl SamplingParams {
     /// The defaults with `values` over them. Refuses an unknown, repeated or unsupported name, a value of
@@ -180,6 +182,13 @@ impl SamplingParams {
         if self.stream_interval.is_some() && self.output_kind == OutputKind::FinalOnly {
             let reason = "there is one event, at the end";
             return refuse("stream_interval", "output_kind", reason.into());
+        }
+        if let Some(fault) = self
+            .structured_outputs
+            .as_ref()
+            .and_then(StructuredOutputs::fault)
+        {
+            return refuse(fault.0, fault.1, fault.2.into());
         }
         if let Some((step, reason)) = self.pipeline.fault(self) {
             let reason = format!("{} {reason}", step.name());

@@ -6,10 +6,12 @@ use crate::id::TokenId;
 mod pipeline;
 mod step;
 mod strategy;
+mod structured;
 
 pub use pipeline::{NamedPipeline, PipelineChoice};
 pub use step::Step;
 pub use strategy::{Adaptive, Dry, LengthDecay, Mirostat, MirostatVariant, Xtc};
+pub use structured::{OutputConstraint, StructuredOutputs};
 
 /// What the reported log-probabilities are taken from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -229,6 +231,8 @@ pub struct SamplingParams {
     pub mirostat: Mirostat,
     /// A preference that moves towards a wanted probability.
     pub adaptive: Adaptive,
+    /// What the output must be as a text.
+    pub structured_outputs: Option<StructuredOutputs>,
 }
 
 impl SamplingParams {
@@ -333,6 +337,7 @@ impl Default for SamplingParams {
             renormalize_logits: false,
             mirostat: Mirostat::default(),
             adaptive: Adaptive::default(),
+            structured_outputs: None,
         }
     }
 }

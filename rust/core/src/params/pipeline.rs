@@ -73,6 +73,7 @@ impl NamedPipeline {
                 Step::Renormalize,
             ],
             Self::Vllm => &[
+                Step::Grammar,
                 Step::AllowedTokenIds,
                 Step::BadWords,
                 Step::MinTokens,
@@ -90,6 +91,7 @@ impl NamedPipeline {
                 Step::PresencePenalty,
                 Step::MinTokens,
                 Step::RepetitionPenalty,
+                Step::Grammar,
                 Step::LogitBias,
                 Step::Temperature,
                 Step::TopK,
@@ -97,6 +99,7 @@ impl NamedPipeline {
                 Step::MinP,
             ],
             Self::Llamacpp => &[
+                Step::Grammar,
                 Step::LogitBias,
                 Step::RepetitionPenalty,
                 Step::FrequencyPenalty,
@@ -117,7 +120,12 @@ impl NamedPipeline {
     /// Its steps where mirostat is asked for: llama.cpp then runs nothing else.
     const fn mirostat_steps(self) -> &'static [Step] {
         match self {
-            Self::Llamacpp => &[Step::LogitBias, Step::Temperature, Step::Mirostat],
+            Self::Llamacpp => &[
+                Step::Grammar,
+                Step::LogitBias,
+                Step::Temperature,
+                Step::Mirostat,
+            ],
             _ => self.steps(),
         }
     }

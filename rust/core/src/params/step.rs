@@ -6,6 +6,8 @@ use crate::params::SamplingParams;
 /// One step, by its public name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Step {
+    /// Bans what no text of the request's grammar goes on with.
+    Grammar,
     /// Bans all but a list.
     AllowedTokenIds,
     /// Adds to what would complete a sequence.
@@ -76,7 +78,8 @@ pub enum Step {
 
 impl Step {
     /// Every step, in the order of the pipeline `tokenmill`.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 34] = [
+        Self::Grammar,
         Self::AllowedTokenIds,
         Self::SequenceBias,
         Self::LogitBias,
@@ -124,6 +127,7 @@ impl Step {
     /// The public name.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Grammar => "grammar",
             Self::AllowedTokenIds => "allowed_token_ids",
             Self::LogitBias => "logit_bias",
             Self::RepetitionPenalty => "repetition_penalty",
@@ -168,6 +172,7 @@ impl Step {
     /// The option that makes it active.
     pub const fn option(self) -> &'static str {
         match self {
+            Self::Grammar => "structured_outputs",
             Self::NoRepeatNgram => "no_repeat_ngram_size",
             Self::Suppress => "suppress_tokens",
             Self::BeginSuppress => "begin_suppress_tokens",
@@ -221,6 +226,7 @@ impl Step {
     pub fn is_asked_for(self, params: &SamplingParams) -> bool {
         let is_dynamic = params.dynatemp_range > 0.0;
         match self {
+            Self::Grammar => params.structured_outputs.is_some(),
             Self::AllowedTokenIds => params.allowed_token_ids.is_some(),
             Self::LogitBias => !params.logit_bias.is_empty(),
             Self::RepetitionPenalty => params.repetition_penalty != 1.0,

@@ -2,7 +2,9 @@
 //! written positively, so NaN is outside every one; f64 is checked first, then narrowed, then checked again.
 
 mod check;
+mod json;
 mod sequence;
+mod structured;
 
 use crate::limits::Limits;
 use crate::option::value::Value;
@@ -11,6 +13,9 @@ use check::{
     checked_bias, checked_ids, checked_int, checked_logprobs, checked_pipeline, checked_repetition,
     checked_texts,
 };
+pub(super) use json::read as read_json;
+pub(super) use structured::SWITCHES;
+
 use sequence::{checked_decay, checked_sequence_bias, checked_sequences};
 
 /// Type and bound of an option.
@@ -60,6 +65,8 @@ pub enum OptionType {
     LengthDecay,
     /// `max_pattern_size`, `min_count` and perhaps `min_pattern_size`.
     Repetition,
+    /// One constraint on the text, and switches.
+    Structured,
     /// A named order of steps, or a list of steps.
     Pipeline,
     /// Of an option that is not taken: nothing is known but its name.
@@ -114,6 +121,7 @@ impl OptionType {
             Self::SequenceBias => "sequence_bias",
             Self::LengthDecay => "length_decay",
             Self::Repetition => "repetition",
+            Self::Structured => "structured",
             Self::Pipeline => "pipeline",
             Self::BiasMap => "bias",
             Self::Untyped => "",
@@ -174,6 +182,7 @@ impl OptionType {
                 let names = NamedPipeline::NAMES.join(", ");
                 format!("one of {names}, or a list of steps of {}", steps.join(", "))
             }
+            Self::Structured => structured::bound(limits),
             Self::Untyped => String::new(),
             _ => self.bound_of_ids(limits),
         }
@@ -269,6 +278,7 @@ impl OptionType {
                 checked_texts(value, limits.bad_words_count_max, is_word)
             }
             Self::Repetition => checked_repetition(value, limits),
+            Self::Structured => structured::checked(value, limits),
             Self::Pipeline => checked_pipeline(value),
             Self::BiasMap => checked_bias(value, limits),
             Self::Untyped => None,

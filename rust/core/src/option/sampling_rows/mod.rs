@@ -5,6 +5,7 @@ mod choosing;
 mod cuts;
 mod output;
 mod steering;
+mod structured;
 
 use std::collections::HashSet;
 

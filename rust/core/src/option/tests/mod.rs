@@ -1,6 +1,7 @@
 //! The table against itself.
 
 mod sampling;
+mod structured;
 
 use std::collections::HashSet;
 
@@ -36,6 +37,10 @@ fn float(float: f64) -> Value {
     Value::Float(float)
 }
 
+fn bools(flag: bool) -> Value {
+    Value::Bool(flag)
+}
+
 fn text(text: &str) -> Value {
     Value::Text(text.into())
 }
@@ -69,6 +74,7 @@ fn another(spec: &OptionSpec) -> Value {
             ("min_pattern_size", 2),
             ("min_count", 3),
         ]),
+        OptionType::Structured => Value::Map(vec![(text("regex"), text("a+"))]),
         // Another order of everything, so that it contradicts no other option.
         OptionType::Pipeline => {
             let mut steps: Vec<Value> = Step::ALL.iter().map(|step| text(step.name())).collect();
@@ -271,6 +277,7 @@ fn a_value_of_another_type_is_refused() {
             OptionType::Choice(_)
             | OptionType::Untyped
             | OptionType::Repetition
+            | OptionType::Structured
             | OptionType::TokenSequences
             | OptionType::LengthDecay
             | OptionType::Pipeline => &[],
