@@ -40,6 +40,11 @@ impl Pipeline {
         &self.steps[self.warpers_from..]
     }
 
+    /// Whether each row comes with the tokens that a grammar allows.
+    pub fn has_grammar(&self) -> bool {
+        self.processors().contains(&Step::Grammar)
+    }
+
     /// How the cut by mass is made.
     pub(crate) fn mass_cut(&self) -> MassCut {
         let has = |step| self.warpers().contains(&step);
@@ -66,10 +71,14 @@ pub(crate) struct MassCut {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokenmill_core::{Adaptive, Dry, LengthDecay, Mirostat, PipelineChoice, Xtc};
+    use tokenmill_core::{
+        Adaptive, Dry, LengthDecay, Mirostat, OutputConstraint, PipelineChoice, StructuredOutputs,
+        Xtc,
+    };
 
     fn everything() -> SamplingParams {
         SamplingParams {
+            structured_outputs: Some(StructuredOutputs::from(OutputConstraint::JsonObject)),
             allowed_token_ids: Some(vec![0]),
             logit_bias: vec![(0, 1.0)],
             repetition_penalty: 1.1,

@@ -103,8 +103,21 @@ impl Sampler {
 
     /// Chooses the next token from the model's logits (`[vocab_len]`, f32). Changes nothing: the same row
     /// gives the same choice until `advance`.
-    // hop 5.1: processors, then the argmin of keyed noise over probabilities
     pub fn sample(&self, logits: &[f32], scratch: &mut Scratch) -> Result<Choice> {
+        self.sample_within(logits, None, scratch)
+    }
+
+    /// The same for a request with a grammar: `mask` has a bit for each token that the grammar allows here.
+    // hop 5.1: processors, then the argmin of keyed noise over probabilities
+    pub fn sample_within(
+        &self,
+        logits: &[f32],
+        mask: Option<&[u32]>,
+        scratch: &mut Scratch,
+    ) -> Result<Choice> {
+        if mask.is_some() != self.pipeline.has_grammar() {
+            return Err(Error::MaskMissing);
+        }
         if logits.len() != self.vocab_len {
             return Err(Error::RowLength {
                 got: logits.len(),
@@ -117,6 +130,7 @@ impl Sampler {
         } else {
             Row::new(logits, &mut scratch.row).map_err(|_| Error::BrokenLogits { position })?
         };
+        row.set_mask(mask);
         let (best, lifted) = self.process(&mut row)?;
         if self.params.is_greedy() {
             let logprobs = self
@@ -175,9 +189,21 @@ impl Sampler {
 
     /// Commits a token that came after this row before: what a cut that moves by itself learns is computed again.
     pub fn replay(&mut self, logits: &[f32], token: TokenId, scratch: &mut Scratch) -> Result<()> {
-        let mut choice = self.sample(logits, scratch)?;
+        self.replay_within(logits, None, token, scratch)
+    }
+
+    /// The same for a request with a grammar.
+    pub fn replay_within(
+        &mut self,
+        logits: &[f32],
+        mask: Option<&[u32]>,
+        token: TokenId,
+        scratch: &mut Scratch,
+    ) -> Result<()> {
+        let mut choice = self.sample_within(logits, mask, scratch)?;
         if choice.token != token && self.feedback.is_moving() {
             let mut row = Row::unchecked(logits, &mut scratch.row);
+            row.set_mask(mask);
             let (best, _) = self.process(&mut row)?;
             let scores = self.warp(&row, best, &mut scratch.warp);
             choice.observed = scores.told(token);

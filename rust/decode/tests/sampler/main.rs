@@ -4,6 +4,7 @@ mod bans;
 mod draws;
 mod fixtures;
 mod logprobs;
+mod masks;
 mod peers;
 mod pipelines;
 mod properties;
