@@ -4,10 +4,10 @@
 #![forbid(unsafe_code)]
 
 mod alphabet;
-mod bpe;
 mod detokenizer;
 mod encode;
 mod error;
+mod grammar;
 mod json;
 mod stop;
 mod table;
@@ -17,6 +17,7 @@ mod vocabulary;
 
 pub use detokenizer::{Detokenizer, decode};
 pub use error::{Error, Result};
+pub use grammar::{Grammar, GrammarMatcher, Grammars};
 pub use stop::{Progress, StopMatch, StopScanner, TextStream};
 pub use template::{ChatTemplate, Date, Message, RenderOptions};
 pub use tokenizer::{Encode, Tokenizer};
