@@ -5,6 +5,7 @@
 
 #[cfg(feature = "text")]
 mod breaker;
+mod constraint;
 mod door;
 mod error;
 mod host;

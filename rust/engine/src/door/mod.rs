@@ -17,6 +17,7 @@ use tokenmill_core::{Limits, Prompt, Rendered, Request, RequestId, SamplingParam
 
 use tokenmill_sched::{Policy, SchedConfig};
 
+use crate::constraint::{Compiled, Compiler};
 use crate::door::handle::Handle;
 use crate::door::mailbox::Mailbox;
 use crate::door::outbox::Outbox;
@@ -49,6 +50,8 @@ pub(crate) struct Admitted {
     pub cache_salt: Option<String>,
     /// When its time is over, on the engine's clock.
     pub deadline_ns: Option<u64>,
+    /// What its output must be.
+    pub compiled: Compiled,
     pub outbox: Outbox,
 }
 
@@ -107,6 +110,7 @@ pub(crate) struct Shared {
     pub commands: SyncSender<Command>,
     pub stats: Arc<Stats>,
     pub lexicon: Arc<Lexicon>,
+    pub compiler: Compiler,
     pub capacity: Capacity,
     pub limits: Limits,
     /// Monotonic time.
@@ -190,6 +194,11 @@ impl Door {
         &self.shared.capacity
     }
 
+    /// Compiled grammars that are kept for later requests, and their bytes.
+    pub fn grammars_held(&self) -> (usize, usize) {
+        self.shared.compiler.held()
+    }
+
     /// Live figures.
     pub fn stats(&self) -> &Stats {
         &self.shared.stats
@@ -225,6 +234,8 @@ impl Door {
         let bytes = logprob_bytes(&params, prompt.len(), output_len_max, vocab_len);
         // Numbered after it has its seat: a refused request must not change the seeds of later ones.
         let seat = Seat::take(&shared.stats, capacity, bytes)?;
+        // With the seat, so that no more are compiled at once than are taken.
+        let compiled = shared.compiler.compile(&params)?;
         let id = RequestId(shared.next_id.fetch_add(1, Ordering::Relaxed));
         let seed = match (params.seed, shared.seed) {
             (Some(seed), _) => seed,
@@ -242,6 +253,7 @@ impl Door {
             priority: request.priority,
             cache_salt: request.cache_salt,
             deadline_ns,
+            compiled,
             outbox: Outbox::new(mailbox.clone(), &params, seat),
         };
         shared.stats.handles_open.fetch_add(1, Ordering::Relaxed);
@@ -374,6 +386,9 @@ impl Door {
         }
         for (name, ids) in params.token_ids() {
             self.check_vocabulary(name, ids.into_iter())?;
+        }
+        if params.structured_outputs.is_some() {
+            self.refuse_without_tokenizer("structured_outputs")?;
         }
         if !params.stop.is_empty() {
             self.refuse_without_tokenizer("stop")?;

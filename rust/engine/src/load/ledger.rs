@@ -104,6 +104,12 @@ impl Ledger {
             what: "log-probs",
             bytes: logprobs_bytes,
         });
+        if cfg!(feature = "text") {
+            lines.push(Line {
+                what: "grammars",
+                bytes: options.limits().grammar_cache_max_bytes as u64,
+            });
+        }
         let requests_max = options
             .max_num_queued_reqs
             .map_or(sequences_max + WAITING_MAX, |count| count as usize);

@@ -26,6 +26,7 @@ use tokenmill_model::cost::WeightBytes;
 use tokenmill_model::{Backend, Caps, KvFormat, OpTimes, Program, StepBatch, Weights};
 use tokenmill_sched::{SchedConfig, Scheduler};
 
+use crate::constraint::Compiler;
 use crate::door::{Capacity, Door, Shared};
 use crate::error::{Error, Result};
 use crate::host::{Host, start};
@@ -185,6 +186,7 @@ pub fn assemble(parts: Parts) -> Result<(Engine, Door)> {
             op_times: parts.op_times,
             ..Stats::default()
         }),
+        compiler: Compiler::new(&lexicon, vocabulary.len(), vocabulary.eos(), &limits),
         lexicon: Arc::new(lexicon),
         capacity,
         limits,

@@ -119,6 +119,7 @@ impl Engine {
             priority,
             cache_salt,
             deadline_ns,
+            compiled,
             outbox,
         } = admitted;
         let live = Live {
@@ -129,6 +130,7 @@ impl Engine {
             prompt,
             output_len_max,
             deadline_ns,
+            compiled,
             prompt_logprobs: Vec::new(),
         };
         let sampler = match live.sampler(0, &self.vocabulary) {

@@ -300,11 +300,13 @@ fn draw(
     vocabulary: &Vocabulary,
     scratch: &mut Scratch,
 ) -> tokenmill_decode::Result<(Choice, Vec<Fork>)> {
-    let choice = sequence.sampler.sample(logits, scratch)?;
+    let position = sequence.sampler.prefix_len();
+    let mask = sequence.constraint.mask(position)?;
+    let choice = sequence.sampler.sample_within(logits, mask, scratch)?;
     let mut forks = Vec::new();
     for index in 1..=sequence.forks_due {
         let sampler = live.sampler(index, vocabulary)?;
-        let choice = sampler.sample(logits, scratch)?;
+        let choice = sampler.sample_within(logits, mask, scratch)?;
         forks.push((index, sampler, choice));
     }
     Ok((choice, forks))

@@ -25,6 +25,8 @@ const SOURCE_FACTOR: usize = 64;
 pub struct Grammar {
     template: Mutex<Matcher>,
     first: Option<Arc<[u32]>>,
+    /// What may come first.
+    mask: Vec<u32>,
     bytes: usize,
 }
 
@@ -40,7 +42,8 @@ impl Grammar {
     /// A matcher before the first token, with a lexer of its own: what another one has met changes nothing here.
     pub fn matcher(&self) -> GrammarMatcher {
         let template = self.template.lock().unwrap_or_else(PoisonError::into_inner);
-        GrammarMatcher::new(template.deep_clone(), self.first.clone())
+        let mask = Some(self.mask.clone());
+        GrammarMatcher::new(template.deep_clone(), self.first.clone(), mask)
     }
 
     /// Bytes it holds, estimated.
@@ -156,14 +159,16 @@ fn built(
     check(parser.parser.grammar())?;
     let first: Option<Arc<[u32]>> = walkable.first.as_deref().map(Into::into);
     // A clone shares its lexer, so that the template has met the beginning already.
-    let mut probe = GrammarMatcher::new(Matcher::new(Ok(parser.clone())), first.clone());
-    if probe.mask()?.iter().all(|&word| word == 0) {
+    let mut probe = GrammarMatcher::new(Matcher::new(Ok(parser.clone())), first.clone(), None);
+    let mask = probe.mask()?.to_vec();
+    if mask.iter().all(|&word| word == 0) {
         return Err("allows no text that a token of this model begins".into());
     }
     Ok(Grammar {
         bytes: bytes_of(&parser, asked),
         template: Mutex::new(Matcher::new(Ok(parser))),
         first,
+        mask,
     })
 }
 

@@ -33,9 +33,8 @@ impl std::fmt::Debug for GrammarMatcher {
 }
 
 impl GrammarMatcher {
-    /// Before the first token.
-    pub(super) fn new(matcher: Matcher, first: Option<Arc<[u32]>>) -> Self {
-        let mask = None;
+    /// Before the first token; `mask` is the answer there, where it is known.
+    pub(super) fn new(matcher: Matcher, first: Option<Arc<[u32]>>, mask: Option<Vec<u32>>) -> Self {
         Self {
             state: Arc::new(State {
                 matcher,
