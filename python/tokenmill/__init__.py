@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         SamplingParams,
         Stream,
         StreamChunk,
+        StructuredOutputsParams,
         Tokenizer,
     )
     from tokenmill.api.async_llm import AsyncLLM
@@ -68,6 +69,7 @@ __all__ = [
     "SamplingParams",
     "Stream",
     "StreamChunk",
+    "StructuredOutputsParams",
     "TokenmillError",
     "TokenmillIoError",
     "Tokenizer",

@@ -8,7 +8,12 @@ from tokenmill.api.outputs import (
     RequestOutput,
     StreamChunk,
 )
-from tokenmill.api.params import RepetitionDetectionParams, RequestOutputKind, SamplingParams
+from tokenmill.api.params import (
+    RepetitionDetectionParams,
+    RequestOutputKind,
+    SamplingParams,
+    StructuredOutputsParams,
+)
 from tokenmill.api.scoring import ContinuationScore
 from tokenmill.api.stream import Stream
 from tokenmill.api.tokenizer import Tokenizer
@@ -25,5 +30,6 @@ __all__ = [
     "SamplingParams",
     "Stream",
     "StreamChunk",
+    "StructuredOutputsParams",
     "Tokenizer",
 ]

@@ -28,6 +28,7 @@ _METAVARS = {
     "sequence_bias": "N N:X,..",
     "length_decay": "N,X",
     "repetition": "KEY:N,..",
+    "structured": "JSON",
     "pipeline": "NAME or STEP,..",
 }
 # `model` has its own flag, and `--seed` is the request's.

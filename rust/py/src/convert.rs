@@ -9,8 +9,8 @@ use tokenmill::{Kind, Limits, SamplingParams, TokenId};
 
 use crate::errors::raise;
 
-/// Deepest nesting of one option.
-const DEPTH_MAX: usize = 5;
+/// Deepest nesting of one option: a schema within its bound, and what it stands in.
+const DEPTH_MAX: usize = 80;
 
 /// Most values in one option, so that an endless iterator ends; every option's own bound is far below.
 const NODES_MAX: usize = 100_000;

@@ -100,9 +100,14 @@ pub(super) fn shortened(message: &str) -> String {
     if message.starts_with("panic") {
         return "the grammar's compiler failed on it".to_owned();
     }
-    let first = message.lines().next().unwrap_or_default().trim();
+    let mut lines = message.lines();
+    let mut text = lines.next().unwrap_or_default().trim().to_owned();
+    // What is wrong with a pattern stands below a drawing of the place.
+    if let Some(what) = lines.find_map(|line| line.trim().strip_prefix("error: ")) {
+        text = format!("{} {what}", text.trim_end_matches(' '));
+    }
     let is_plain = |letter: &char| !letter.is_control();
-    let mut text: String = first
+    text = text
         .chars()
         .filter(is_plain)
         .take(REASON_CHARS_MAX)
