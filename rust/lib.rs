@@ -69,9 +69,9 @@ pub use tokenmill_core::option::{self, EngineOptions};
 #[doc(inline)]
 pub use tokenmill_core::{
     Adaptive, Dry, Event, Failure, FinishReason, HasKind, Kind, LengthDecay, Limits, LogprobsMode,
-    Mirostat, MirostatVariant, NamedPipeline, OutputKind, PipelineChoice, Prompt, Rendered,
-    RepetitionDetection, Request, RequestId, SamplingParams, Step, StopReason, TokenId,
-    TokenLogprob, TokenLogprobs, Xtc,
+    Mirostat, MirostatVariant, NamedPipeline, OutputConstraint, OutputKind, PipelineChoice, Prompt,
+    Rendered, RepetitionDetection, Request, RequestId, SamplingParams, Step, StopReason,
+    StructuredOutputs, TokenId, TokenLogprob, TokenLogprobs, Xtc,
 };
 #[cfg(feature = "cpu")]
 #[doc(inline)]

@@ -4,6 +4,7 @@
 mod cases;
 mod outputs;
 mod prompts;
+mod structured;
 
 use std::time::Duration;
 
