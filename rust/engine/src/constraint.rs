@@ -12,6 +12,7 @@ mod with_text {
 
     use crate::error::Result;
     use crate::lexicon::Lexicon;
+    use crate::stats::Stats;
 
     /// Compiles what requests ask for.
     #[derive(Debug)]
@@ -26,17 +27,16 @@ mod with_text {
         }
 
         /// What the parameters ask for. Waits for it, within the bound of time.
-        pub fn compile(&self, params: &SamplingParams) -> Result<Compiled> {
-            match (&params.structured_outputs, &self.0) {
-                (Some(asked), Some(grammars)) => Ok(Compiled(Some(grammars.compile(asked)?))),
-                // The door has refused the request for want of a tokenizer.
-                _ => Ok(Compiled(None)),
-            }
-        }
-
-        /// Grammars that are kept, and their bytes.
-        pub fn held(&self) -> (usize, usize) {
-            self.0.as_ref().map_or((0, 0), Grammars::held)
+        pub fn compile(&self, params: &SamplingParams, stats: &Stats) -> Result<Compiled> {
+            // Without a tokenizer the door has refused the request already.
+            let (Some(asked), Some(grammars)) = (&params.structured_outputs, &self.0) else {
+                return Ok(Compiled(None));
+            };
+            let compiled = grammars.compile(asked)?;
+            let (count, bytes) = grammars.held();
+            Stats::set(&stats.grammars_cached, count as u64);
+            Stats::set(&stats.grammar_bytes, bytes as u64);
+            Ok(Compiled(Some(compiled)))
         }
     }
 
@@ -95,6 +95,7 @@ mod without_text {
 
     use crate::error::Result;
     use crate::lexicon::Lexicon;
+    use crate::stats::Stats;
 
     #[derive(Debug)]
     pub(crate) struct Compiler;
@@ -109,13 +110,8 @@ mod without_text {
             clippy::unnecessary_wraps,
             reason = "the same face as with text"
         )]
-        pub fn compile(&self, _params: &SamplingParams) -> Result<Compiled> {
+        pub fn compile(&self, _params: &SamplingParams, _: &Stats) -> Result<Compiled> {
             Ok(Compiled)
-        }
-
-        #[expect(clippy::unused_self, reason = "the same face as with text")]
-        pub fn held(&self) -> (usize, usize) {
-            (0, 0)
         }
     }
 

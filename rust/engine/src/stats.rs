@@ -62,6 +62,10 @@ figures! {
     requests_live,
     /// Gauge: bytes of log-probs that live requests may come to hold.
     logprob_bytes,
+    /// Gauge: compiled grammars that are kept for later requests.
+    grammars_cached,
+    /// Gauge: their bytes, estimated.
+    grammar_bytes,
     /// Gauge: handles not dropped.
     handles_open,
     /// Gauge: sequences running.

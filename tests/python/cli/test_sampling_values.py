@@ -69,7 +69,15 @@ REFUSED = [
     (
         65,
         "structured_outputs",
-        ["{}", "", "json", '{"regex": "a", "json": "{}"}', '{"choice": []}', '{"regex": "a"', "[1]"],
+        [
+            "{}",
+            "",
+            "json",
+            '{"regex": "a", "json": "{}"}',
+            '{"choice": []}',
+            '{"regex": "a"',
+            "[1]",
+        ],
     ),
     (
         110,

@@ -194,11 +194,6 @@ impl Door {
         &self.shared.capacity
     }
 
-    /// Compiled grammars that are kept for later requests, and their bytes.
-    pub fn grammars_held(&self) -> (usize, usize) {
-        self.shared.compiler.held()
-    }
-
     /// Live figures.
     pub fn stats(&self) -> &Stats {
         &self.shared.stats
@@ -235,7 +230,7 @@ impl Door {
         // Numbered after it has its seat: a refused request must not change the seeds of later ones.
         let seat = Seat::take(&shared.stats, capacity, bytes)?;
         // With the seat, so that no more are compiled at once than are taken.
-        let compiled = shared.compiler.compile(&params)?;
+        let compiled = shared.compiler.compile(&params, &shared.stats)?;
         let id = RequestId(shared.next_id.fetch_add(1, Ordering::Relaxed));
         let seed = match (params.seed, shared.seed) {
             (Some(seed), _) => seed,

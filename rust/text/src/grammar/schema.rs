@@ -47,10 +47,16 @@ pub(super) fn object(asked: &StructuredOutputs) -> Value {
     schema
 }
 
+/// White space between two parts where the request does not say: JSON's, and enough of it for a deep indentation.
+/// Without an end, a model that has begun to indent may never stop.
+const BLANKS: &str = r"[\x20\x0A\x0D\x09]{1,64}";
+
 fn apply_switches(schema: &mut Value, asked: &StructuredOutputs) {
+    let flexible = !asked.disable_any_whitespace;
+    let pattern = asked.whitespace_pattern.clone();
     let options = JsonCompileOptions {
-        whitespace_flexible: !asked.disable_any_whitespace,
-        whitespace_pattern: asked.whitespace_pattern.clone(),
+        whitespace_flexible: flexible,
+        whitespace_pattern: pattern.or_else(|| flexible.then(|| BLANKS.to_owned())),
         ..JsonCompileOptions::default()
     };
     options.apply_to(schema);

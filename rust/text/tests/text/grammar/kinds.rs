@@ -159,3 +159,11 @@ fn a_token_with_a_role_is_no_text_and_the_end_comes_only_at_ends() {
     named.advance(u32::from(b'a'));
     assert!(allows(&mut named, 266) && !allows(&mut named, u32::from(b'<')));
 }
+
+#[test]
+fn white_space_that_nobody_bounds_ends_all_the_same() {
+    let asked = json(r#"{"type": "array", "items": {"type": "null"}}"#);
+    let blanks = |count: usize| format!("[null,{}null]", " ".repeat(count));
+    assert!(takes(&asked, &blanks(64)) && !takes(&asked, &blanks(65)));
+    assert!(takes(&asked, "[null,\n\t null]"));
+}
