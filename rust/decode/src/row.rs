@@ -429,7 +429,7 @@ mod tests {
                     4 => u32::MAX,
                     _ => {
                         (at + seed).wrapping_mul(0x9e37_79b9)
-                            & if at % 3 == 0 { 0 } else { u32::MAX }
+                            & if at.is_multiple_of(3) { 0 } else { u32::MAX }
                     }
                 };
                 let mask: Vec<u32> = (0..words).map(word).collect();

@@ -1,4 +1,4 @@
-//! Tokens and text for Tokenmill: tokenizers, chat templates, streaming detokeniser, stop strings.
+//! Tokens and text for Tokenmill: tokenizers, chat templates, streaming detokeniser, stop strings, grammars.
 //! Knows no model, no request and no file: bytes and parsed metadata come in, ids and text go out.
 
 #![forbid(unsafe_code)]

@@ -19,6 +19,24 @@ pub enum NamedPipeline {
     Llamacpp,
 }
 
+/// llama.cpp's order. Its grammar looks at the drawn token; here it masks first, and nothing is drawn twice.
+const LLAMACPP: &[Step] = &[
+    Step::Grammar,
+    Step::LogitBias,
+    Step::RepetitionPenalty,
+    Step::FrequencyPenalty,
+    Step::PresencePenalty,
+    Step::Dry,
+    Step::TopNSigma,
+    Step::TopK,
+    Step::TypicalP,
+    Step::TopP,
+    Step::MinP,
+    Step::Xtc,
+    Step::Temperature,
+    Step::DynamicTemperature,
+];
+
 impl NamedPipeline {
     /// The public names, in the order of the variants.
     pub const NAMES: [&'static str; 5] = ["tokenmill", "hf", "vllm", "sglang", "llamacpp"];
@@ -98,22 +116,7 @@ impl NamedPipeline {
                 Step::TopP,
                 Step::MinP,
             ],
-            Self::Llamacpp => &[
-                Step::Grammar,
-                Step::LogitBias,
-                Step::RepetitionPenalty,
-                Step::FrequencyPenalty,
-                Step::PresencePenalty,
-                Step::Dry,
-                Step::TopNSigma,
-                Step::TopK,
-                Step::TypicalP,
-                Step::TopP,
-                Step::MinP,
-                Step::Xtc,
-                Step::Temperature,
-                Step::DynamicTemperature,
-            ],
+            Self::Llamacpp => LLAMACPP,
         }
     }
 

@@ -4,7 +4,6 @@ mod bans;
 mod draws;
 mod fixtures;
 mod logprobs;
-mod masks;
 mod peers;
 mod pipelines;
 mod properties;

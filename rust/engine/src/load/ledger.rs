@@ -100,16 +100,7 @@ impl Ledger {
         };
         let mut lines = lines(program, &plan, weight_bytes, blocks as u64 * block_bytes);
         let logprobs_bytes = options.logprobs_memory_bytes;
-        lines.push(Line {
-            what: "log-probs",
-            bytes: logprobs_bytes,
-        });
-        if cfg!(feature = "text") {
-            lines.push(Line {
-                what: "grammars",
-                bytes: options.limits().grammar_cache_max_bytes as u64,
-            });
-        }
+        lines.extend(request_lines(options));
         let requests_max = options
             .max_num_queued_reqs
             .map_or(sequences_max + WAITING_MAX, |count| count as usize);
@@ -173,6 +164,17 @@ fn lines(program: &Program, plan: &MemoryPlan, weight_bytes: u64, kv_bytes: u64)
             program.shape.vocab_len as u64 * plan.logits_rows_max as u64 * 4,
         ),
     ]
+}
+
+/// What requests may come to hold together beside rows and blocks, and what is kept of them.
+fn request_lines(options: &EngineOptions) -> Vec<Line> {
+    let line = |what, bytes| Line { what, bytes };
+    let mut lines = vec![line("log-probs", options.logprobs_memory_bytes)];
+    if cfg!(feature = "text") {
+        let kept = options.limits().grammar_cache_max_bytes;
+        lines.push(line("grammars", kept as u64));
+    }
+    lines
 }
 
 /// Values per row beside the registers: the widest MLP's inner ones, or for a mixture the inputs, inner values

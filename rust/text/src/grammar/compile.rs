@@ -173,13 +173,10 @@ fn built(
 }
 
 fn bytes_of(parser: &TokenParser, asked: &StructuredOutputs) -> usize {
-    use tokenmill_core::OutputConstraint::{
-        Choice, Grammar, Json, JsonObject, Regex, StructuralTag,
-    };
+    use tokenmill_core::OutputConstraint::{Choice, Grammar, Json, Regex, StructuralTag};
     let source_len = match &asked.constraint {
         Json(text) | Regex(text) | Grammar(text) | StructuralTag(text) => text.len(),
         Choice(texts) => texts.iter().map(String::len).sum(),
-        JsonObject => 0,
         _ => 0,
     };
     parser.parser.lexer_stats().num_bytes + GRAMMAR_BYTES + SOURCE_FACTOR * source_len

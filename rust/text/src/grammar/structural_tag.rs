@@ -7,6 +7,9 @@ use serde_json::Value;
 use super::schema;
 use super::source::{Made, SourceLimits};
 
+/// Most structures and most triggers.
+const TAGS_MAX: usize = 256;
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Tags {
@@ -33,16 +36,13 @@ pub(super) fn lark(text: &str, limits: &SourceLimits) -> Made<String> {
     if tags.kind != "structural_tag" {
         return Err("must have the type structural_tag".into());
     }
-    if tags.structures.is_empty() || tags.triggers.is_empty() {
-        return Err("must have at least one structure and one trigger".into());
-    }
-    if tags.triggers.iter().any(String::is_empty) {
-        return Err("must have no empty trigger".into());
-    }
+    check(&tags)?;
     let rest: Vec<String> = tags.triggers.iter().map(|text| pattern(text)).collect();
     let any = rest.join("|");
     // The text behind the last tag holds no trigger; the text before one ends with the first that comes.
-    let mut lark = format!("start: tagged* TEXT\nTEXT: /(?s:.*)/ & ~/(?s:.*)({any})(?s:.*)/\n");
+    let mut rules = vec![format!(
+        "start: tagged* TEXT\nTEXT: /(?s:.*)/ & ~/(?s:.*)({any})(?s:.*)/"
+    )];
     let mut names = Vec::new();
     for (index, trigger) in tags.triggers.iter().enumerate() {
         let bodies = tags.structures.iter().enumerate();
@@ -53,9 +53,9 @@ pub(super) fn lark(text: &str, limits: &SourceLimits) -> Made<String> {
         }
         let pattern = pattern(trigger);
         names.push(format!("to_{index} ({})", bodies.join(" | ")));
-        lark += &format!("to_{index}[lazy]: /(?s:.*){pattern}/\n");
+        rules.push(format!("to_{index}[lazy]: /(?s:.*){pattern}/"));
     }
-    lark += &format!("tagged: {}\n", names.join(" | "));
+    rules.push(format!("tagged: {}", names.join(" | ")));
     for (place, tag) in tags.structures.iter().enumerate() {
         let Some(trigger) = owner(&tags.triggers, tag) else {
             return Err(format!("structure {place} begins with no trigger"));
@@ -70,18 +70,41 @@ pub(super) fn lark(text: &str, limits: &SourceLimits) -> Made<String> {
         };
         let begin = quoted(&tag.begin[tags.triggers[trigger].len()..])?;
         let end = quoted(&tag.end)?;
-        lark += &format!("tag_{place}: {begin} %json {schema} {end}\n");
+        rules.push(format!("tag_{place}: {begin} %json {schema} {end}"));
     }
-    Ok(lark)
+    Ok(rules.join("\n"))
 }
 
-/// The longest trigger that a structure begins with.
+/// What would leave a tag out of reach, or make too much of them.
+fn check(tags: &Tags) -> Made<()> {
+    let (structures, triggers) = (&tags.structures, &tags.triggers);
+    if structures.is_empty() || triggers.is_empty() {
+        return Err("must have at least one structure and one trigger".into());
+    }
+    if structures.len() > TAGS_MAX || triggers.len() > TAGS_MAX {
+        return Err(format!(
+            "must have at most {TAGS_MAX} structures and triggers"
+        ));
+    }
+    for (index, trigger) in triggers.iter().enumerate() {
+        if trigger.is_empty() {
+            return Err("must have no empty trigger".into());
+        }
+        // The one inside would always come first.
+        let mut others = triggers.iter().enumerate();
+        let inner = others.find(|(other, text)| *other != index && trigger.contains(*text));
+        if let Some((other, _)) = inner {
+            return Err(format!("trigger {index} holds trigger {other}"));
+        }
+    }
+    Ok(())
+}
+
+/// The trigger that a structure begins with: there is at most one, as none holds another.
 fn owner(triggers: &[String], tag: &Structure) -> Option<usize> {
-    let begins = |(_, trigger): &(usize, &String)| tag.begin.starts_with(*trigger);
-    let longest = triggers.iter().enumerate().filter(begins);
-    longest
-        .max_by_key(|(_, trigger)| trigger.len())
-        .map(|(index, _)| index)
+    triggers
+        .iter()
+        .position(|trigger| tag.begin.starts_with(trigger))
 }
 
 /// A text as a Lark text; nothing for none.

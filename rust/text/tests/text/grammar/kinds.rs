@@ -132,6 +132,10 @@ fn tags_begin_with_a_trigger_and_hold_their_schema() {
             "at least one",
         ),
         (
+            r#"{"type": "structural_tag", "structures": [{"begin": "ab", "schema": {}, "end": ""}], "triggers": ["a", "ab"]}"#,
+            "trigger 1 holds trigger 0",
+        ),
+        (
             r#"{"type": "structural_tag", "structures": [{"begin": "b", "schema": {}, "end": ""}], "triggers": ["a"]}"#,
             "begins no structure",
         ),
