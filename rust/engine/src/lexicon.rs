@@ -24,7 +24,8 @@ mod with_text {
     use super::{Error, Lexicon, Rendered, Result, SamplingParams, TokenId};
 
     impl Lexicon {
-        /// With this tokenizer and no template.
+        /// With this tokenizer and no template: for engines that tests assemble.
+        #[doc(hidden)]
         pub fn with_tokenizer(tokenizer: Tokenizer) -> Self {
             Self {
                 tokenizer: Some(Arc::new(tokenizer)),
