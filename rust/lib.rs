@@ -71,9 +71,9 @@ pub use tokenmill_core::{
     Action, Adaptive, Beams, Callable, Callback, Contrastive, ContrastiveMode, Divergence, Dola,
     DolaLayers, Dry, EarlyStopping, Edit, Event, Failure, FinishReason, Guidance, HasKind, Kind,
     LengthDecay, LengthPenaltyKind, Limits, LogprobsMode, Mirostat, MirostatVariant, NamedPipeline,
-    OutputKind, PipelineChoice, Processor, Prompt, Rendered, RepetitionDetection, Request,
-    RequestId, SamplingParams, Step, StopReason, Thinking, TokenId, TokenLogprob, TokenLogprobs,
-    Xtc,
+    OutputConstraint, OutputKind, PipelineChoice, Processor, Prompt, Rendered, RepetitionDetection,
+    Request, RequestId, SamplingParams, Step, StopReason, StructuredOutputs, Thinking, TokenId,
+    TokenLogprob, TokenLogprobs, Xtc,
 };
 #[cfg(feature = "cpu")]
 #[doc(inline)]

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         SamplingParams,
         Stream,
         StreamChunk,
+        StructuredOutputsParams,
         Tokenizer,
     )
     from tokenmill.api.async_llm import AsyncLLM
@@ -76,6 +77,7 @@ __all__ = [
     "SamplingParams",
     "Stream",
     "StreamChunk",
+    "StructuredOutputsParams",
     "TokenmillError",
     "TokenmillIoError",
     "Tokenizer",

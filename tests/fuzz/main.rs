@@ -132,7 +132,7 @@ macro_rules! replays {
     };
 }
 
-replays!(safetensors_header gguf_header config_json tokenizer_json chat_template detokenise sched_trace);
+replays!(safetensors_header gguf_header config_json tokenizer_json chat_template grammar detokenise sched_trace);
 
 #[test]
 fn the_planted_canary_is_found() {

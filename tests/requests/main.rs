@@ -5,6 +5,7 @@ mod cases;
 mod outputs;
 mod prompts;
 mod sources;
+mod structured;
 
 use std::time::Duration;
 

@@ -16,6 +16,7 @@ from tokenmill.api.params import (
     RepetitionDetectionParams,
     RequestOutputKind,
     SamplingParams,
+    StructuredOutputsParams,
 )
 from tokenmill.api.scoring import ContinuationScore
 from tokenmill.api.stream import Stream
@@ -37,5 +38,6 @@ __all__ = [
     "SamplingParams",
     "Stream",
     "StreamChunk",
+    "StructuredOutputsParams",
     "Tokenizer",
 ]

@@ -79,6 +79,24 @@ class ProcessorEdit(TypedDict):
 Processor = ProcessorEdit | Mapping[str, Any] | Callable[..., Any]
 
 
+class StructuredOutputsParams(TypedDict, total=False):
+    """What an output must be as a text: exactly one of the first six; a plain dict does as well.
+
+    `json` and `structural_tag` may be text or a map. The last three bend `json`, and the white
+    space of `json_object`.
+    """
+
+    json: str | Mapping[str, Any] | None
+    regex: str | None
+    choice: Sequence[str] | None
+    grammar: str | None
+    json_object: bool | None
+    structural_tag: str | Mapping[str, Any] | None
+    disable_any_whitespace: bool
+    disable_additional_properties: bool
+    whitespace_pattern: str | None
+
+
 # Tells a type checker that a field may be left out; the value itself stands in the option table.
 _TABLE: Any = object()
 
@@ -233,6 +251,7 @@ class SamplingParams(_Checked):
     thinking_token_budget: int | None = _TABLE
     echo: bool = _TABLE
     best_of: int | None = _TABLE
+    structured_outputs: StructuredOutputsParams | None = _TABLE
 
 
 class BeamParams(SamplingParams):

@@ -31,6 +31,7 @@ _METAVARS = {
     "repetition": "KEY:N,..",
     "contrastive": "KEY:X,..",
     "layers": "NAME or N,N",
+    "structured": "JSON",
     "pipeline": "NAME or STEP,..",
     "processors": "JSON",
 }

@@ -19,7 +19,7 @@ pub use limits::Limits;
 pub use params::{
     Action, Adaptive, Beams, Callable, Callback, Contrastive, ContrastiveMode, Divergence, Dola,
     DolaLayers, Dry, EarlyStopping, Edit, Guidance, LengthDecay, LengthPenaltyKind, LogprobsMode,
-    Mirostat, MirostatVariant, NamedPipeline, OutputKind, PipelineChoice, Processor,
-    RepetitionDetection, SamplingParams, Step, Thinking, Xtc,
+    Mirostat, MirostatVariant, NamedPipeline, OutputConstraint, OutputKind, PipelineChoice,
+    Processor, RepetitionDetection, SamplingParams, Step, StructuredOutputs, Thinking, Xtc,
 };
 pub use request::{Prompt, Rendered, Request};

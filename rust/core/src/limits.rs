@@ -53,6 +53,20 @@ pub struct Limits {
     /// Bytes of token lists (masks, biases, words, what processors match) that live requests may hold together; a line of
     /// the memory ledger. A request may ask for a few megabytes.
     pub request_lists_bytes_max: u64,
+    /// Longest JSON schema, grammar or structural tag, and all texts of a choice together, in bytes.
+    pub schema_len_max_bytes: usize,
+    /// Deepest nesting of a schema in a schema, and of brackets in a grammar.
+    pub schema_depth_max: usize,
+    /// Most properties of a schema, those of its parts included.
+    pub schema_properties_max: usize,
+    /// Longest regular expression of a request, in bytes.
+    pub regex_len_max_bytes: usize,
+    /// Longest time for which `submit` waits for a schema or a grammar to be compiled.
+    pub grammar_compile_max_ms: u64,
+    /// Most compiled grammars that are kept for the next request.
+    pub grammar_cache_len_max: usize,
+    /// Most bytes of them.
+    pub grammar_cache_max_bytes: usize,
     /// Longest text that is only hashed or echoed (a salt, a caller's own id), in bytes.
     pub label_len_max_bytes: usize,
     /// Most events waiting in one request's channel; in a full one the newest absorb what comes.
@@ -88,6 +102,13 @@ impl Default for Limits {
             dola_layers_len_max: 16,
             search_candidates_max: 64,
             request_lists_bytes_max: 32 << 20,
+            schema_len_max_bytes: 64 << 10,
+            schema_depth_max: 32,
+            schema_properties_max: 2000,
+            regex_len_max_bytes: 4 << 10,
+            grammar_compile_max_ms: 250,
+            grammar_cache_len_max: 64,
+            grammar_cache_max_bytes: 64 << 20,
             label_len_max_bytes: 256,
             stream_events_max: 256,
             prompt_len_max_bytes: 4 << 20,

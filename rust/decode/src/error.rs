@@ -30,6 +30,17 @@ pub enum Error {
         /// Index of the token that was to be drawn.
         position: u32,
     },
+    /// The request's grammar could not say what may come.
+    #[error("structured_outputs: no mask at position {position}: {reason}")]
+    MaskFailed {
+        /// Index of the token that was to be drawn.
+        position: u32,
+        /// Which bound was met.
+        reason: String,
+    },
+    /// A request with a grammar came without its mask, or the other way round.
+    #[error("a mask and the step grammar go together, one came without the other")]
+    MaskMissing,
     /// The row is not one of this vocabulary.
     #[error("a row of {got} logits was given, {expected} were expected")]
     RowLength {
@@ -85,9 +96,10 @@ impl HasKind for Error {
         match self {
             Self::BrokenLogits { .. } => Kind::Corrupt,
             Self::VocabularyLength { .. } | Self::NoEnd { .. } => Kind::Unsupported,
-            Self::RowLength { .. } => Kind::Internal,
+            Self::RowLength { .. } | Self::MaskMissing => Kind::Internal,
             Self::ScoreOverflow { .. }
             | Self::NoTokenAllowed { .. }
+            | Self::MaskFailed { .. }
             | Self::UnknownToken { .. }
             | Self::Callable { .. }
             | Self::BadPipeline { .. } => Kind::InvalidRequest,
@@ -98,6 +110,7 @@ impl HasKind for Error {
         match self {
             Self::UnknownToken { name, .. } | Self::NoEnd { name } => Some(name),
             Self::BadPipeline { .. } => Some("pipeline"),
+            Self::MaskFailed { .. } => Some("structured_outputs"),
             _ => None,
         }
     }
@@ -106,6 +119,7 @@ impl HasKind for Error {
         match self {
             Self::NoTokenAllowed { .. } => Some("no_token_allowed"),
             Self::Callable { .. } => Some("callable_failed"),
+            Self::MaskFailed { .. } => Some("grammar_failed"),
             _ => None,
         }
     }

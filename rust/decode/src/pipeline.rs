@@ -42,6 +42,11 @@ impl Pipeline {
         &self.steps[self.warpers_from..]
     }
 
+    /// Whether each row comes with the tokens that a grammar allows.
+    pub fn has_grammar(&self) -> bool {
+        self.processors().contains(&Step::Grammar)
+    }
+
     /// How the cut by mass is made.
     pub(crate) fn mass_cut(&self) -> MassCut {
         let has = |step| self.warpers().contains(&step);
@@ -72,8 +77,8 @@ pub(crate) struct MassCut {
 mod tests {
     use super::*;
     use tokenmill_core::{
-        Adaptive, Callable, Callback, Dry, LengthDecay, Mirostat, PipelineChoice, Processor,
-        Thinking, Xtc,
+        Adaptive, Callable, Callback, Dry, LengthDecay, Mirostat, OutputConstraint, PipelineChoice,
+        Processor, StructuredOutputs, Thinking, Xtc,
     };
 
     /// A callback that is never called.
@@ -101,6 +106,7 @@ mod tests {
     fn everything() -> SamplingParams {
         let callable = Callable(std::sync::Arc::new(Nothing));
         SamplingParams {
+            structured_outputs: Some(StructuredOutputs::from(OutputConstraint::JsonObject)),
             allowed_token_ids: Some(vec![0]),
             logit_bias: vec![(0, 1.0)],
             repetition_penalty: 1.1,

@@ -29,6 +29,8 @@ pub(crate) struct Row<'a> {
     /// The model's own values.
     own: &'a [f32],
     buffers: &'a mut RowBuffers,
+    /// One bit for each token that the request's grammar allows.
+    mask: Option<&'a [u32]>,
     is_edited: bool,
     is_broken: bool,
 }
@@ -56,6 +58,7 @@ impl<'a> Row<'a> {
             model,
             own: model,
             buffers,
+            mask: None,
             is_edited: false,
             is_broken,
         }
@@ -75,6 +78,49 @@ impl<'a> Row<'a> {
     /// Whether the scores are the model's own values.
     pub(crate) fn is_own(&self) -> bool {
         !self.is_edited && std::ptr::eq(self.model, self.own)
+    }
+
+    /// Takes the tokens that a grammar allows, one bit each, for the step that bans the others. Tokens behind its end
+    /// are not allowed.
+    pub(crate) fn set_mask(&mut self, mask: Option<&'a [u32]>) {
+        self.mask = mask;
+    }
+
+    /// Whether the grammar, if there is one, allows a token.
+    pub(crate) fn is_in_mask(&self, token: TokenId) -> bool {
+        let word = |mask: &'a [u32]| mask.get(token as usize / 32).copied().unwrap_or(0);
+        self.mask
+            .is_none_or(|mask| word(mask) >> (token % 32) & 1 == 1)
+    }
+
+    /// Bans what the grammar does not allow. A pass over the mask, and over the chunks of which it bans a part.
+    pub(crate) fn keep_mask(&mut self) {
+        const WORDS: usize = CHUNK / 32;
+        let mask = self.mask.unwrap_or_default();
+        for index in 0..self.buffers.is_touched.len() {
+            let word = |at: usize| u64::from(mask.get(index * WORDS + at).copied().unwrap_or(0));
+            let bits = word(0) | word(1) << 32;
+            if bits == u64::MAX {
+                continue;
+            }
+            let start = index * CHUNK;
+            let end = (start + CHUNK).min(self.model.len());
+            let chunk = &mut self.buffers.overlay[start..end];
+            if bits == 0 {
+                chunk.fill(f32::NEG_INFINITY);
+            } else {
+                if !self.buffers.is_touched[index] {
+                    chunk.copy_from_slice(&self.model[start..end]);
+                }
+                for (at, value) in chunk.iter_mut().enumerate() {
+                    if bits >> at & 1 == 0 {
+                        *value = f32::NEG_INFINITY;
+                    }
+                }
+            }
+            self.buffers.is_touched[index] = true;
+            self.is_edited = true;
+        }
     }
 
     /// Whether the model's own values hold NaN or +inf.
@@ -419,6 +465,37 @@ mod tests {
         assert_eq!(read(&row), values);
         row.edit(3, |_| f32::INFINITY);
         assert!(row.settle().is_err());
+    }
+
+    #[test]
+    fn a_mask_bans_what_has_no_bit_and_what_lies_behind_its_end() {
+        for len in [1, 31, 64, 65, 200, 1000] {
+            let values = model(len);
+            for (seed, words) in [(1_u32, 40), (2, 3), (3, 0), (4, 40)] {
+                let word = |at: u32| match seed {
+                    4 => u32::MAX,
+                    _ => {
+                        (at + seed).wrapping_mul(0x9e37_79b9)
+                            & if at.is_multiple_of(3) { 0 } else { u32::MAX }
+                    }
+                };
+                let mask: Vec<u32> = (0..words).map(word).collect();
+                let mut buffers = RowBuffers::default();
+                let mut row = Row::new(&values, &mut buffers).unwrap();
+                row.edit(0, |value| value + 1.0);
+                row.set_mask(Some(&mask));
+                row.keep_mask();
+                row.settle().unwrap();
+                for (token, &value) in read(&row).iter().enumerate() {
+                    let word = mask.get(token / 32).copied().unwrap_or(0);
+                    let is_allowed = word >> (token % 32) & 1 == 1;
+                    assert_eq!(row.is_in_mask(token as u32), is_allowed);
+                    let model = values[token] + if token == 0 { 1.0 } else { 0.0 };
+                    let expected = if is_allowed { model } else { f32::NEG_INFINITY };
+                    assert_eq!(value, expected, "token {token} of {len}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -126,12 +126,13 @@ impl Sampler {
 
     /// Chooses the next token from the model's logits (`[vocab_len]`, f32). Changes nothing: the same row
     /// gives the same choice until `advance`.
-    // hop 5.1: processors, then the argmin of keyed noise over probabilities
     pub fn sample(&self, logits: &[f32], scratch: &mut Scratch) -> Result<Choice> {
         self.sample_mixed(Mixed::plain(logits), scratch)
     }
 
-    /// The same from scores that a second row was mixed into; what is raw of the report stays the model's own.
+    /// The same from scores that a second row was mixed into, of which raw log-probs are not taken, and within what a
+    /// grammar allows.
+    // hop 5.1: processors, then the argmin of keyed noise over probabilities
     pub fn sample_mixed(&self, mixed: Mixed<'_>, scratch: &mut Scratch) -> Result<Choice> {
         let mut row = self.row(mixed, &mut scratch.row)?;
         let (best, lifted) = self.process(&mut row, &[])?;
@@ -162,11 +163,11 @@ impl Sampler {
     /// The likeliest tokens after the processors, at most `count`, best first: what contrastive search compares.
     pub fn candidates(
         &self,
-        logits: &[f32],
+        mixed: Mixed<'_>,
         count: u32,
         scratch: &mut Scratch,
     ) -> Result<(Vec<Candidate>, Lifted)> {
-        let mut row = self.row(Mixed::plain(logits), &mut scratch.row)?;
+        let mut row = self.row(mixed, &mut scratch.row)?;
         let (best, lifted) = self.process(&mut row, &[])?;
         let report = Report {
             wanted: Wanted::Best(count.max(1) as usize),
@@ -184,8 +185,13 @@ impl Sampler {
     }
 
     /// What a step chose when the choice was made elsewhere, among `candidates`: the token with its report.
-    pub fn chosen(&self, logits: &[f32], token: TokenId, scratch: &mut Scratch) -> Result<Choice> {
-        let mut row = self.row(Mixed::plain(logits), &mut scratch.row)?;
+    pub fn chosen(
+        &self,
+        mixed: Mixed<'_>,
+        token: TokenId,
+        scratch: &mut Scratch,
+    ) -> Result<Choice> {
+        let mut row = self.row(mixed, &mut scratch.row)?;
         let (_, lifted) = self.process(&mut row, &[])?;
         let report = self.report();
         let logprobs = report.map(|report| report.of_row(&row, token, &mut scratch.report));
@@ -199,6 +205,7 @@ impl Sampler {
 
     fn row<'m>(&self, mixed: Mixed<'m>, buffers: &'m mut RowBuffers) -> Result<Row<'m>> {
         let position = self.position;
+        self.check_mask(mixed.mask)?;
         for row in [mixed.model, mixed.scores] {
             if row.len() != self.vocab_len {
                 return Err(Error::RowLength {
@@ -212,7 +219,18 @@ impl Sampler {
         } else {
             Row::new(mixed.scores, buffers).map_err(|_| Error::BrokenLogits { position })?
         };
-        Ok(row.mixed_from(mixed.model))
+        let mut row = row.mixed_from(mixed.model);
+        row.set_mask(mixed.mask);
+        Ok(row)
+    }
+
+    /// A request with a grammar brings a mask, and no other does.
+    pub(crate) fn check_mask(&self, mask: Option<&[u32]>) -> Result<()> {
+        if mask.is_some() == self.pipeline.has_grammar() {
+            Ok(())
+        } else {
+            Err(Error::MaskMissing)
+        }
     }
 
     fn noise(&self, purpose: Purpose) -> Noise {
@@ -252,9 +270,21 @@ impl Sampler {
 
     /// Commits a token that came after this row before: what a cut that moves by itself learns is computed again.
     pub fn replay(&mut self, logits: &[f32], token: TokenId, scratch: &mut Scratch) -> Result<()> {
-        let mut choice = self.sample(logits, scratch)?;
+        self.replay_within(logits, None, token, scratch)
+    }
+
+    /// The same for a request with a grammar.
+    pub fn replay_within(
+        &mut self,
+        logits: &[f32],
+        mask: Option<&[u32]>,
+        token: TokenId,
+        scratch: &mut Scratch,
+    ) -> Result<()> {
+        let mut choice = self.sample_mixed(Mixed::plain(logits).within(mask), scratch)?;
         if choice.token != token && self.feedback.is_moving() {
             let mut row = Row::unchecked(logits, &mut scratch.row);
+            row.set_mask(mask);
             let (best, _) = self.process(&mut row, &[])?;
             let scores = self.warp(&row, best, &mut scratch.warp);
             choice.observed = scores.told(token);

@@ -33,6 +33,15 @@ mod with_text {
     use super::{Error, Lexicon, Rendered, Result, SamplingParams, TokenId};
 
     impl Lexicon {
+        /// With this tokenizer and no template: for engines that tests assemble.
+        #[doc(hidden)]
+        pub fn with_tokenizer(tokenizer: Tokenizer) -> Self {
+            Self {
+                tokenizer: Some(Arc::new(tokenizer)),
+                ..Self::default()
+            }
+        }
+
         fn tokenizer(&self) -> Result<&Arc<Tokenizer>> {
             self.tokenizer.as_ref().ok_or_else(|| Error::Unsupported {
                 what: "text",

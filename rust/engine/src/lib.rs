@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+mod constraint;
 mod door;
 mod error;
 mod host;

@@ -64,6 +64,10 @@ figures! {
     logprob_bytes,
     /// Gauge: bytes of token lists that live requests hold.
     list_bytes,
+    /// Gauge: compiled grammars that are kept for later requests.
+    grammars_cached,
+    /// Gauge: their bytes, estimated.
+    grammar_bytes,
     /// Gauge: handles not dropped.
     handles_open,
     /// Gauge: sequences running.

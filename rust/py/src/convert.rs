@@ -13,6 +13,9 @@ use crate::errors::raise;
 /// Deepest nesting of one option.
 const DEPTH_MAX: usize = 5;
 
+/// The same where a schema may stand: one within its bound, and what is around it.
+const SCHEMA_DEPTH_MAX: usize = 80;
+
 /// Most values in one option, so that an endless iterator ends; every option's own bound is far below.
 const NODES_MAX: usize = 100_000;
 
@@ -25,7 +28,11 @@ pub(crate) fn to_value(name: &str, any: &Bound<'_, PyAny>) -> PyResult<Value> {
         name,
         nodes_left: NODES_MAX,
     };
-    reader.value(any, DEPTH_MAX)
+    let depth_max = match name {
+        "structured_outputs" => SCHEMA_DEPTH_MAX,
+        _ => DEPTH_MAX,
+    };
+    reader.value(any, depth_max)
 }
 
 /// The error of a value that cannot be what `name` asks for.

@@ -62,7 +62,7 @@ impl Detokenizer {
     }
 
     /// The bytes of a token at the beginning of the text.
-    fn begin<'t>(&mut self, tok: &'t Tokenizer, id: u32) -> Cow<'t, [u8]> {
+    pub(crate) fn begin<'t>(&mut self, tok: &'t Tokenizer, id: u32) -> Cow<'t, [u8]> {
         let bytes = tok.token_bytes(id).unwrap_or_default();
         match tok.beginning() {
             Beginning::Whole => self.has_begun = true,

@@ -94,6 +94,9 @@ pub enum Error {
         /// What is wrong and what was expected.
         problem: String,
     },
+    /// All threads for grammars are at work.
+    #[error("other grammars are being compiled: try again later")]
+    GrammarsBusy,
     /// No thread could be started to render on.
     #[error("no thread could be started to render the chat template")]
     NoThread,
@@ -124,7 +127,7 @@ impl HasKind for Error {
             | Self::RenderFailed { .. }
             | Self::TemplateRaised { .. }
             | Self::BadField { .. } => Kind::InvalidRequest,
-            Self::NoThread => Kind::Overloaded,
+            Self::NoThread | Self::GrammarsBusy => Kind::Overloaded,
         }
     }
 

@@ -12,6 +12,7 @@ from tokenmill import (
     InvalidRequestError,
     RequestOutputKind,
     SamplingParams,
+    StructuredOutputsParams,
     UnsupportedError,
     _tokenmill,
     options,
@@ -82,10 +83,20 @@ def test_an_unknown_attribute_suggests_the_nearest():
         _ = SamplingParams().temprature
 
 
-@pytest.mark.parametrize("name", ["guided_decoding", "best_of", "extra_args", "structured_outputs"])
+@pytest.mark.parametrize("name", ["guided_decoding", "best_of", "extra_args", "watermarking"])
 def test_what_other_engines_take_and_we_do_not_is_refused_by_name(name):
     with pytest.raises((UnsupportedError, InvalidRequestError), match=name):
         SamplingParams(**{name: 3})
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["guided_json", "guided_regex", "guided_choice", "guided_grammar", "guided_json_object"],
+)
+def test_an_old_name_of_a_structured_output_leads_to_the_new_one(name):
+    with pytest.raises(InvalidRequestError, match="did you mean structured_outputs") as caught:
+        SamplingParams(**{name: "x"})
+    assert caught.value.param == name
 
 
 NAN, INF = math.nan, math.inf
@@ -106,6 +117,7 @@ NUMBERS = {
     "frequency_penalty": 42,
     "repetition_penalty": 43,
     "deadline_ms": 52,
+    "structured_outputs": 65,
 }
 ACCEPTED_NUMBERS = {**NUMBERS, "temperature": 30}
 LOOP_OF = {"max_pattern_size": 3, "min_count": 2}
@@ -161,6 +173,26 @@ REFUSED = {
     "dola_layers": ["all", [], [-1], list(range(17)), 3],
     "dola_divergence": ["kl", 1],
     "penalty_alpha": [-0.1, 1.1, NAN],
+    "structured_outputs": [
+        {},
+        {"disable_any_whitespace": True},
+        {"json": "{}", "regex": "a"},
+        {"json": ""},
+        {"json": {"minimum": NAN}},
+        {"json": {1: 2}},
+        {"json": {"enum": ["x" * 65_536]}},
+        {"json": "{}", "backend": "xgrammar"},
+        {"regex": ""},
+        {"regex": "x" * 4097},
+        {"choice": []},
+        {"choice": ["a", ""]},
+        {"choice": "a"},
+        {"grammar": " "},
+        {"json_object": False},
+        {"json_object": 1},
+        [],
+        "json",
+    ],
     "typical_p": [0, 1.1, NAN, "0.9", True],
     "epsilon_cutoff": [1, -0.1, NAN],
     "eta_cutoff": [1, -0.1, "x"],
@@ -256,6 +288,14 @@ ACCEPTED = {
     "contrastive": [None, {}, {"mode": "scaled", "beta": 0}, {"lambda": 0.5, "alpha": 1}],
     "dola_layers": [None, "low", "high", [3, 1], np.array([2])],
     "dola_divergence": ["jsd", "reference"],
+    "structured_outputs": [
+        None,
+        {"json": {"type": "object"}, "disable_any_whitespace": True},
+        {"json": "{}", "regex": None, "json_object": False},
+        {"regex": " "},
+        {"choice": ("yes", "no")},
+        StructuredOutputsParams(json_object=True),
+    ],
     "typical_p": [1, 1e-6, 0.95],
     "eta_cutoff": [0, 3e-4],
     "top_h": [None, 1, 0.4],

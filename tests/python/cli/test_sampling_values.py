@@ -67,6 +67,19 @@ REFUSED = [
     (110, "begin_suppress_tokens", ["1.5"]),
     (110, "bad_words", ["", " ", "x" * 257]),
     (
+        65,
+        "structured_outputs",
+        [
+            "{}",
+            "",
+            "json",
+            '{"regex": "a", "json": "{}"}',
+            '{"choice": []}',
+            '{"regex": "a"',
+            "[1]",
+        ],
+    ),
+    (
         110,
         "repetition_detection",
         ["", "3", "max_pattern_size:3", "max_pattern_size:0,min_count:2"],
@@ -95,6 +108,8 @@ TAKEN = [
     (110, "dola_layers", "high", "high"),
     (110, "dola_layers", "4,2", [2, 4]),
     (52, "deadline_ms", "1500", 1500),
+    (65, "structured_outputs", '{"choice": ["yes", "é"]}', {"choice": ["yes", "é"]}),
+    (65, "structured_outputs", '{"json": {"a": [1]}}', {"json": '{"a":[1]}'}),
     (
         110,
         "repetition_detection",

@@ -51,7 +51,8 @@ const fn engine_refused(
 }
 
 const PROMPT: &str = "prompt log-probs are those of the whole prompt, best tokens first";
-const GRAMMAR: &str = "structured outputs are not built yet";
+const GRAMMAR: &str =
+    "there is one backend of grammars; each request says the rest in structured_outputs";
 const DRAFTS: &str = "speculation is not built yet";
 const PLUGINS: &str = "there are no plug-ins that could read it";
 const ONE_MACHINE: &str = "one process serves one machine; run replicas instead";
@@ -69,7 +70,6 @@ pub(super) const ROWS: &[OptionSpec] = &[
     later("prompt_logprob_token_ids", "none", PROMPT),
     later("prompt_logprob_start", "none", PROMPT),
     later("flat_logprobs", "false", "flat log-probs are not built yet"),
-    later("structured_outputs", "none", GRAMMAR),
     later("watermarking", "none", "watermarks are not built yet"),
     refused("extra_args", "none", PLUGINS),
     refused(
@@ -154,7 +154,7 @@ pub(super) const ROWS: &[OptionSpec] = &[
         "statistics are read, not logged",
     ),
     engine_later("hf_token", "none", "log in with the hub's own client"),
-    engine_later("structured_outputs_config", "none", GRAMMAR),
+    engine_refused("structured_outputs_config", "none", GRAMMAR),
     engine_later(
         "max_num_queued_tokens",
         "none",

@@ -3,7 +3,7 @@
 use crate::option::spec::OPTIONS;
 
 /// Names of other engines and what they are called here.
-const OTHER_NAMES: [(&str, &str); 40] = [
+const OTHER_NAMES: [(&str, &str); 44] = [
     ("n_predict", "max_tokens"),
     ("num_predict", "max_tokens"),
     ("max_new_tokens", "max_tokens"),
@@ -29,6 +29,10 @@ const OTHER_NAMES: [(&str, &str); 40] = [
     ("guided_choice", "structured_outputs"),
     ("guided_grammar", "structured_outputs"),
     ("guided_decoding", "structured_outputs"),
+    ("guided_json_object", "structured_outputs"),
+    ("guided_whitespace_pattern", "structured_outputs"),
+    ("structural_tag", "structured_outputs"),
+    ("json_object", "structured_outputs"),
     ("adapter_id", "model"),
     ("lora_path", "model"),
     ("model_path", "model"),

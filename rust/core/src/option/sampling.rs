@@ -6,7 +6,7 @@ use crate::limits::Limits;
 use crate::option::spec::{Access, Group, OPTIONS, checked};
 use crate::option::value::Value;
 use crate::params::rules::rules;
-use crate::params::{MirostatVariant, NamedPipeline, SamplingParams};
+use crate::params::{MirostatVariant, NamedPipeline, SamplingParams, StructuredOutputs};
 
 impl SamplingParams {
     /// The defaults with `values` over them. Refuses an unknown, repeated or unsupported name, a value of
@@ -127,6 +127,13 @@ impl SamplingParams {
                 reason,
             })
         };
+        if let Some(fault) = self
+            .structured_outputs
+            .as_ref()
+            .and_then(StructuredOutputs::fault)
+        {
+            return refuse(fault.0, fault.1, fault.2.into());
+        }
         if let Some((step, reason)) = self.pipeline.fault(self) {
             let reason = format!("{} {reason}", step.name());
             return refuse("pipeline", step.option(), reason);

@@ -3,14 +3,14 @@
 
 use crate::error::Result;
 use crate::limits::Limits;
-use crate::option::kind::{OptionType, parse_json};
+use crate::option::kind::{OptionType, read_json};
 use crate::option::spec::OptionSpec;
 use crate::option::value::Value;
 use crate::params::NamedPipeline;
 
 /// Reads a value: `none` or `null` for null; true, yes, on, 1 and their opposites for a switch, in any case;
 /// integers with k, m, g (thousands) or K, M, G (powers of 1,024); lists of ids with commas, in brackets or
-/// not; biases and sizes as `key:number` with commas, or as a JSON object; a pipeline as its name or its steps
+/// not; structured outputs as a JSON object; biases and sizes as `key:number` with commas, or as a JSON object; a pipeline as its name or its steps
 /// with commas; a stop string, a word or a breaker as it is; token sequences with blanks inside and commas between,
 /// each with `:number` where it has one; processors as JSON. An id that is biased twice is refused.
 pub fn parse_text(spec: &OptionSpec, text: &str) -> Result<Value> {
@@ -39,12 +39,13 @@ pub fn parse_text(spec: &OptionSpec, text: &str) -> Result<Value> {
         OptionType::TokenIds(_) | OptionType::Layers => {
             parse_list(inside(word, '[', ']'), parse_int).map(Value::List)
         }
+        OptionType::Structured => read_json(word),
         OptionType::Pipeline => Some(parse_pipeline(word)),
         OptionType::BiasMap => parse_bias(word).map(Value::Map),
         OptionType::TokenSequences => parse_sequences(word),
         OptionType::SequenceBias => parse_sequence_bias(word),
         OptionType::LengthDecay => parse_decay(word),
-        OptionType::Processors => parse_json(word),
+        OptionType::Processors => read_json(word),
         OptionType::Text
         | OptionType::Choice(_)
         | OptionType::StopStrings

@@ -10,6 +10,7 @@ pub(crate) mod rules;
 mod source;
 mod step;
 mod strategy;
+mod structured;
 
 pub use beams::{Beams, EarlyStopping, LengthPenaltyKind};
 pub use custom::{Action, Callable, Callback, Edit, Processor};
@@ -17,6 +18,7 @@ pub use pipeline::{NamedPipeline, PipelineChoice};
 pub use source::{Contrastive, ContrastiveMode, Divergence, Dola, DolaLayers, Guidance};
 pub use step::Step;
 pub use strategy::{Adaptive, Dry, LengthDecay, Mirostat, MirostatVariant, Thinking, Xtc};
+pub use structured::{OutputConstraint, StructuredOutputs};
 
 /// What the reported log-probabilities are taken from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -257,6 +259,8 @@ pub struct SamplingParams {
     pub logits_processors: Vec<Processor>,
     /// Says which tokens may come.
     pub prefix_allowed_tokens_fn: Option<Callable>,
+    /// What the output must be as a text.
+    pub structured_outputs: Option<StructuredOutputs>,
 }
 
 impl SamplingParams {
@@ -427,6 +431,7 @@ impl Default for SamplingParams {
             thinking: Thinking::default(),
             logits_processors: Vec::new(),
             prefix_allowed_tokens_fn: None,
+            structured_outputs: None,
         }
     }
 }

@@ -19,6 +19,25 @@ pub enum NamedPipeline {
     Llamacpp,
 }
 
+/// llama.cpp's order. Its grammar looks at the drawn token; here it masks first, and nothing is drawn twice.
+const LLAMACPP: &[Step] = &[
+    Step::ThinkingBudget,
+    Step::Grammar,
+    Step::LogitBias,
+    Step::RepetitionPenalty,
+    Step::FrequencyPenalty,
+    Step::PresencePenalty,
+    Step::Dry,
+    Step::TopNSigma,
+    Step::TopK,
+    Step::TypicalP,
+    Step::TopP,
+    Step::MinP,
+    Step::Xtc,
+    Step::Temperature,
+    Step::DynamicTemperature,
+];
+
 impl NamedPipeline {
     /// The public names, in the order of the variants.
     pub const NAMES: [&'static str; 5] = ["tokenmill", "hf", "vllm", "sglang", "llamacpp"];
@@ -49,6 +68,7 @@ impl NamedPipeline {
             Self::Tokenmill => &Step::ALL,
             Self::Hf => HF,
             Self::Vllm => &[
+                Step::Grammar,
                 Step::AllowedTokenIds,
                 Step::BadWords,
                 Step::MinTokens,
@@ -68,6 +88,7 @@ impl NamedPipeline {
                 Step::PresencePenalty,
                 Step::MinTokens,
                 Step::RepetitionPenalty,
+                Step::Grammar,
                 Step::LogitBias,
                 Step::Custom,
                 Step::Temperature,
@@ -75,22 +96,7 @@ impl NamedPipeline {
                 Step::TopP,
                 Step::MinP,
             ],
-            Self::Llamacpp => &[
-                Step::ThinkingBudget,
-                Step::LogitBias,
-                Step::RepetitionPenalty,
-                Step::FrequencyPenalty,
-                Step::PresencePenalty,
-                Step::Dry,
-                Step::TopNSigma,
-                Step::TopK,
-                Step::TypicalP,
-                Step::TopP,
-                Step::MinP,
-                Step::Xtc,
-                Step::Temperature,
-                Step::DynamicTemperature,
-            ],
+            Self::Llamacpp => LLAMACPP,
         }
     }
 
@@ -104,6 +110,7 @@ impl NamedPipeline {
         match self {
             Self::Llamacpp => &[
                 Step::ThinkingBudget,
+                Step::Grammar,
                 Step::LogitBias,
                 Step::Temperature,
                 Step::Mirostat,

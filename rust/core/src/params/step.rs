@@ -12,6 +12,8 @@ pub enum Step {
     Contrastive,
     /// Scores away from those of an early layer.
     Dola,
+    /// Bans what no text of the request's grammar goes on with.
+    Grammar,
     /// Bans all but a list.
     AllowedTokenIds,
     /// Adds to what would complete a sequence.
@@ -88,10 +90,11 @@ pub enum Step {
 
 impl Step {
     /// Every step, in the order of the pipeline `tokenmill`.
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 40] = [
         Self::Guidance,
         Self::Contrastive,
         Self::Dola,
+        Self::Grammar,
         Self::AllowedTokenIds,
         Self::SequenceBias,
         Self::LogitBias,
@@ -148,6 +151,7 @@ impl Step {
             Self::Guidance => "guidance",
             Self::Contrastive => "contrastive",
             Self::Dola => "dola",
+            Self::Grammar => "grammar",
             Self::AllowedTokenIds => "allowed_token_ids",
             Self::LogitBias => "logit_bias",
             Self::RepetitionPenalty => "repetition_penalty",
@@ -197,6 +201,7 @@ impl Step {
         match self {
             Self::Guidance => "guidance_scale",
             Self::Dola => "dola_layers",
+            Self::Grammar => "structured_outputs",
             Self::NoRepeatNgram => "no_repeat_ngram_size",
             Self::Suppress => "suppress_tokens",
             Self::BeginSuppress => "begin_suppress_tokens",
@@ -261,6 +266,7 @@ impl Step {
             Self::Guidance => params.guidance.scale != 1.0,
             Self::Contrastive => params.contrastive.is_some(),
             Self::Dola => params.dola.layers.is_some(),
+            Self::Grammar => params.structured_outputs.is_some(),
             Self::AllowedTokenIds => params.allowed_token_ids.is_some(),
             Self::LogitBias => !params.logit_bias.is_empty(),
             Self::RepetitionPenalty => params.repetition_penalty != 1.0,

@@ -13,6 +13,7 @@ use super::{Candidate, NONE_SCORE};
 use crate::error::{Error, Result};
 use crate::sampler::Sampler;
 use crate::scratch::Scratch;
+use crate::source::Mixed;
 use crate::warper::order;
 
 /// A beam.
@@ -58,14 +59,14 @@ impl Group {
     /// Steps 1 and 2: the first K of the sums. `rows`: one for each beam, or, before the first token, one for all.
     pub(super) fn candidates(
         &self,
-        rows: &[&[f32]],
+        rows: &[Mixed<'_>],
         mut scoring: Scoring<'_>,
         scratch: &mut Scratch,
     ) -> Result<Vec<Candidate>> {
         let len = self.running.len().div_ceil(rows.len());
         let runs = self.running.chunks(len).zip((self.number..).step_by(len));
         for ((beams, number), row) in runs.zip(rows) {
-            scoring.meet(beams, number, row, scratch)?;
+            scoring.meet(beams, number, *row, scratch)?;
         }
         let Scoring {
             rules,

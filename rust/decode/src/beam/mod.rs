@@ -16,12 +16,14 @@ mod trail;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
 use tokenmill_core::{SamplingParams, TokenId, TokenLogprobs};
 
 use crate::error::Result;
 use crate::pipeline::Step;
 use crate::sampler::Sampler;
 use crate::scratch::Scratch;
+use crate::source::Mixed;
 use crate::vocabulary::Vocabulary;
 pub(crate) use gather::BeamBuffers;
 use group::Group;
@@ -162,6 +164,16 @@ impl BeamSearch {
     /// draw. `rows`: the model's logits of every live beam, or what a second source made of them. Changes nothing that
     /// another call with the same rows would not. Panics on another number of rows: the caller's books are broken.
     pub fn candidates(&mut self, rows: &[&[f32]], scratch: &mut Scratch) -> Result<&[Candidate]> {
+        let rows: SmallVec<[Mixed<'_>; 16]> = rows.iter().map(|row| Mixed::plain(row)).collect();
+        self.candidates_mixed(&rows, scratch)
+    }
+
+    /// The same from scores that second rows were mixed into, and within what a grammar allows each beam.
+    pub fn candidates_mixed(
+        &mut self,
+        rows: &[Mixed<'_>],
+        scratch: &mut Scratch,
+    ) -> Result<&[Candidate]> {
         assert_eq!(rows.len(), self.live, "one row for every live beam");
         assert!(self.live > 0, "a search that is over has no candidates");
         while self.groups[self.step.group].is_done {

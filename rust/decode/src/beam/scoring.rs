@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::pipeline::Step;
 use crate::row::Row;
 use crate::scratch::Scratch;
+use crate::source::Mixed;
 
 /// The candidates of a group while its rows come.
 #[derive(Debug)]
@@ -35,17 +36,20 @@ impl Scoring<'_> {
         &mut self,
         beams: &[Beam],
         number: u32,
-        logits: &[f32],
+        mixed: Mixed<'_>,
         scratch: &mut Scratch,
     ) -> Result<()> {
+        let logits = mixed.scores;
         let Some(sampler) = beams.first().map(|beam| &beam.sampler) else {
             return Ok(());
         };
         let position = sampler.prefix_len() as u32;
         self.check(logits)?;
+        sampler.check_mask(mixed.mask)?;
         log_softmax(logits, self.ban(), &mut scratch.beam)
             .map_err(|_| Error::BrokenLogits { position })?;
         let mut row = Row::unchecked(&scratch.beam.logprobs, &mut scratch.row);
+        row.set_mask(mixed.mask);
         let (best, lifted) = match sampler.process(&mut row, self.taken) {
             Err(Error::NoTokenAllowed { .. }) => return Ok(()),
             processed => processed?,

@@ -91,7 +91,7 @@ impl Forcing {
             let is_allowed = self.allowed.as_ref().is_none_or(|all| all.contains(&token));
             // The model itself may leave a token out.
             let is_model = row.own()[token as usize] != f32::NEG_INFINITY;
-            is_allowed && is_model && !self.barred.contains(&token)
+            is_allowed && is_model && row.is_in_mask(token) && !self.barred.contains(&token)
         };
         let free: Vec<TokenId> = tokens.iter().filter(is_free).copied().collect();
         if free.is_empty() {

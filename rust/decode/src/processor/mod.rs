@@ -240,6 +240,10 @@ impl Processors {
                 row.remove_invalid(if is_hf { f32::MIN } else { f32::NEG_INFINITY });
                 row.len()
             }
+            Step::Grammar => {
+                row.keep_mask();
+                row.len()
+            }
             Step::AllowedTokenIds => {
                 row.keep_only(params.allowed_token_ids.as_deref().unwrap_or(&[]));
                 row.len()

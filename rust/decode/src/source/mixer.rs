@@ -16,6 +16,8 @@ pub struct Mixed<'a> {
     pub model: &'a [f32],
     /// The scores that processors and the draw act on; the model's own row where there is no second one.
     pub scores: &'a [f32],
+    /// One bit for each token that the request's grammar allows, where it has one.
+    pub mask: Option<&'a [u32]>,
 }
 
 impl<'a> Mixed<'a> {
@@ -24,7 +26,15 @@ impl<'a> Mixed<'a> {
         Self {
             model,
             scores: model,
+            mask: None,
         }
+    }
+
+    /// The same of a request with a grammar.
+    #[must_use]
+    pub const fn within(mut self, mask: Option<&'a [u32]>) -> Self {
+        self.mask = mask;
+        self
     }
 }
 
@@ -71,6 +81,7 @@ pub fn mix<'a>(
     Ok(Mixed {
         model,
         scores: mixed,
+        mask: None,
     })
 }
 
@@ -135,6 +146,7 @@ impl<'a> DolaMixer<'a> {
         Ok(Mixed {
             model: &clean[0],
             scores: mixed,
+            mask: None,
         })
     }
 }

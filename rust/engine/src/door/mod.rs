@@ -21,6 +21,7 @@ use tokenmill_core::{Limits, Prompt, Rendered, Request, RequestId, SamplingParam
 
 use tokenmill_sched::{Policy, SchedConfig};
 
+use crate::constraint::{Compiled, Compiler};
 use crate::door::handle::Handle;
 use crate::door::mailbox::Mailbox;
 use crate::door::outbox::Outbox;
@@ -55,6 +56,8 @@ pub(crate) struct Admitted {
     pub cache_salt: Option<String>,
     /// When its time is over, on the engine's clock.
     pub deadline_ns: Option<u64>,
+    /// What its output must be.
+    pub compiled: Compiled,
     pub outbox: Outbox,
 }
 
@@ -133,6 +136,7 @@ pub(crate) struct Shared {
     pub commands: SyncSender<Command>,
     pub stats: Arc<Stats>,
     pub lexicon: Arc<Lexicon>,
+    pub compiler: Compiler,
     pub capacity: Capacity,
     pub limits: Limits,
     /// Monotonic time.
@@ -261,6 +265,8 @@ impl Door {
         };
         // Numbered after it has its seat: a refused request must not change the seeds of later ones.
         let seat = Seat::take(&shared.stats, capacity, asked)?;
+        // With the seat, so that no more are compiled at once than are taken.
+        let compiled = shared.compiler.compile(&params, &shared.stats)?;
         let id = RequestId(shared.next_id.fetch_add(1, Ordering::Relaxed));
         let seed = match (params.seed, shared.seed) {
             (Some(seed), _) => seed,
@@ -279,6 +285,7 @@ impl Door {
             priority: request.priority,
             cache_salt: request.cache_salt,
             deadline_ns,
+            compiled,
             outbox: Outbox::new(mailbox.clone(), &params, seat).with_echo(echo),
         };
         shared.stats.handles_open.fetch_add(1, Ordering::Relaxed);

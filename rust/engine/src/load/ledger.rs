@@ -108,14 +108,7 @@ impl Ledger {
             ));
         }
         let logprobs_bytes = options.logprobs_memory_bytes;
-        lines.push(Line {
-            what: "log-probs",
-            bytes: logprobs_bytes,
-        });
-        lines.push(Line {
-            what: "token lists",
-            bytes: options.limits().request_lists_bytes_max,
-        });
+        lines.extend(request_lines(options));
         let requests_max = options
             .max_num_queued_reqs
             .map_or(sequences_max + WAITING_MAX, |count| count as usize);
@@ -252,6 +245,21 @@ fn early_bytes(program: &Program, plan: &MemoryPlan) -> u64 {
     let streams = plan.exit_rows_max * program.shape.hidden;
     let logits = plan.exit_rows_max.min(EXITS_MAX) * program.shape.vocab_len;
     (streams + logits) as u64 * 4
+}
+
+/// What requests may come to hold together beside rows and blocks, and what is kept of them.
+fn request_lines(options: &EngineOptions) -> Vec<Line> {
+    let line = |what, bytes| Line { what, bytes };
+    let lists = options.limits().request_lists_bytes_max;
+    let mut lines = vec![
+        line("log-probs", options.logprobs_memory_bytes),
+        line("token lists", lists),
+    ];
+    if cfg!(feature = "text") {
+        let kept = options.limits().grammar_cache_max_bytes;
+        lines.push(line("grammars", kept as u64));
+    }
+    lines
 }
 
 /// Values per row beside the registers: the widest MLP's inner ones, or for a mixture the inputs, inner values

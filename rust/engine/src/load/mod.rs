@@ -27,6 +27,7 @@ use tokenmill_model::cost::WeightBytes;
 use tokenmill_model::{Backend, Caps, KvFormat, OpTimes, Program, StepBatch, Weights};
 use tokenmill_sched::{SchedConfig, Scheduler};
 
+use crate::constraint::Compiler;
 use crate::door::{AmateurCapacity, Capacity, Door, Shared};
 use crate::error::{Error, Result};
 use crate::host::{Host, start};
@@ -230,6 +231,7 @@ pub fn assemble(parts: Parts) -> Result<(Engine, Door)> {
             op_times: parts.op_times,
             ..Stats::default()
         }),
+        compiler: Compiler::new(&lexicon, vocabulary.len(), vocabulary.eos(), &limits),
         lexicon: Arc::new(lexicon),
         capacity,
         limits,

@@ -1,12 +1,15 @@
 //! The beam search of one request while it grows: the search itself, what its beams spell, and what of it was sent.
 //! It knows no block: the children that it names are the scheduler's to fork.
 
+use smallvec::SmallVec;
 use tokenmill_core::event::Finish;
 use tokenmill_core::{Event, FinishReason, RequestId, StopReason, TokenId};
+use tokenmill_decode::source::Mixed;
 use tokenmill_decode::{
     BeamSearch, EndReason, Hypothesis, Sampler, Scratch, Selection, Vocabulary,
 };
 
+use crate::constraint::Constraint;
 use crate::lexicon::{Lexicon, Transcript};
 use crate::step::live::Live;
 
@@ -19,6 +22,8 @@ pub(crate) struct Beams {
     scorer: Sampler,
     /// What each live beam spells, where stop strings are looked for in it; else empty.
     spelled: Vec<Transcript>,
+    /// The place of each in the request's grammar.
+    places: Vec<Constraint>,
     /// What every output begins with, as text.
     settled: Transcript,
     /// Tokens of it that were sent.
@@ -41,6 +46,7 @@ impl Beams {
             search: BeamSearch::new(params, seed, vocabulary, &live.prompt, live.output_len_max)?,
             scorer: live.sampler(0, vocabulary)?,
             spelled: is_spelled.then(|| settled.clone()).into_iter().collect(),
+            places: vec![Constraint::new(&live.compiled)],
             settled,
             sent: 0,
         })
@@ -58,12 +64,28 @@ impl Beams {
     /// One step of the search over the rows of the live beams.
     pub fn advance(
         &mut self,
-        rows: &[&[f32]],
+        rows: &[Mixed<'_>],
         live: &Live,
         scratch: &mut Scratch,
     ) -> tokenmill_decode::Result<Selection> {
+        let selection = self.select(rows, live, scratch)?;
+        self.spell(&selection);
+        Ok(selection)
+    }
+
+    fn select(
+        &mut self,
+        rows: &[Mixed<'_>],
+        live: &Live,
+        scratch: &mut Scratch,
+    ) -> tokenmill_decode::Result<Selection> {
+        let position = live.prompt.len() + self.output_len();
+        let mut masked: SmallVec<[Mixed<'_>; 16]> = SmallVec::new();
+        for (row, place) in rows.iter().zip(&mut self.places) {
+            masked.push(row.within(place.mask(position)?));
+        }
         loop {
-            let candidates = self.search.candidates(rows, scratch)?;
+            let candidates = self.search.candidates_mixed(&masked, scratch)?;
             let is_stopped = |parent: u32, token: TokenId| {
                 let beam = self.spelled.get(parent as usize);
                 beam.is_some_and(|beam| beam.clone().push(token).1.is_some())
@@ -77,14 +99,19 @@ impl Beams {
                 })
                 .collect();
             if let Some(selection) = self.search.select(&stopped) {
-                self.spell(&selection);
                 return Ok(selection);
             }
         }
     }
 
-    /// The live beams' texts are those of the children now.
+    /// The live beams' texts, and their places in the grammar, are those of the children now.
     fn spell(&mut self, selection: &Selection) {
+        let behind = |&(parent, token): &(u32, TokenId)| {
+            let mut place = self.places[parent as usize].clone();
+            place.advance(token);
+            place
+        };
+        self.places = selection.children.iter().map(behind).collect();
         if self.spelled.is_empty() {
             return;
         }

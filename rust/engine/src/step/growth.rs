@@ -1,7 +1,6 @@
 //! How a group grows: one sample at a time, or the beams of a search together. What a step reads from the rows of a
 //! group, and what it says of it.
 
-use smallvec::SmallVec;
 use tokenmill_core::{RequestId, SequenceId, TokenLogprobs};
 use tokenmill_decode::source::Mixed;
 use tokenmill_decode::{Choice, Sampler, Scratch, Selection, Vocabulary};
@@ -65,12 +64,8 @@ impl Growth {
         match self {
             Self::Sample(sequence) => draw(sequence, live, rows[0], vocabulary, scratch)
                 .map(|(choice, forks)| Grown::Token(choice, forks)),
-            Self::Beams(beams) => beams
-                .advance(&scores(rows), live, scratch)
-                .map(Grown::Beams),
-            Self::Search(search) => search
-                .advance(&scores(rows), live, scratch)
-                .map(Grown::Search),
+            Self::Beams(beams) => beams.advance(rows, live, scratch).map(Grown::Beams),
+            Self::Search(search) => search.advance(rows, live, scratch).map(Grown::Search),
         }
     }
 
@@ -93,10 +88,6 @@ impl Growth {
     }
 }
 
-fn scores<'r>(rows: &[Mixed<'r>]) -> SmallVec<[&'r [f32]; 16]> {
-    rows.iter().map(|row| row.scores).collect()
-}
-
 /// Samples a sequence's token, and the first tokens of the samples that fork off here.
 fn draw(
     sequence: &mut Sequence,
@@ -108,6 +99,8 @@ fn draw(
     if live.output_len_max == 0 {
         return nothing_to_draw(sequence, live, vocabulary);
     }
+    let position = sequence.sampler.prefix_len();
+    let row = row.within(sequence.constraint.mask(position)?);
     let choice = sequence.sampler.sample_mixed(row, scratch)?;
     let mut forks = Vec::new();
     for index in 1..=sequence.forks_due {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokenmill_core::{Failure, FinishReason, HasKind, SamplingParams, TokenId, TokenLogprobs};
 use tokenmill_decode::{Sampler, Vocabulary};
 
+use crate::constraint::Compiled;
 use crate::door::outbox::Outbox;
 use crate::step::source::Source;
 
@@ -23,6 +24,8 @@ pub(crate) struct Live {
     pub output_len_min: usize,
     /// When its time is over, on the engine's clock.
     pub deadline_ns: Option<u64>,
+    /// What its samples must be as texts.
+    pub compiled: Compiled,
     /// Log-probs of the prompt so far; they leave with the first event of sample 0.
     pub prompt_logprobs: Vec<TokenLogprobs>,
 }

@@ -3,7 +3,7 @@
 //! Source: Su et al., "A contrastive framework for neural text generation" (2022).
 
 use tokenmill_core::{Event, TokenId};
-use tokenmill_decode::source::{Candidate, Past, choose};
+use tokenmill_decode::source::{Candidate, Mixed, Past, choose};
 use tokenmill_decode::{Choice, Result, Scratch};
 
 use crate::step::live::Live;
@@ -61,7 +61,7 @@ impl Search {
     }
 
     /// Decides over the rows of the candidates, or over that of the prompt's last token.
-    pub fn advance(&self, rows: &[&[f32]], live: &Live, scratch: &mut Scratch) -> Result<Found> {
+    pub fn advance(&self, rows: &[Mixed<'_>], live: &Live, scratch: &mut Scratch) -> Result<Found> {
         if self.candidates.is_empty() {
             let next = self.find(rows[0], None, live, scratch)?;
             return Ok(Found {
@@ -86,15 +86,18 @@ impl Search {
     /// The best tokens by a row, behind `choice`.
     fn find(
         &self,
-        row: &[f32],
+        row: Mixed<'_>,
         choice: Option<&Choice>,
         live: &Live,
         scratch: &mut Scratch,
     ) -> Result<Vec<(Candidate, Choice)>> {
         let mut sampler = self.sequence.sampler.clone();
+        let mut place = self.sequence.constraint.clone();
         if let Some(choice) = choice {
             sampler.commit(choice);
+            place.advance(choice.token);
         }
+        let row = row.within(place.mask(sampler.prefix_len())?);
         let count = live.params.top_k;
         let (candidates, lifted) = sampler.candidates(row, count, scratch)?;
         let is_reported = live.params.wants_logprobs();

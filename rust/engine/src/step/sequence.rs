@@ -5,6 +5,7 @@ use tokenmill_core::event::Finish;
 use tokenmill_core::{Event, FinishReason, NamedPipeline, RequestId, StopReason, TokenId};
 use tokenmill_decode::{Choice, Sampler};
 
+use crate::constraint::Constraint;
 use crate::lexicon::{Lexicon, Transcript};
 use crate::step::live::Live;
 use crate::step::planted::{Faults, Planted};
@@ -16,6 +17,8 @@ pub(crate) struct Sequence {
     /// Which of the request's samples.
     pub index: u32,
     pub sampler: Sampler,
+    /// Its place in the request's grammar.
+    pub constraint: Constraint,
     pub transcript: Transcript,
     /// Tokens generated so far.
     pub output_len: usize,
@@ -40,6 +43,7 @@ impl Sequence {
             request,
             index,
             sampler,
+            constraint: Constraint::new(&live.compiled),
             transcript: Transcript::new(lexicon, &live.params, live.output_len_min),
             output_len: 0,
             forks_due: 0,
@@ -90,6 +94,7 @@ impl Sequence {
         self.output_len += 1;
         if !(faults.has(Planted::StaleMask) && self.output_len.is_multiple_of(5)) {
             self.sampler.commit(&choice);
+            self.constraint.advance(token);
         }
         for step in &choice.lifted {
             if !self.lifted.contains(&step.name()) {

@@ -7,6 +7,7 @@ mod chat_template;
 mod config_json;
 mod detokenise;
 mod gguf_header;
+mod grammar;
 mod safetensors_header;
 mod sched_trace;
 #[path = "../../../text/tests/text/tiny.rs"]
@@ -27,12 +28,13 @@ pub struct Target {
 }
 
 /// All of them; the canary last.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 9] = [
     target("safetensors_header", safetensors_header::run, 4 << 10),
     target("gguf_header", gguf_header::run, 6 << 10),
     target("config_json", config_json::run, 4 << 10),
     target("tokenizer_json", tokenizer_json::run, 12 << 10),
     target("chat_template", chat_template::run, 4 << 10),
+    target("grammar", grammar::run, 2 << 10),
     target("detokenise", detokenise::run, 512),
     target("sched_trace", sched_trace::run, 1 << 10),
     target("canary", canary::run, 64),

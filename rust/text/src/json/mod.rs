@@ -16,11 +16,11 @@ use std::collections::{HashMap, HashSet};
 use serde_json::Value;
 use tokenizers::models::bpe::BPE;
 
-use crate::bpe::MergeModel;
 use crate::encode::{ADDED_TOKEN_LEN_MAX_BYTES, Cutters, Normalizer, Pipeline};
 use crate::error::{Error, Result, quote};
 use crate::table::{TABLE_LEN_MAX_BYTES, TokenTable};
 use crate::tokenizer::Tokenizer;
+use crate::vocabulary::bpe::MergeModel;
 use config::Config;
 use decoder::Decoder;
 use file::{AddedEntry, File};

@@ -1,15 +1,16 @@
 //! The vocabulary as a GGUF file states it, and the checks of its lengths and ids. Nothing here encodes.
 
+pub(crate) mod bpe;
 mod byte_level;
 mod sentence_piece;
 
 use tokenizers::models::bpe::BpeBuilder;
 
-use crate::bpe::MergeModel;
 use crate::detokenizer::Beginning;
 use crate::encode::{AddedToken, KNOWN_NAMES, NamedSplitter, NormalStep, Normalizer, Splitter};
 use crate::error::{Error, Result, quote};
 use crate::table::{TABLE_LEN_MAX_BYTES, TokenTable};
+use crate::vocabulary::bpe::MergeModel;
 use sentence_piece::BLANK;
 
 /// Most tokens of a vocabulary, as in the sampler's sums.

@@ -4,6 +4,7 @@
 mod cases;
 mod encoding;
 mod fence;
+mod grammar;
 mod hostile_template;
 mod hostile_tokenizer;
 mod sentence_piece;

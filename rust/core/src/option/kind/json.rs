@@ -1,63 +1,97 @@
-//! JSON as a value, for options that a command line writes so. Bounded in depth; numbers without a fraction are
-//! integers. It reads shapes only: what a value means is checked where values from every door are.
+//! Option values as JSON text, both ways: a command line writes a map so, and a schema that came as a map is kept
+//! as text. Reading is bounded in depth, keeps the order of keys and leaves repeated ones to the check.
+
+use std::fmt::Write;
+use std::iter::Peekable;
+use std::str::Chars;
 
 use crate::option::value::Value;
 
-/// Deepest nesting, as at every door.
-const DEPTH_MAX: usize = 8;
+/// Deepest nesting that is read or written: two levels for each one of a schema, and what stands around it.
+const DEPTH_MAX: usize = 80;
 
-/// The value that a text writes; nothing where it is no JSON or goes on behind it.
-pub(in crate::option) fn parse_json(text: &str) -> Option<Value> {
-    let mut reader = Reader { rest: text };
+/// The text of a value, or nothing where JSON has none for it: NaN, infinities, keys that are no text, depth.
+pub(in crate::option) fn written(value: &Value) -> Option<String> {
+    let mut out = String::new();
+    write_value(value, DEPTH_MAX, &mut out)?;
+    Some(out)
+}
+
+fn write_value(value: &Value, levels_left: usize, out: &mut String) -> Option<()> {
+    let below = levels_left.checked_sub(1)?;
+    match value {
+        Value::Null => out.push_str("null"),
+        Value::Bool(flag) => write!(out, "{flag}").ok()?,
+        Value::Int(int) => write!(out, "{int}").ok()?,
+        Value::Float(float) if float.is_finite() => write!(out, "{float:?}").ok()?,
+        Value::Float(_) | Value::Callable(_) => return None,
+        Value::Text(text) => write_text(text, out),
+        Value::List(items) => {
+            out.push('[');
+            for (index, item) in items.iter().enumerate() {
+                out.push_str(if index > 0 { "," } else { "" });
+                write_value(item, below, out)?;
+            }
+            out.push(']');
+        }
+        Value::Map(pairs) => {
+            out.push('{');
+            for (index, (key, value)) in pairs.iter().enumerate() {
+                out.push_str(if index > 0 { "," } else { "" });
+                write_text(key.as_text()?, out);
+                out.push(':');
+                write_value(value, below, out)?;
+            }
+            out.push('}');
+        }
+    }
+    Some(())
+}
+
+fn write_text(text: &str, out: &mut String) {
+    out.push('"');
+    for letter in text.chars() {
+        match letter {
+            '"' | '\\' => out.extend(['\\', letter]),
+            '\0'..'\x20' => _ = write!(out, "\\u{:04x}", letter as u32),
+            _ => out.push(letter),
+        }
+    }
+    out.push('"');
+}
+
+/// The value that a text writes, if it is JSON and nothing else. Numbers without a fraction are integers.
+pub(in crate::option) fn read(text: &str) -> Option<Value> {
+    let mut reader = Reader {
+        rest: text.chars().peekable(),
+    };
     let value = reader.value(DEPTH_MAX)?;
     reader.skip_blanks();
-    reader.rest.is_empty().then_some(value)
+    reader.rest.next().is_none().then_some(value)
 }
 
 struct Reader<'a> {
-    rest: &'a str,
+    rest: Peekable<Chars<'a>>,
 }
 
 impl Reader<'_> {
-    fn skip_blanks(&mut self) {
-        self.rest = self.rest.trim_start_matches([' ', '\t', '\n', '\r']);
-    }
-
-    fn eat(&mut self, mark: char) -> Option<()> {
-        self.skip_blanks();
-        self.rest = self.rest.strip_prefix(mark)?;
-        Some(())
-    }
-
     fn value(&mut self, levels_left: usize) -> Option<Value> {
         let below = levels_left.checked_sub(1)?;
         self.skip_blanks();
-        for (word, value) in [
-            ("null", Value::Null),
-            ("true", Value::Bool(true)),
-            ("false", Value::Bool(false)),
-        ] {
-            if let Some(rest) = self.rest.strip_prefix(word) {
-                self.rest = rest;
-                return Some(value);
-            }
-        }
-        match self.rest.chars().next()? {
-            '[' => {
-                let items = self.items('[', ']', |reader| reader.value(below))?;
-                Some(Value::List(items))
-            }
-            '{' => {
-                let pair = |reader: &mut Self| {
-                    reader.skip_blanks();
-                    let key = reader.string()?;
-                    reader.eat(':')?;
-                    Some((Value::Text(key), reader.value(below)?))
-                };
-                self.items('{', '}', pair).map(Value::Map)
-            }
-            '"' => self.string().map(Value::Text),
-            _ => self.number(),
+        match *self.rest.peek()? {
+            '{' => self
+                .items('{', '}', |reader| {
+                    let key = reader.value(1)?;
+                    key.as_text()?;
+                    reader.take(':')?;
+                    Some((key, reader.value(below)?))
+                })
+                .map(Value::Map),
+            '[' => self
+                .items('[', ']', |reader| reader.value(below))
+                .map(Value::List),
+            '"' => self.text().map(Value::Text),
+            _ => self.word(),
         }
     }
 
@@ -67,38 +101,61 @@ impl Reader<'_> {
         close: char,
         mut item: impl FnMut(&mut Self) -> Option<T>,
     ) -> Option<Vec<T>> {
-        self.eat(open)?;
+        self.take(open)?;
         let mut items = Vec::new();
-        if self.eat(close).is_some() {
+        if self.take(close).is_some() {
             return Some(items);
         }
         loop {
             items.push(item(self)?);
-            if self.eat(',').is_none() {
-                self.eat(close)?;
+            if self.take(close).is_some() {
                 return Some(items);
             }
+            self.take(',')?;
         }
     }
 
-    fn number(&mut self) -> Option<Value> {
-        let is_part = |letter: char| letter.is_ascii_digit() || "+-.eE".contains(letter);
-        let len = self.rest.find(|letter| !is_part(letter));
-        let (word, rest) = self.rest.split_at(len.unwrap_or(self.rest.len()));
-        self.rest = rest;
-        if word.starts_with('+') || word.starts_with('.') {
-            return None;
-        }
-        let float = word.parse().ok().map(Value::Float);
-        word.parse().ok().map(Value::Int).or(float)
+    /// The next character behind blanks, if it is this one.
+    fn take(&mut self, wanted: char) -> Option<char> {
+        self.skip_blanks();
+        self.rest.next_if_eq(&wanted)
     }
 
-    fn string(&mut self) -> Option<String> {
-        self.rest = self.rest.strip_prefix('"')?;
+    fn skip_blanks(&mut self) {
+        while self
+            .rest
+            .next_if(|letter| matches!(letter, ' ' | '\t' | '\n' | '\r'))
+            .is_some()
+        {}
+    }
+
+    fn word(&mut self) -> Option<Value> {
+        let mut word = String::new();
+        while let Some(letter) = self
+            .rest
+            .next_if(|letter| letter.is_ascii_alphanumeric() || "+-.".contains(*letter))
+        {
+            word.push(letter);
+        }
+        match word.as_str() {
+            "null" => Some(Value::Null),
+            "true" => Some(Value::Bool(true)),
+            "false" => Some(Value::Bool(false)),
+            // What Rust reads as a number and JSON does not begins otherwise: inf, nan, +1, .5.
+            _ if word.starts_with(|first: char| first == '-' || first.is_ascii_digit()) => word
+                .parse()
+                .map(Value::Int)
+                .or_else(|_| word.parse().map(Value::Float))
+                .ok(),
+            _ => None,
+        }
+    }
+
+    fn text(&mut self) -> Option<String> {
+        self.take('"')?;
         let mut text = String::new();
         loop {
-            let letter = self.letter()?;
-            match letter {
+            match self.rest.next()? {
                 '"' => return Some(text),
                 '\\' => text.push(self.escaped()?),
                 letter if letter < ' ' => return None,
@@ -107,84 +164,104 @@ impl Reader<'_> {
         }
     }
 
-    fn letter(&mut self) -> Option<char> {
-        let letter = self.rest.chars().next()?;
-        self.rest = &self.rest[letter.len_utf8()..];
-        Some(letter)
-    }
-
     fn escaped(&mut self) -> Option<char> {
-        match self.letter()? {
-            letter @ ('"' | '\\' | '/') => Some(letter),
-            'b' => Some('\u{8}'),
-            'f' => Some('\u{c}'),
-            'n' => Some('\n'),
-            'r' => Some('\r'),
-            't' => Some('\t'),
+        Some(match self.rest.next()? {
+            letter @ ('"' | '\\' | '/') => letter,
+            'b' => '\x08',
+            'f' => '\x0c',
+            'n' => '\n',
+            'r' => '\r',
+            't' => '\t',
             'u' => {
-                let high = self.unit()?;
-                if !(0xD800..0xDC00).contains(&high) {
-                    return char::from_u32(high);
+                let first = self.four_digits()?;
+                if !(0xd800..0xdc00).contains(&first) {
+                    return char::from_u32(first);
                 }
-                self.rest = self.rest.strip_prefix("\\u")?;
-                let low = self.unit().filter(|low| (0xDC00..0xE000).contains(low))?;
-                char::from_u32(0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00))
+                // Half of a letter beyond 16 bits: the other half follows.
+                (self.rest.next()? == '\\' && self.rest.next()? == 'u').then_some(())?;
+                let second = self.four_digits()?.checked_sub(0xdc00)?;
+                let low = (second < 0x400).then_some(second)?;
+                return char::from_u32(0x10000 + ((first - 0xd800) << 10) + low);
             }
-            _ => None,
-        }
+            _ => return None,
+        })
     }
 
-    fn unit(&mut self) -> Option<u32> {
-        let digits = self.rest.get(..4)?;
-        let is_hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-        self.rest = &self.rest[4..];
-        is_hex.then(|| u32::from_str_radix(digits, 16).ok())?
+    fn four_digits(&mut self) -> Option<u32> {
+        let mut number = 0;
+        for _ in 0..4 {
+            number = number * 16 + self.rest.next()?.to_digit(16)?;
+        }
+        Some(number)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{DEPTH_MAX, read, written};
+    use crate::option::value::Value;
 
     #[test]
-    fn json_becomes_the_value_it_writes() {
-        for (text, shown) in [
-            ("[]", "[]"),
-            (" [1, -2.5 ,1e3,null]", "[1, -2.5, 1000.0, none]"),
-            (r#"{"a": [true], "b": {}}"#, r#"{"a": [true], "b": {}}"#),
-            (r#""\u00e9\ud83d\ude42\n\"/\/""#, "\"é🙂\\n\\\"//\""),
-            ("18446744073709551616", "1.8446744073709552e19"),
+    fn what_was_written_is_read_again() {
+        for text in [
+            r#"{"a":[1,-2.5,true,null],"b":{"c":"d\"\\\u0001é😀"}}"#,
+            "[]",
+            "{}",
+            "1e39",
+            r#""x""#,
         ] {
-            let value = parse_json(text);
-            assert_eq!(value.map(|value| value.to_string()), Some(shown.into()));
+            let value = read(text).expect(text);
+            assert_eq!(written(&value).as_deref(), Some(text));
+        }
+        let spaced = read(" { \"a\" : [ 1 , 2 ] } ").unwrap();
+        assert_eq!(written(&spaced).as_deref(), Some(r#"{"a":[1,2]}"#));
+        let escaped = read(r#""\u00e9\ud83d\ude00\/\n""#).unwrap();
+        assert_eq!(escaped, Value::Text("é😀/\n".into()));
+    }
+
+    #[test]
+    fn what_is_no_json_is_not_read() {
+        for text in [
+            "",
+            "{",
+            "[1,]",
+            "{\"a\"}",
+            "{1:2}",
+            "nul",
+            "nan",
+            "inf",
+            "+1",
+            ".5",
+            "\"a",
+            "1 2",
+            "\"\\x\"",
+            "\"\\ud83d\"",
+            "\"\\ud83dx\"",
+            "\"\\ud83d\\u0041\"",
+            "\"\\udc00\"",
+            "\"\n\"",
+            "[1 2]",
+            "'a'",
+            "-",
+            "{\"a\":1 \"b\":2}",
+        ] {
+            assert_eq!(read(text), None, "{text}");
         }
     }
 
     #[test]
-    fn what_is_no_json_is_none() {
-        for text in [
-            "",
-            "[",
-            "[1,]",
-            "[1 2]",
-            "{1: 2}",
-            "{\"a\"}",
-            "nul",
-            "+1",
-            ".5",
-            "1 1",
-            "\"",
-            "\"\n\"",
-            "\"\\x\"",
-            "\"\\ud800\"",
-            "\"\\ud800\\u0041\"",
-            "\"\\u12\"",
-            "'a'",
-            "NaN",
-            "é",
-            "[[[[[[[[[1]]]]]]]]]",
-        ] {
-            assert_eq!(parse_json(text), None, "{text}");
+    fn depth_is_bounded_both_ways() {
+        let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        assert!(read(&nested(DEPTH_MAX)).is_some());
+        assert!(read(&nested(DEPTH_MAX + 1)).is_none());
+        assert!(read(&nested(1_000_000)).is_none());
+        let mut value = Value::Null;
+        for _ in 0..DEPTH_MAX {
+            assert!(written(&value).is_some());
+            value = Value::List(vec![value]);
         }
+        assert!(written(&value).is_none());
+        assert!(written(&Value::Float(f64::NAN)).is_none());
+        assert!(written(&Value::Map(vec![(Value::Int(1), Value::Null)])).is_none());
     }
 }

@@ -6,6 +6,7 @@ mod json;
 mod processors;
 mod sequence;
 mod source;
+mod structured;
 
 use crate::limits::Limits;
 use crate::option::value::Value;
@@ -14,11 +15,12 @@ use check::{
     checked_bias, checked_ids, checked_int, checked_logprobs, checked_pipeline, checked_repetition,
     checked_texts,
 };
-pub(super) use json::parse_json;
+pub(super) use json::read as read_json;
 pub(super) use processors::KEYS as PROCESSOR_KEYS;
 use processors::checked_processors;
 use sequence::{checked_decay, checked_sequence_bias, checked_sequences};
 use source::{checked_contrastive, checked_layers};
+pub(super) use structured::SWITCHES;
 
 /// Type and bound of an option.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -75,6 +77,8 @@ pub enum OptionType {
     Contrastive,
     /// `low`, `high`, or a list of layers.
     Layers,
+    /// One constraint on the text, and switches.
+    Structured,
     /// A named order of steps, or a list of steps.
     Pipeline,
     /// Declared processors and callables.
@@ -143,6 +147,7 @@ impl OptionType {
             Self::Repetition => "repetition",
             Self::Contrastive => "contrastive",
             Self::Layers => "layers",
+            Self::Structured => "structured",
             Self::Pipeline => "pipeline",
             Self::BiasMap => "bias",
             Self::Processors => "processors",
@@ -216,6 +221,7 @@ impl OptionType {
                 "low, high or a list of 1 to {} layers, 0 the embedding",
                 limits.dola_layers_len_max
             ),
+            Self::Structured => structured::bound(limits),
             Self::Untyped => String::new(),
             _ => self.bound_of_ids(limits),
         }
@@ -327,6 +333,7 @@ impl OptionType {
             Self::Repetition => checked_repetition(value, limits),
             Self::Contrastive => checked_contrastive(value, limits),
             Self::Layers => checked_layers(value, limits),
+            Self::Structured => structured::checked(value, limits),
             Self::Pipeline => checked_pipeline(value),
             Self::BiasMap => checked_bias(value, limits),
             Self::Processors => checked_processors(value, limits),

@@ -8,6 +8,7 @@ mod cuts;
 mod output;
 mod sources;
 mod steering;
+mod structured;
 
 use std::collections::HashSet;
 

@@ -11,6 +11,7 @@ use crate::params::{LogprobsMode, OutputKind, RepetitionDetection};
 
 /// When an output ends and what is said of it.
 pub(in crate::option) const ROWS: &[OptionSpec] = &[
+    super::structured::ROW,
     row(
         "stop",
         OptionType::StopStrings,

@@ -5,6 +5,7 @@ mod custom;
 mod cuts;
 mod sampling;
 mod sources;
+mod structured;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -41,6 +42,10 @@ fn int(int: i64) -> Value {
 
 fn float(float: f64) -> Value {
     Value::Float(float)
+}
+
+fn bools(flag: bool) -> Value {
+    Value::Bool(flag)
 }
 
 fn text(text: &str) -> Value {
@@ -80,6 +85,7 @@ fn another(spec: &OptionSpec) -> Value {
             ("min_pattern_size", 2),
             ("min_count", 3),
         ]),
+        OptionType::Structured => Value::Map(vec![(text("regex"), text("a+"))]),
         // Another order of everything, so that it contradicts no other option.
         OptionType::Pipeline => {
             let mut steps: Vec<Value> = Step::ALL.iter().map(|step| text(step.name())).collect();
@@ -366,6 +372,7 @@ fn a_value_of_another_type_is_refused() {
             OptionType::Choice(_)
             | OptionType::Untyped
             | OptionType::Repetition
+            | OptionType::Structured
             | OptionType::TokenSequences
             | OptionType::LengthDecay
             | OptionType::Processors

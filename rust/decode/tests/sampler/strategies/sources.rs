@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tokenmill_core::{Guidance, LogprobsMode, SamplingParams};
-use tokenmill_decode::source::{Candidate, MixBuffers, Past, choose, mix};
+use tokenmill_decode::source::{Candidate, MixBuffers, Mixed, Past, choose, mix};
 use tokenmill_decode::{Sampler, Scratch, Vocabulary};
 
 fn sampler(params: SamplingParams, vocab_len: usize) -> Sampler {
@@ -74,13 +74,19 @@ fn candidates_are_the_best_after_the_processors_with_their_probabilities() {
     };
     let sampler = sampler(params, 4);
     let mut scratch = Scratch::new();
-    let (candidates, _) = sampler.candidates(&logits, 2, &mut scratch).unwrap();
+    let (candidates, _) = sampler
+        .candidates(Mixed::plain(&logits), 2, &mut scratch)
+        .unwrap();
     let tokens: Vec<u32> = candidates.iter().map(|one| one.token).collect();
     assert_eq!(tokens, [1, 2]);
     assert!((candidates[0].probability - 0.5).abs() < 1e-6);
-    let (all, _) = sampler.candidates(&logits, 64, &mut scratch).unwrap();
+    let (all, _) = sampler
+        .candidates(Mixed::plain(&logits), 64, &mut scratch)
+        .unwrap();
     assert_eq!(all.len(), 3, "a ban is no candidate");
-    let choice = sampler.chosen(&logits, 2, &mut scratch).unwrap();
+    let choice = sampler
+        .chosen(Mixed::plain(&logits), 2, &mut scratch)
+        .unwrap();
     assert_eq!((choice.token, choice.logprobs), (2, None));
 }
 
@@ -99,7 +105,9 @@ fn a_search_without_a_weight_or_with_one_candidate_is_greedy() {
         let mut scratch = Scratch::new();
         let greedy = sampler.sample(&logits, &mut scratch).unwrap().token;
         for (count, alpha) in [(8, 0.0), (1, 0.6)] {
-            let (found, _) = sampler.candidates(&logits, count, &mut scratch).unwrap();
+            let (found, _) = sampler
+                .candidates(Mixed::plain(&logits), count, &mut scratch)
+                .unwrap();
             let state = |one: &Candidate| [(one.token as f32).sin(), (one.token as f32).cos()];
             let resemblance = |one| past.resemblance(&state(one)).unwrap();
             let resemblances: Vec<f32> = found.iter().map(resemblance).collect();
