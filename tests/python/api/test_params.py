@@ -83,7 +83,7 @@ def test_an_unknown_attribute_suggests_the_nearest():
         _ = SamplingParams().temprature
 
 
-@pytest.mark.parametrize("name", ["guided_decoding", "best_of", "extra_args", "watermarking"])
+@pytest.mark.parametrize("name", ["guided_decoding", "watermarking", "extra_args"])
 def test_what_other_engines_take_and_we_do_not_is_refused_by_name(name):
     with pytest.raises((UnsupportedError, InvalidRequestError), match=name):
         SamplingParams(**{name: 3})
@@ -122,6 +122,9 @@ NUMBERS = {
 ACCEPTED_NUMBERS = {**NUMBERS, "temperature": 30}
 LOOP_OF = {"max_pattern_size": 3, "min_count": 2}
 REFUSED = {
+    "best_of": [0, 17, 1.5, True],
+    "thinking_token_budget": [-2, 1.5, True, "3"],
+    "echo": [1, "yes"],
     "temperature": [-0.1, 1e39, NAN, INF, "0.7", True, 100.5, [1.0]],
     "top_p": [0, 0.0, 1.0001, -1, NAN, "1", True],
     "top_k": [-2, 1.5, 2**63, "3", True],

@@ -51,6 +51,11 @@ def test_case_030_a_tiny_temperature_is_greedy(generate):
     assert tiny["outputs"][0]["token_ids"] == zero["outputs"][0]["token_ids"]
 
 
+def test_case_034_no_token_is_asked_for_beside_echo_alone(generate):
+    refused(generate("x", "--max-tokens", "0"), "max_tokens and echo")
+    assert generate("one two", "--echo", "--max-tokens", "0") == (0, "one two\n", "")
+
+
 def test_case_035_prompt_and_output_above_the_context_name_three_numbers(generate):
     error = refused(generate("one two", "--max-tokens", "100000"), "max_tokens")
     assert "100000" in error

@@ -13,7 +13,7 @@ REFUSED = [
     (31, "top_p", ["0", "1.0001", "-1", "nan", "true"]),
     (32, "top_k", ["-2", "1.5", str(MANY), "x"]),
     (33, "min_p", ["1.1", "-0.1", "nan"]),
-    (34, "max_tokens", ["0", "-1", "1.5", str(MANY), "true"]),
+    (34, "max_tokens", ["-1", "1.5", str(MANY), "true"]),
     (34, "min_tokens", ["-1", "1.5"]),
     (36, "n", ["0", "17", "1000000000000", "-1", "1.5", "true"]),
     (37, "stop", ["", "x" * 257]),
@@ -65,6 +65,9 @@ REFUSED = [
     (110, "forced_eos_token_id", ["", "-1", "1.5"]),
     (110, "exponential_decay_length_penalty", ["5", "5,0", "5.5,2", "x,2"]),
     (110, "begin_suppress_tokens", ["1.5"]),
+    (110, "best_of", ["0", "17", "x"]),
+    (110, "thinking_token_budget", ["-2", "1.5"]),
+    (110, "logits_processors", ["x", "[1]", '[{"type": "ban"}]', '{"type": "ban"}']),
     (110, "bad_words", ["", " ", "x" * 257]),
     (
         65,
