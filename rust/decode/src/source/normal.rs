@@ -37,6 +37,11 @@ impl Normal {
         })
     }
 
+    #[inline(always)]
+    fn scaled(&self, logit: f32) -> f64 {
+        (f64::from(logit) - f64::from(self.max)) / f64::from(self.temperature)
+    }
+
     /// The probability of a token with this logit, by the f32 exponential of the sums: within 2e-7 of itself.
     #[inline(always)]
     pub(super) fn p(&self, logit: f32) -> f64 {
@@ -52,13 +57,13 @@ impl Normal {
         if logit == f32::NEG_INFINITY {
             return f64::NEG_INFINITY;
         }
-        f64::from((logit - self.max) / self.temperature) - self.ln_sum
+        self.scaled(logit) - self.ln_sum
     }
 
     /// Whether a token has at least the share e^`ln_share` of the best one's probability.
     #[inline(always)]
     pub(super) fn is_plausible(&self, logit: f32, ln_share: f64) -> bool {
-        f64::from((logit - self.max) / self.temperature) >= ln_share && logit > f32::NEG_INFINITY
+        self.scaled(logit) >= ln_share && logit > f32::NEG_INFINITY
     }
 }
 
