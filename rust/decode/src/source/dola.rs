@@ -67,7 +67,7 @@ impl Comparison {
 }
 
 /// Probabilities below this add nothing to a divergence that anyone could see.
-const LN_SMALL: f64 = -60.0;
+const SMALL: f64 = 1e-26;
 
 fn distance(
     (last, own): (&[f32], Normal),
@@ -76,11 +76,11 @@ fn distance(
 ) -> f64 {
     match by {
         Divergence::Jsd => sum(last, early, |last, early| {
-            let (ln_p, ln_q) = (own.ln_p(last), other.ln_p(early));
-            if ln_p < LN_SMALL && ln_q < LN_SMALL {
+            let (p, q) = (own.p(last), other.p(early));
+            if p < SMALL && q < SMALL {
                 return 0.0;
             }
-            let (p, q) = (ln_p.exp(), ln_q.exp());
+            let (ln_p, ln_q) = (own.ln_p(last), other.ln_p(early));
             let ln_m = (0.5 * (p + q)).ln();
             let part = |p: f64, ln_p: f64| if p > 0.0 { p * (ln_p - ln_m) } else { 0.0 };
             0.5 * (part(p, ln_p) + part(q, ln_q))
@@ -90,10 +90,10 @@ fn distance(
             let total = sum(last, early, |last, early| {
                 let (ln_p, ln_q) = (own.ln_p(last), other.ln_p(early));
                 let is_banned = ln_p == f64::NEG_INFINITY || ln_q == f64::NEG_INFINITY;
-                if is_banned || (ln_p < LN_SMALL && ln_q < LN_SMALL) {
+                let m = 0.5 * (own.p(last) + other.p(early));
+                if is_banned || m < SMALL {
                     return 0.0;
                 }
-                let m = 0.5 * (ln_p.exp() + ln_q.exp());
                 0.5 * m * (2.0 * m.ln() - ln_p - ln_q)
             });
             total / last.len() as f64

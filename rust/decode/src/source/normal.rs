@@ -1,7 +1,9 @@
 //! A row of logits as logarithms of probabilities. The sum is the fixed-point one of `mass`, so it does not depend on
 //! the order of its terms. Reference: f64 log-softmax in the tests.
 
-use crate::row::{NotAScore, largest};
+use tokenmill_core::noise::exp;
+
+use crate::row::{CHUNK, NotAScore, largest};
 use crate::warper::mass;
 
 /// What turns a logit into ln of its token's probability.
@@ -10,6 +12,8 @@ pub(super) struct Normal {
     max: f32,
     temperature: f32,
     ln_sum: f64,
+    /// 1 over the sum of exp.
+    share: f64,
 }
 
 impl Normal {
@@ -20,15 +24,31 @@ impl Normal {
             return Err(NotAScore);
         }
         // A row of bans has no sum; `ln_p` is -inf for each of its tokens all the same.
-        let terms = row.iter().filter(|value| **value > f32::NEG_INFINITY);
-        let sum: u64 = terms
-            .map(|&value| mass::of((value - max) / temperature))
-            .sum();
+        let sum = if max == f32::NEG_INFINITY {
+            mass::ONE
+        } else {
+            sum(row, max, temperature)
+        };
         Ok(Self {
             max,
             temperature,
             ln_sum: mass::ln(sum),
+            share: mass::ONE as f64 / sum as f64,
         })
+    }
+
+    #[inline(always)]
+    fn scaled(&self, logit: f32) -> f64 {
+        (f64::from(logit) - f64::from(self.max)) / f64::from(self.temperature)
+    }
+
+    /// The probability of a token with this logit, by the f32 exponential of the sums: within 2e-7 of itself.
+    #[inline(always)]
+    pub(super) fn p(&self, logit: f32) -> f64 {
+        if logit == f32::NEG_INFINITY {
+            return 0.0;
+        }
+        f64::from(exp((logit - self.max) / self.temperature)) * self.share
     }
 
     /// ln of the probability of a token with this logit.
@@ -37,14 +57,24 @@ impl Normal {
         if logit == f32::NEG_INFINITY {
             return f64::NEG_INFINITY;
         }
-        f64::from((logit - self.max) / self.temperature) - self.ln_sum
+        self.scaled(logit) - self.ln_sum
     }
 
     /// Whether a token has at least the share e^`ln_share` of the best one's probability.
     #[inline(always)]
     pub(super) fn is_plausible(&self, logit: f32, ln_share: f64) -> bool {
-        f64::from((logit - self.max) / self.temperature) >= ln_share && logit > f32::NEG_INFINITY
+        self.scaled(logit) >= ln_share && logit > f32::NEG_INFINITY
     }
+}
+
+fn sum(row: &[f32], max: f32, temperature: f32) -> u64 {
+    let (chunks, rest) = row.as_chunks::<CHUNK>();
+    let scaled = |value: f32| (value - max) / temperature;
+    let chunks = chunks
+        .iter()
+        .map(|chunk| mass::sum_chunk(&chunk.map(scaled)));
+    let rest = rest.iter().map(|&value| mass::of(scaled(value)));
+    chunks.sum::<u64>() + rest.sum::<u64>()
 }
 
 #[cfg(test)]
