@@ -22,7 +22,7 @@ use tokenmill_sched::{Policy, SchedConfig};
 use crate::door::handle::Handle;
 use crate::door::mailbox::Mailbox;
 use crate::door::outbox::Outbox;
-use crate::door::seat::{Seat, logprob_bytes};
+use crate::door::seat::{Seat, held_bytes};
 use crate::error::{Error, Result};
 use crate::lexicon::Lexicon;
 use crate::primitives::{AtomicBool, AtomicU8, AtomicU64, SyncSender};
@@ -78,7 +78,7 @@ pub struct Capacity {
     pub amateur: Option<AmateurCapacity>,
     /// Requests running or waiting.
     pub requests_max: usize,
-    /// Bytes of log-probs that live requests may come to hold together.
+    /// Bytes of log-probs, and of the hidden states of searches, that live requests may come to hold together.
     pub logprobs_bytes: u64,
     /// Whether the scheduler looks at priorities.
     pub has_priorities: bool,
@@ -244,8 +244,7 @@ impl Door {
         let second_len = negative.as_ref().map(Vec::len);
         let output_len_max = self.price(prompt.len(), second_len, &params)?;
         let capacity = &shared.capacity;
-        let vocab_len = capacity.vocab_len;
-        let bytes = logprob_bytes(&params, prompt.len(), output_len_max, vocab_len);
+        let bytes = held_bytes(&params, prompt.len(), output_len_max, capacity);
         // Numbered after it has its seat: a refused request must not change the seeds of later ones.
         let seat = Seat::take(&shared.stats, capacity, bytes)?;
         let id = RequestId(shared.next_id.fetch_add(1, Ordering::Relaxed));
