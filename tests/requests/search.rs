@@ -102,10 +102,14 @@ fn one_candidate_and_no_weight_are_greedy() {
 
 #[test]
 fn neither_company_nor_chunks_nor_preemption_change_a_search() {
-    let requests: Vec<Request> = (0..5_u32)
-        .map(|at| search(&[1, 2, 3, 4, 5, 6, 7, at + 8], 0.6, 2 + at % 3))
+    let requests: Vec<Request> = (0..7_u32)
+        .map(|at| {
+            let mut request = search(&[at + 8, 2, 3, 4, 5, 6, 7, 1], 0.6, 2 + at % 3);
+            request.params.max_tokens = Some(30);
+            request
+        })
         .collect();
-    for (blocks, tokens_per_step) in [(20, 512), (20, 5), (64, 4)] {
+    for (blocks, tokens_per_step) in [(40, 512), (40, 5), (160, 4)] {
         let (mut engine, door) = wide(blocks, tokens_per_step);
         let handles: Vec<_> = requests
             .iter()
@@ -113,15 +117,15 @@ fn neither_company_nor_chunks_nor_preemption_change_a_search() {
             .collect();
         let heard = listen(&mut engine, &handles);
         for (at, heard) in (0..).zip(&heard) {
-            let prompt = [1, 2, 3, 4, 5, 6, 7, at + 8];
+            let prompt = [at + 8, 2, 3, 4, 5, 6, 7, 1];
             let top_k = 2 + at as usize % 3;
             assert_eq!(
                 tokens(heard, 0),
-                by_hand(&prompt, f64::from(0.6_f32), top_k, 12)
+                by_hand(&prompt, f64::from(0.6_f32), top_k, 30)
             );
             assert_eq!(end(heard).cached_tokens, 0, "a search reads no cache");
         }
-        assert!(blocks > 20 || figure(&door, "preemptions") > 0, "{blocks}");
+        assert!(blocks > 40 || figure(&door, "preemptions") > 0, "{blocks}");
         assert_eq!(figure(&door, "blocks_used"), 0);
     }
 }

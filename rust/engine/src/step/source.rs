@@ -13,6 +13,7 @@ use tokenmill_model::{Backend, BlockCopy, ExitRow, Hidden, Program, Span, StepBa
 use tokenmill_sched::Scope;
 
 use crate::step::engine::Engine;
+use crate::step::planted::{Faults, Planted};
 use crate::step::rows::{Turn, Turns};
 
 /// Where a request's scores come from.
@@ -52,6 +53,7 @@ pub(crate) struct Sources {
     /// Layers that rows may leave from.
     exits: u32,
     is_tied: bool,
+    pub faults: Faults,
 }
 
 /// The weaker model.
@@ -89,6 +91,7 @@ impl Sources {
             own: Vec::new(),
             exits: program.exits() as u32,
             is_tied: program.is_tied(),
+            faults: Faults::default(),
         }
     }
 
@@ -109,6 +112,7 @@ impl Sources {
     /// Copies the amateur's K and V as the model's were.
     pub fn copy_blocks(&mut self, copies: &[BlockCopy]) {
         if let Some(amateur) = &mut self.amateur
+            && !self.faults.has(Planted::UncopiedAmateur)
             && let Err(error) = amateur.backend.copy_blocks(copies)
         {
             panic!("the amateur's backend could not copy blocks: {error}");
@@ -134,6 +138,7 @@ impl Sources {
             buffers,
             own,
             exits,
+            faults,
             ..
         } = self;
         // Each arm reads the row for itself: one goes on to read others from the same backend.
@@ -145,8 +150,11 @@ impl Sources {
                 // The second member of the branch stands behind the first.
                 let index = asked.index + 1;
                 let other = logits(backend, AskedRow { index, ..asked })?;
-                Ok(mix(params, (own, other), asked.position, buffers)
-                    .map_err(|error| Failure::of(&error)))
+                let mut rows = (&own[..], other);
+                if faults.has(Planted::SwappedLanes) {
+                    rows = (rows.1, rows.0);
+                }
+                Ok(mix(params, rows, asked.position, buffers).map_err(|error| Failure::of(&error)))
             }
             Source::Amateur => {
                 let model = logits(backend, asked)?;
