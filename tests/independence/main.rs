@@ -2,7 +2,9 @@
 //! give the same tokens, on the simulator and on the CPU in f32, bf16 and 4 bits; on the default model too
 //! where `TOKENMILL_TEST_GGUF` names its file (`TOKENMILL_TEST_FULL=1`: with all 64 requests).
 
+mod pairs;
 mod schedule;
+mod strategy;
 mod subject;
 
 use std::path::PathBuf;
@@ -48,7 +50,7 @@ fn request(index: usize) -> Request {
         ignore_eos: index.is_multiple_of(2),
         ..SamplingParams::default()
     };
-    let params = constrained(index, params);
+    let params = strategy::strategy(index, constrained(index, params));
     Request::new(Prompt::Tokens(tokens), params)
 }
 
@@ -277,9 +279,10 @@ fn compare(name: &str, checkpoint: &Checkpoint, form: Form, count: usize, orders
             .any(|request| request.params.source() == Some(step))
     };
     assert!(
-        has(Step::Contrastive) && has(Step::Dola),
+        has(Step::Contrastive) && has(Step::Dola) && has(Step::Guidance),
         "nobody asks for second rows"
     );
+    strategy::check_all_are_asked_for(&requests);
     let alone = Schedule {
         gap: None,
         prefix_caching: false,
@@ -326,6 +329,11 @@ fn tokens_do_not_depend_on_the_schedule_on_the_simulator() {
 }
 
 #[test]
+fn tokens_do_not_depend_on_the_schedule_on_the_reference() {
+    compare("tiny", &tiny(Form::Reference), Form::Reference, 64, 2);
+}
+
+#[test]
 fn tokens_do_not_depend_on_the_schedule_in_f32() {
     compare("tiny", &tiny(Form::F32), Form::F32, 64, 20);
 }
@@ -350,7 +358,7 @@ fn tokens_do_not_depend_on_the_schedule_on_the_default_model() {
     let is_full = std::env::var_os("TOKENMILL_TEST_FULL").is_some();
     let (count, orders) = if is_full { (64, 20) } else { (12, 2) };
     let forms: &[Form] = if is_full {
-        &Form::ALL[1..]
+        &Form::REAL
     } else {
         &[Form::FourBit]
     };

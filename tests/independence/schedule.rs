@@ -66,7 +66,7 @@ pub fn run(
     let (mut engine, door) = engine(checkpoint, form, schedule);
     let mut tokens: Vec<Vec<Vec<u32>>> = requests
         .iter()
-        .map(|request| vec![Vec::new(); request.params.n as usize])
+        .map(|request| vec![Vec::new(); request.params.outputs() as usize])
         .collect();
     let mut scores = vec![Vec::new(); requests.len()];
     let mut open: Vec<(usize, Handle)> = Vec::new();
@@ -126,6 +126,23 @@ fn listen(handle: &Handle, tokens: &mut [Vec<u32>], scores: &mut Vec<(u32, u32, 
             Received::Ended => return true,
         }
     }
+}
+
+/// The raw logits behind a prompt, of all tokens.
+pub fn first_row(checkpoint: &Checkpoint, form: Form, mut request: Request) -> Vec<f32> {
+    let (mut engine, door) = engine(checkpoint, form, &Schedule::plain(1));
+    let ids: Vec<u32> = (0..door.capacity().vocab_len as u32).collect();
+    request.params.logprob_token_ids = Some(ids);
+    let handle = door.submit(request).expect("it fits");
+    while engine.step() == Step::Ran {}
+    let mut row = vec![f32::NAN; door.capacity().vocab_len];
+    while let Received::Event(event) = handle.receive(Some(Duration::ZERO)) {
+        for entry in event.logprobs.iter().flatten() {
+            row[entry.token as usize] = entry.logprob;
+        }
+    }
+    assert!(row.iter().all(|value| value.is_finite()));
+    row
 }
 
 /// A weaker model over the same tokens: a tiny one, or for a model of another vocabulary itself.

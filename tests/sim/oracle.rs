@@ -120,6 +120,7 @@ fn beam_answers(question: &Question<'_>) -> Vec<Answer> {
         };
         beams = selection.children.iter().map(child).collect();
     }
+    let settled = search.settled().to_vec();
     let mut answers: Vec<Answer> = search
         .finish()
         .into_iter()
@@ -131,8 +132,9 @@ fn beam_answers(question: &Question<'_>) -> Vec<Answer> {
             },
         })
         .collect();
+    // One that there is not may have been told what every output begins with.
     answers.resize_with(params.outputs() as usize, || Answer {
-        tokens: Vec::new(),
+        tokens: settled.clone(),
         reason: FinishReason::Absent,
     });
     answers
