@@ -299,17 +299,19 @@ fn compare(name: &str, checkpoint: &Checkpoint, form: Form, count: usize, orders
     );
     assert!(expected.scores.iter().any(|scores| !scores.is_empty()));
     let (mut preemptions, mut cached) = (0, 0);
-    for (what, schedule) in schedules(count, orders) {
+    for (what, mut schedule) in schedules(count, orders) {
+        // What is wider than a step, or than the pool, is refused there.
+        let has_room = |index: usize| strategy::fits(&requests[index], &schedule);
+        let order = schedule.order.iter().copied();
+        schedule.order = order.filter(|&index| has_room(index)).collect();
         let got: Outcome = run(checkpoint, form, &requests, &schedule);
-        for (index, (got, expected)) in got.scores.iter().zip(&expected.scores).enumerate() {
+        for &index in &schedule.order {
             assert_eq!(
-                got, expected,
+                got.scores[index], expected.scores[index],
                 "{name} in {form:?}: the prompt of {index} scores differently under: {what}"
             );
-        }
-        for (index, (got, expected)) in got.tokens.iter().zip(&expected.tokens).enumerate() {
             assert_eq!(
-                got, expected,
+                got.tokens[index], expected.tokens[index],
                 "{name} in {form:?}: request {index} differs under: {what}"
             );
         }

@@ -41,7 +41,7 @@ fn guidance_equals_a_loop_over_the_rows_of_both_prompts() {
         for _ in 0..NEW {
             let row = |prompt: &[u32]| {
                 let tokens = [prompt, &output].concat();
-                first_row(&checkpoint, form, asked(&tokens, 1))
+                first_row(&checkpoint, form, &asked(&tokens, 1))
             };
             let (with, without) = (ln_p(&row(prompt)), ln_p(&row(negative)));
             let mixed = with.iter().zip(&without);

@@ -1,8 +1,10 @@
 //! The strategies that are more than one row of one sequence, on some of the mixed requests.
 
 use tokenmill_core::{
-    Adaptive, Beams, EarlyStopping, Limits, Mirostat, Request, SamplingParams, Step, Xtc,
+    Adaptive, Beams, EarlyStopping, Limits, Mirostat, Prompt, Request, SamplingParams, Step, Xtc,
 };
+
+use crate::schedule::Schedule;
 
 /// Every seventh request or so searches with beams, searches contrastively, or is guided.
 pub fn strategy(index: usize, plain: SamplingParams) -> SamplingParams {
@@ -10,7 +12,7 @@ pub fn strategy(index: usize, plain: SamplingParams) -> SamplingParams {
         beams(index, plain.clone(), 0),
         search(index, plain.clone()),
         guided(index, plain.clone()),
-        guided(index, beams(index, plain.clone(), 0)),
+        guided(index, beams(index % 2, plain.clone(), 0)),
         beams(index, plain.clone(), 2),
         drawn(beams(index, plain.clone(), 0)),
     ];
@@ -84,6 +86,23 @@ fn search(index: usize, mut plain: SamplingParams) -> SamplingParams {
         penalty_alpha: [0.2, 0.6][index % 2],
         ..bare(plain)
     }
+}
+
+/// Whether all sequences of a request run in one step of a schedule, and its pool can hold them.
+pub fn fits(request: &Request, schedule: &Schedule) -> bool {
+    let Prompt::Tokens(prompt) = &request.prompt else {
+        return false;
+    };
+    let params = &request.params;
+    let given = params.guidance.negative_prompt_token_ids.as_ref();
+    let second = (params.source() == Some(Step::Guidance)).then(|| given.map_or(1, Vec::len));
+    let new = params.max_tokens.map_or(0, |new| new as usize);
+    let blocks = |len: usize| (len + new).div_ceil(schedule.block_size);
+    let branches = params.branches() as usize;
+    let needed = branches * (blocks(prompt.len()) + second.map_or(0, blocks));
+    let sequences = branches * (1 + usize::from(second.is_some()));
+    // A block or two may be held back.
+    sequences <= schedule.tokens_per_step && needed + 2 <= schedule.pool / schedule.block_size
 }
 
 /// Panics if a strategy is missing: a mixture without it would prove less than it says.

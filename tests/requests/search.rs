@@ -109,7 +109,7 @@ fn neither_company_nor_chunks_nor_preemption_change_a_search() {
             request
         })
         .collect();
-    for (blocks, tokens_per_step) in [(40, 512), (40, 5), (160, 4)] {
+    for (blocks, tokens_per_step) in [(40, 512), (40, 12), (160, 4)] {
         let (mut engine, door) = wide(blocks, tokens_per_step);
         let handles: Vec<_> = requests
             .iter()
