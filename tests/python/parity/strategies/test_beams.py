@@ -63,8 +63,22 @@ def ended(tokens, eos, longest):
     return tokens[:longest]
 
 
-def ours(output):
-    return [(found.token_ids, found.score) for found in output.outputs]
+def ours(llm, inputs, asked):
+    """Outputs and scores of our engine for each prompt, all of them in one batch."""
+    pairs = zip(inputs, asked, strict=True)
+    handles = [llm._engine.submit(prompt, params.to_dict()) for prompt, params in pairs]
+    return [heard(handle) for handle in handles]
+
+
+def heard(handle):
+    outputs = {}
+    while (event := handle.next(120)) is not None:
+        tokens, ends = outputs.setdefault(event["index"], ([], []))
+        tokens.extend(event["tokens"])
+        if event["finish"]:
+            assert not event["finish"]["error"], event["finish"]["error"]
+            ends.append(event["finish"]["score"])
+    return [(tokens, end) for _, (tokens, (end,)) in sorted(outputs.items()) if end is not None]
 
 
 def compare(expected, got, near, scores_within):
