@@ -66,7 +66,7 @@ pub fn run(
     let (mut engine, door) = engine(checkpoint, form, schedule);
     let mut tokens: Vec<Vec<Vec<u32>>> = requests
         .iter()
-        .map(|request| vec![Vec::new(); request.params.n as usize])
+        .map(|request| vec![Vec::new(); request.params.outputs() as usize])
         .collect();
     let mut scores = vec![Vec::new(); requests.len()];
     let mut open: Vec<(usize, Handle)> = Vec::new();
@@ -116,6 +116,8 @@ fn listen(handle: &Handle, tokens: &mut [Vec<u32>], scores: &mut Vec<(u32, u32, 
     loop {
         match handle.receive(Some(Duration::ZERO)) {
             Received::Event(event) => {
+                let failure = event.finish.as_ref().and_then(|end| end.error.as_ref());
+                assert!(failure.is_none(), "{failure:?}");
                 tokens[event.index as usize].extend(event.tokens);
                 let entries = event.prompt_logprobs.iter().flatten();
                 scores.extend(
@@ -126,6 +128,26 @@ fn listen(handle: &Handle, tokens: &mut [Vec<u32>], scores: &mut Vec<(u32, u32, 
             Received::Ended => return true,
         }
     }
+}
+
+/// The raw logits behind a prompt, of all tokens.
+pub fn first_row(checkpoint: &Checkpoint, form: Form, request: &Request) -> Vec<f32> {
+    let (mut engine, door) = engine(checkpoint, form, &Schedule::plain(1));
+    let mut row = vec![f32::NAN; door.capacity().vocab_len];
+    let ids: Vec<u32> = (0..row.len() as u32).collect();
+    for ids in ids.chunks(100) {
+        let mut request = request.clone();
+        request.params.logprob_token_ids = Some(ids.to_vec());
+        let handle = door.submit(request).expect("it fits");
+        while engine.step() == Step::Ran {}
+        while let Received::Event(event) = handle.receive(Some(Duration::ZERO)) {
+            for entry in event.logprobs.iter().flatten() {
+                row[entry.token as usize] = entry.logprob;
+            }
+        }
+    }
+    assert!(row.iter().all(|value| value.is_finite()));
+    row
 }
 
 /// A weaker model over the same tokens: a tiny one, or for a model of another vocabulary itself.

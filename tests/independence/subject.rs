@@ -4,30 +4,35 @@
 use tokenmill_cpu::CpuBackend;
 use tokenmill_formats::{Checkpoint, Config, Encoding};
 use tokenmill_model::{Activations, Backend, ComputeDtype, KvFormat};
+use tokenmill_reference::ReferenceBackend;
 use tokenmill_sim::SimBackend;
 
 /// How weights are stored and met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     Sim,
+    Reference,
     F32,
     Bf16,
     FourBit,
 }
 
 impl Form {
-    pub const ALL: [Self; 4] = [Self::Sim, Self::F32, Self::Bf16, Self::FourBit];
+    pub const REAL: [Self; 3] = [Self::F32, Self::Bf16, Self::FourBit];
 
     pub fn backend(self) -> Box<dyn Backend> {
         match self {
             Self::Sim => Box::new(SimBackend::default()),
+            Self::Reference => Box::new(ReferenceBackend::default()),
             _ => Box::new(CpuBackend::new().expect("a level")),
         }
     }
 
     pub fn arithmetic(self) -> (ComputeDtype, Activations, KvFormat) {
         match self {
-            Self::Sim | Self::F32 => (ComputeDtype::Float32, Activations::Exact, KvFormat::F32),
+            Self::Sim | Self::Reference | Self::F32 => {
+                (ComputeDtype::Float32, Activations::Exact, KvFormat::F32)
+            }
             Self::Bf16 => (ComputeDtype::Bfloat16, Activations::Auto, KvFormat::Bf16),
             Self::FourBit => (ComputeDtype::Auto, Activations::Int8, KvFormat::Bf16),
         }
@@ -35,7 +40,7 @@ impl Form {
 
     fn encoding(self) -> Encoding {
         match self {
-            Self::Sim | Self::F32 => Encoding::F32,
+            Self::Sim | Self::Reference | Self::F32 => Encoding::F32,
             Self::Bf16 => Encoding::Bf16,
             Self::FourBit => Encoding::Q4_1,
         }

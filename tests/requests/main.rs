@@ -3,7 +3,9 @@
 
 mod cases;
 mod outputs;
+mod pairs;
 mod prompts;
+mod search;
 mod sources;
 mod structured;
 

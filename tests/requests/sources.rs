@@ -2,8 +2,8 @@
 //! can compute from a prefix, so that every token has a right answer; and what of it a request may not ask.
 
 use tokenmill_core::{
-    Contrastive, ContrastiveMode, Divergence, Dola, DolaLayers, Event, FinishReason, Guidance,
-    HasKind, Kind, LogprobsMode, Request, SamplingParams,
+    Contrastive, ContrastiveMode, Divergence, Dola, DolaLayers, Event, FinishReason, HasKind, Kind,
+    LogprobsMode, Request, SamplingParams,
 };
 use tokenmill_decode::source::{DolaMixer, MixBuffers, mix};
 use tokenmill_decode::{Sampler, Scratch, Vocabulary};
@@ -11,7 +11,7 @@ use tokenmill_engine::{AmateurParts, Door, Engine, Parts, assemble, simulated};
 use tokenmill_sched::{SchedConfig, Scope};
 use tokenmill_sim::{Chain, EXITS, SimBackend, Triggers, Violations, exit_row, logits_row};
 
-use crate::{NAN_TOKEN, VOCAB, end, events, figure, listen, parts, request, sched, tokens};
+use crate::{VOCAB, end, events, figure, listen, parts, request, sched, tokens};
 
 const AMATEUR_SEED: u64 = 9;
 
@@ -374,21 +374,6 @@ fn what_an_engine_cannot_give_is_refused_by_name() {
         (Kind::InvalidRequest, "dola_layers")
     );
     assert!(text.contains(&format!("0 to {EXITS}")), "{text}");
-    let (kind, param, _) = refused(&door, |params| {
-        params.guidance = Guidance {
-            scale: 2.0,
-            ..Guidance::default()
-        };
-    });
-    assert_eq!(
-        (kind, param.as_str()),
-        (Kind::Unsupported, "guidance_scale")
-    );
-    let (kind, param, _) = refused(&door, |params| {
-        (params.penalty_alpha, params.top_k) = (0.6, 4);
-        params.temperature = 0.0;
-    });
-    assert_eq!((kind, param.as_str()), (Kind::Unsupported, "penalty_alpha"));
     // 40 tokens are the amateur's context, 48 the model's.
     let (kind, param, text) = refused(&door, |params| {
         params.contrastive = Some(Contrastive::default());
@@ -400,16 +385,4 @@ fn what_an_engine_cannot_give_is_refused_by_name() {
         door.submit(with(&[1], |params| params.max_tokens = Some(40)))
             .is_ok()
     );
-}
-
-#[test]
-fn a_scale_of_one_changes_nothing() {
-    let (mut engine, door) = engine();
-    let plain = events(&mut engine, &door, request(&[1, 2, 3], 12));
-    let guided = with(&[1, 2, 3], |params| {
-        params.guidance.negative_prompt = Some("no".into());
-    });
-    let guided = events(&mut engine, &door, guided);
-    assert_eq!(tokens(&plain, 0), tokens(&guided, 0));
-    assert_ne!(tokens(&plain, 0)[0], NAN_TOKEN);
 }

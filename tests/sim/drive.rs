@@ -7,10 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokenmill_core::{Event, FinishReason, Limits, Request, TokenLogprobs};
-use tokenmill_engine::{Door, Engine, Handle, Parts, Received, Step, assemble, simulated};
-use tokenmill_sim::{SimBackend, Violations};
+use tokenmill_engine::{
+    AmateurParts, Door, Engine, Handle, Parts, Received, Step, assemble, simulated,
+};
+use tokenmill_sched::Scope;
+use tokenmill_sim::{SimBackend, Triggers, Violations};
 
 use crate::oracle::{Question, answers, prompt_scores};
+use crate::rows::AMATEUR_SEED;
+use crate::strategy::negative;
 use crate::trace::{Arrival, EOS, Trace, VOCAB};
 
 /// What a sample has said so far.
@@ -40,6 +45,9 @@ pub struct Report {
     pub tokens: usize,
     /// Outputs of beam searches.
     pub beams: usize,
+    /// Requests that ended by themselves: contrastive searches, and those with a second row.
+    pub searches: usize,
+    pub second_rows: [usize; 3],
     pub preemptions: u64,
     pub cached_tokens: u64,
     pub isolated: u64,
@@ -67,16 +75,24 @@ pub fn drive(trace: &Trace, steps: usize, plant: impl Fn(&mut Engine)) -> Result
 }
 
 fn engine(trace: &Trace, violations: &Violations) -> (Engine, Door) {
-    let backend = SimBackend::new(trace.triggers.clone(), Arc::clone(violations));
-    let parts = simulated(trace.sched.clone(), backend, VOCAB as usize, vec![EOS]);
+    let parts_of = |triggers: &Triggers, seed| {
+        let backend = SimBackend::new(triggers.clone(), Arc::clone(violations)).with_seed(seed);
+        let parts = simulated(trace.sched.clone(), backend, VOCAB as usize, vec![EOS]);
+        parts.expect("a simulated engine")
+    };
     let parts = Parts {
+        amateur: Some(AmateurParts {
+            backend: parts_of(&trace.amateur, AMATEUR_SEED).backend,
+            name: "amateur".into(),
+            context_len: trace.sched.context_len,
+        }),
         requests_max: trace.requests_max,
         // A short queue of events, so that coalescing is part of every trace.
         limits: Limits {
             stream_events_max: 4,
             ..Limits::default()
         },
-        ..parts.expect("a simulated engine")
+        ..parts_of(&trace.triggers, 0)
     };
     assemble(parts).expect("assembles")
 }
@@ -149,13 +165,15 @@ fn submit<'a>(
         .params
         .max_tokens
         .map_or(1, |tokens| tokens as usize);
-    let fits = arrival.prompt.len() + asked <= capacity.context_len;
+    let second = negative(&arrival.prompt, &arrival.params);
+    let longest = arrival.prompt.len().max(second.map_or(0, <[u32]>::len));
+    let fits = longest + asked <= capacity.context_len;
     let mut request = Request::new(arrival.prompt.clone(), arrival.params.clone());
     request.priority = arrival.priority;
     request.cache_salt.clone_from(&arrival.salt);
     match door.submit(request) {
         Ok(handle) if fits && !is_draining => {
-            let room = capacity.context_len - arrival.prompt.len();
+            let room = capacity.context_len - longest;
             let output_len_max = arrival
                 .params
                 .max_tokens
@@ -242,6 +260,18 @@ fn finish(
 ) -> Result<Report, String> {
     for (number, caller) in callers.iter().enumerate() {
         verify(trace, caller).map_err(|what| format!("request {number}: {what}"))?;
+        let reason = caller.heard[0].reason;
+        if !caller.left && reason != Some(FinishReason::Error) {
+            let params = &caller.arrival.params;
+            report.searches += usize::from(params.is_contrastive_search());
+            let source = params.source();
+            let place = tokenmill_core::Step::SOURCES
+                .iter()
+                .position(|step| source == Some(*step));
+            if let Some(place) = place {
+                report.second_rows[place] += 1;
+            }
+        }
     }
     let figures: BTreeMap<_, _> = door.stats().snapshot().into_iter().collect();
     if !engine.is_idle() || figures["requests_live"] != 0 || figures["handles_open"] != 0 {
@@ -264,11 +294,18 @@ fn finish(
 
 fn verify(trace: &Trace, caller: &Caller<'_>) -> Result<(), String> {
     let arrival = caller.arrival;
-    let scope = Engine::scope_of(&trace.sched.secret, arrival.salt.as_deref()).as_u64();
+    let salt = arrival.salt.as_deref();
+    let scope = if arrival.params.contrastive.is_some() {
+        // Of their own, under another key.
+        let key = trace.sched.secret.map(|byte| !byte);
+        Scope::of_salt(&key, salt.unwrap_or_default().as_bytes())
+    } else {
+        Engine::scope_of(&trace.sched.secret, salt)
+    };
     let question = Question {
         prompt: &arrival.prompt,
         params: &arrival.params,
-        scope,
+        scope: scope.as_u64(),
         output_len_max: caller.output_len_max,
         triggers: &trace.triggers,
     };
@@ -277,7 +314,9 @@ fn verify(trace: &Trace, caller: &Caller<'_>) -> Result<(), String> {
         .iter()
         .any(|answer| answer.reason == FinishReason::Error);
     for (index, (heard, answer)) in caller.heard.iter().zip(&answers).enumerate() {
-        let is_cut = caller.left || (fails && heard.reason == Some(FinishReason::Error));
+        let is_absent = [Some(answer.reason), heard.reason] == [Some(FinishReason::Absent); 2];
+        let is_cut =
+            caller.left || is_absent || (fails && heard.reason == Some(FinishReason::Error));
         let is_right = if is_cut {
             answer.tokens.starts_with(&heard.tokens)
         } else {

@@ -5,7 +5,9 @@ mod drive;
 mod oracle;
 mod planted;
 mod random;
+mod rows;
 mod steering;
+mod strategy;
 mod trace;
 
 use drive::{Report, drive};
@@ -63,6 +65,10 @@ fn every_seed_ends_every_request_once_with_the_oracle_s_tokens() {
                 total.refused += report.refused;
                 total.tokens += report.tokens;
                 total.beams += report.beams;
+                total.searches += report.searches;
+                for (total, more) in total.second_rows.iter_mut().zip(report.second_rows) {
+                    *total += more;
+                }
                 total.preemptions += report.preemptions;
                 total.cached_tokens += report.cached_tokens;
                 total.isolated += report.isolated;
@@ -83,7 +89,9 @@ fn every_seed_ends_every_request_once_with_the_oracle_s_tokens() {
             total.preemptions > 1000
                 && total.cached_tokens > 10_000
                 && total.isolated > 50
-                && total.beams > 1000,
+                && total.beams > 1000
+                && total.searches > 500
+                && total.second_rows.iter().all(|count| *count > 500),
             "{total:?}"
         );
     }

@@ -4,6 +4,8 @@ use tokenmill_core::{FinishReason, HasKind, Kind, NamedPipeline, PipelineChoice,
 use tokenmill_decode::{BeamSearch, EndReason, Sampler, Vocabulary};
 use tokenmill_sim::{Chain, Triggers, logits_row};
 
+use crate::rows::Rows;
+use crate::strategy::negative;
 use crate::trace::{EOS, VOCAB};
 
 /// What a sample must be.
@@ -21,6 +23,37 @@ pub struct Question<'a> {
     pub triggers: &'a Triggers,
 }
 
+impl Question<'_> {
+    /// The other prompt of a guided request.
+    pub fn negative(&self) -> Option<&[u32]> {
+        negative(self.prompt, self.params)
+    }
+
+    /// Whether a run with this token fails.
+    pub fn is_fatal(&self, token: u32) -> bool {
+        let triggers = self.triggers;
+        triggers.error_token == Some(token) || triggers.panic_token == Some(token)
+    }
+
+    fn is_broken(&self, token: u32) -> bool {
+        self.triggers.nan_token == Some(token)
+    }
+
+    /// Whether the request fails before its first token: by a token of its prompts that fails every run, by one whose
+    /// row is scored, or by the last one of the other prompt.
+    fn fails_at_once(&self) -> bool {
+        let is_scored = self.params.prompt_logprobs.is_some();
+        let mut own = self.prompt.iter();
+        let mut other = self.negative().unwrap_or_default().iter();
+        own.any(|&token| self.is_fatal(token) || (is_scored && self.is_broken(token)))
+            || other.any(|&token| self.is_fatal(token))
+            || self
+                .negative()
+                .and_then(|tokens| tokens.last())
+                .is_some_and(|&token| self.is_broken(token))
+    }
+}
+
 /// The answers of all outputs.
 pub fn answers(question: &Question<'_>) -> Vec<Answer> {
     if question.params.beams.is_on() {
@@ -33,21 +66,13 @@ pub fn answers(question: &Question<'_>) -> Vec<Answer> {
 
 /// The outputs of a beam search: every beam a list of tokens of its own, its row computed from the whole of it.
 fn beam_answers(question: &Question<'_>) -> Vec<Answer> {
-    let Question {
-        prompt,
-        params,
-        triggers,
-        ..
-    } = *question;
+    let Question { prompt, params, .. } = *question;
     let vocabulary = Vocabulary::new(VOCAB as usize, vec![EOS]).expect("a vocabulary");
     let params = std::sync::Arc::new(params.clone());
     let seed = params.seed.expect("traces give seeds");
     let mut search = BeamSearch::new(&params, seed, &vocabulary, prompt, question.output_len_max)
         .expect("a valid request");
     let mut scratch = tokenmill_decode::Scratch::default();
-    let is_fatal =
-        |token: u32| triggers.error_token == Some(token) || triggers.panic_token == Some(token);
-    let is_broken = |token: u32| triggers.nan_token == Some(token);
     let failed = |search: &BeamSearch| {
         let answer = || Answer {
             tokens: search.settled().to_vec(),
@@ -55,34 +80,27 @@ fn beam_answers(question: &Question<'_>) -> Vec<Answer> {
         };
         (0..params.outputs()).map(|_| answer()).collect()
     };
-    let is_scored = params.prompt_logprobs.is_some();
-    let mut of_prompt = prompt.iter().copied();
-    if of_prompt.any(|token| is_fatal(token) || (is_scored && is_broken(token))) {
+    if question.fails_at_once() {
         return failed(&search);
     }
-    let mut beams = vec![prompt.to_vec()];
+    let mut rows = Rows::new(question);
+    let mut beams = vec![Vec::new()];
     while !search.is_done() {
-        let last = |beam: &Vec<u32>| *beam.last().expect("a prompt");
-        if beams
-            .iter()
-            .map(last)
-            .any(|token| is_fatal(token) || is_broken(token))
-        {
+        let last = |beam: &Vec<u32>| *beam.last().or(prompt.last()).expect("a prompt");
+        let fails = |token| question.is_fatal(token) || question.is_broken(token);
+        if beams.iter().map(last).any(fails) {
             return failed(&search);
         }
-        let rows: Vec<Vec<f32>> = beams
+        let scores: Option<Vec<Vec<f32>>> = beams
             .iter()
-            .map(|beam| {
-                let empty = Chain::empty(question.scope);
-                let chain = beam.iter().fold(empty, |chain, &token| chain.push(token));
-                let mut row = vec![0f32; VOCAB as usize];
-                logits_row(chain, &mut row);
-                row
-            })
+            .map(|beam| Some(rows.mixed(beam)?.0.scores.to_vec()))
             .collect();
-        let rows: Vec<&[f32]> = rows.iter().map(Vec::as_slice).collect();
+        let Some(scores) = scores else {
+            return failed(&search);
+        };
+        let scores: Vec<&[f32]> = scores.iter().map(Vec::as_slice).collect();
         let selection = loop {
-            match search.candidates(&rows, &mut scratch) {
+            match search.candidates(&scores, &mut scratch) {
                 Ok(candidates) => {
                     let none = vec![false; candidates.len()];
                     if let Some(selection) = search.select(&none) {
@@ -102,6 +120,7 @@ fn beam_answers(question: &Question<'_>) -> Vec<Answer> {
         };
         beams = selection.children.iter().map(child).collect();
     }
+    let settled = search.settled().to_vec();
     let mut answers: Vec<Answer> = search
         .finish()
         .into_iter()
@@ -113,8 +132,9 @@ fn beam_answers(question: &Question<'_>) -> Vec<Answer> {
             },
         })
         .collect();
+    // One that there is not may have been told what every output begins with.
     answers.resize_with(params.outputs() as usize, || Answer {
-        tokens: Vec::new(),
+        tokens: settled.clone(),
         reason: FinishReason::Absent,
     });
     answers
@@ -122,12 +142,7 @@ fn beam_answers(question: &Question<'_>) -> Vec<Answer> {
 
 /// The answer of sample `index`.
 fn answer(question: &Question<'_>, index: u32) -> Answer {
-    let Question {
-        prompt,
-        params,
-        triggers,
-        ..
-    } = *question;
+    let Question { prompt, params, .. } = *question;
     let seed = params.seed.expect("traces give seeds");
     let vocabulary = Vocabulary::new(VOCAB as usize, vec![EOS]).expect("a vocabulary");
     let mut sampler = Sampler::new(
@@ -140,49 +155,25 @@ fn answer(question: &Question<'_>, index: u32) -> Answer {
     .expect("a valid request");
     // Where the parameters leave it open, the end of the context is the last place for a forced end.
     sampler = sampler.with_output_len_max(question.output_len_max as u32);
-    let mut scratch = tokenmill_decode::Scratch::default();
-    let mut row = vec![0f32; VOCAB as usize];
-    let is_fatal =
-        |token: u32| triggers.error_token == Some(token) || triggers.panic_token == Some(token);
-    let mut chain = prompt
-        .iter()
-        .fold(Chain::empty(question.scope), |chain, &token| {
-            chain.push(token)
-        });
+    let mut rows = Rows::new(question);
     let mut tokens = Vec::new();
     let mut last = *prompt.last().expect("a prompt");
-    let is_scored = params.prompt_logprobs.is_some();
-    let is_broken = |token: u32| is_scored && triggers.nan_token == Some(token);
-    if prompt
-        .iter()
-        .any(|&token| is_fatal(token) || is_broken(token))
-    {
-        return Answer {
-            tokens,
-            reason: FinishReason::Error,
-        };
+    let failed = |tokens| Answer {
+        tokens,
+        reason: FinishReason::Error,
+    };
+    if question.fails_at_once() {
+        return failed(tokens);
     }
     loop {
-        if is_fatal(last) || triggers.nan_token == Some(last) {
-            return Answer {
-                tokens,
-                reason: FinishReason::Error,
-            };
+        if question.is_fatal(last) || question.is_broken(last) {
+            return failed(tokens);
         }
-        logits_row(chain, &mut row);
-        let choice = match sampler.sample(&row, &mut scratch) {
-            Ok(choice) => choice,
-            Err(error) => {
-                assert_ne!(error.kind(), Kind::Internal, "{error}");
-                return Answer {
-                    tokens,
-                    reason: FinishReason::Error,
-                };
-            }
+        let Some(choice) = rows.choose(&sampler, &tokens) else {
+            return failed(tokens);
         };
         sampler.commit(&choice);
         last = choice.token;
-        chain = chain.push(last);
         tokens.push(last);
         let floor = (params.min_length as usize)
             .saturating_sub(prompt.len())

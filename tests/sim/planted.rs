@@ -1,4 +1,4 @@
-//! The twelve planted bugs: each must be found within the fixed seeds, or the simulator is not trusted.
+//! The planted bugs: each must be found within the fixed seeds, or the simulator is not trusted.
 
 use tokenmill_engine::Engine;
 

@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 
 use tokenmill_core::{
-    Adaptive, Beams, EarlyStopping, Limits, Mirostat, NamedPipeline, OutputKind, PipelineChoice,
-    RepetitionDetection, SamplingParams,
+    NamedPipeline, OutputKind, PipelineChoice, RepetitionDetection, SamplingParams,
 };
 use tokenmill_sched::{Policy, SchedConfig};
 use tokenmill_sim::Triggers;
 
 use crate::random::Random;
 use crate::steering::steer;
+use crate::strategy::strategy;
 
 /// Ids 0..VOCAB; 0 ends a text; the last three make their own row fail, where a trace uses them.
 pub const VOCAB: u32 = 61;
@@ -36,6 +36,8 @@ pub struct Arrival {
 pub struct Trace {
     pub sched: SchedConfig,
     pub triggers: Triggers,
+    /// Those of the amateur.
+    pub amateur: Triggers,
     pub arrivals: Vec<Arrival>,
     pub requests_max: usize,
     pub resets: BTreeSet<usize>,
@@ -45,7 +47,16 @@ pub struct Trace {
 pub fn trace(seed: u64, steps: usize) -> Trace {
     let mut random = Random::new(seed);
     let sched = sched(&mut random);
-    let triggers = triggers(&mut random, steps);
+    let mut triggers = triggers(&mut random, steps);
+    let mut amateur = triggers.clone();
+    // Runs that fail are the model's or the amateur's: both could meet in a repeated one.
+    let spared = if random.chance(30) {
+        &mut triggers
+    } else {
+        &mut amateur
+    };
+    spared.error_runs.clear();
+    spared.panic_runs.clear();
     let stems: Vec<Vec<u32>> = (0..4).map(|_| tokens(&mut random, 40)).collect();
     let arrivals = arrivals(&mut random, steps, |random, step| {
         arrival(random, step, &sched, &stems, &triggers)
@@ -57,6 +68,7 @@ pub fn trace(seed: u64, steps: usize) -> Trace {
     Trace {
         sched,
         triggers,
+        amateur,
         arrivals,
         requests_max: random.range(8, 96),
         resets,
@@ -178,7 +190,7 @@ fn arrival(
         prompt[at] = token;
     }
     let plain = params(random);
-    let params = branch(random, sched, prompt.len(), plain);
+    let params = strategy(random, sched, &prompt, plain);
     let lifetime = random.chance(25).then(|| step + random.range(0, 60));
     Arrival {
         step,
@@ -292,57 +304,4 @@ fn constrain(random: &mut Random, params: SamplingParams) -> SamplingParams {
         params.pipeline = PipelineChoice::default();
     }
     params
-}
-
-/// Some requests search with beams, as many as the scheduler's budgets and pool have room for.
-fn branch(
-    random: &mut Random,
-    sched: &SchedConfig,
-    prompt_len: usize,
-    params: SamplingParams,
-) -> SamplingParams {
-    if !random.chance(15) {
-        return params;
-    }
-    let rows = sched.running_max.min(sched.tokens_per_step);
-    let width = random.range(1, 5).min(rows).min(sched.logits_rows_max);
-    let groups = if width.is_multiple_of(2) && random.chance(30) {
-        2
-    } else {
-        1
-    };
-    let early_stopping = *random.pick(&[
-        EarlyStopping::False,
-        EarlyStopping::True,
-        EarlyStopping::Never,
-    ]);
-    let beams = Beams {
-        width: Some(width as u32),
-        length_penalty: *random.pick(&[-1.0, 0.0, 0.7, 1.0]),
-        early_stopping,
-        num_return_sequences: random.chance(30).then(|| random.range(1, width) as u32),
-        num_beam_groups: groups,
-        diversity_penalty: if groups > 1 { 0.5 } else { 0.0 },
-        ..Beams::default()
-    };
-    let searched = SamplingParams {
-        n: 1,
-        mirostat: Mirostat::default(),
-        adaptive: Adaptive::default(),
-        repetition_detection: None,
-        beams,
-        ..params.clone()
-    };
-    let blocks = sched.blocks - sched.block_reserve;
-    let context_len = sched.context_len.min(blocks * sched.block_size);
-    let tokens = params
-        .max_tokens
-        .map_or(context_len, |new| prompt_len + new as usize);
-    let fits = width * tokens.max(prompt_len).div_ceil(sched.block_size) <= blocks;
-    // What is refused beside beams is refused here too.
-    if fits && searched.validate(&Limits::default()).is_ok() {
-        searched
-    } else {
-        params
-    }
 }

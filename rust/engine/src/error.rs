@@ -56,10 +56,10 @@ pub enum Error {
         /// What is wrong with it.
         fault: String,
     },
-    /// The request's log-probs alone may pass the memory set aside for all.
+    /// The request's log-probs and hidden states alone may pass the memory set aside for all.
     #[error(
-        "{param} of this request may take {needed} bytes (tokens x alternatives, n times those of the output), \
-         logprobs_memory_bytes is {limit}"
+        "{param} of this request may take {needed} bytes (of log-probs tokens x alternatives, n times those of the \
+         output; of a search tokens x hidden width), logprobs_memory_bytes is {limit}"
     )]
     LogprobBytes {
         /// The option that asks for them.
@@ -123,9 +123,9 @@ pub enum Error {
         /// Its limit.
         limit: usize,
     },
-    /// The log-probs of others take the memory for them.
+    /// The log-probs and hidden states of others take the memory for them.
     #[error(
-        "live requests may hold {held} bytes of log-probs, the limit is {limit}: try again later"
+        "live requests may hold {held} bytes of log-probs and hidden states, the limit is {limit}: try again later"
     )]
     LogprobsOverloaded {
         /// Bytes that live requests may come to hold.

@@ -60,7 +60,7 @@ figures! {
     requests_failed,
     /// Gauge: requests accepted and not ended.
     requests_live,
-    /// Gauge: bytes of log-probs that live requests may come to hold.
+    /// Gauge: bytes of log-probs, and of the hidden states of searches, that live requests may come to hold.
     logprob_bytes,
     /// Gauge: bytes of token lists that live requests hold.
     list_bytes,

@@ -180,6 +180,7 @@ fn finish_dict<'py>(py: Python<'py>, event: &Event) -> PyResult<Option<Bound<'py
             dict.set_item("error", parts)?;
         }
     }
+    dict.set_item("score", finish.score)?;
     dict.set_item("cached_tokens", finish.cached_tokens)?;
     dict.set_item("created_tokens", finish.created_tokens)?;
     dict.set_item("preemptions", finish.preemptions)?;

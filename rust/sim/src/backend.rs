@@ -70,7 +70,7 @@ pub struct SimBackend {
     /// What its model is: two of different seeds agree on nothing but prefixes.
     seed: u64,
     row: Vec<f32>,
-    state: [f32; HIDDEN],
+    state: Vec<f32>,
 }
 
 impl SimBackend {
@@ -218,6 +218,7 @@ impl Backend for SimBackend {
         self.vocab_len = program.shape.vocab_len;
         self.slots = vec![None; plan.blocks * plan.block_size];
         self.row = vec![0.0; self.vocab_len];
+        self.state = vec![0.0; program.shape.hidden];
         Ok(())
     }
 

@@ -287,7 +287,7 @@ pub(super) const ROWS: &[OptionSpec] = &[
     row(
         "logprobs_memory_bytes",
         int(0, 1 << 50),
-        "bytes of log-probs that live requests may come to hold together, priced when they are admitted",
+        "bytes of log-probs and of searches' hidden states that live requests may come to hold together, priced when they are admitted",
         |options, value| {
             options.logprobs_memory_bytes =
                 value.as_int().and_then(|bytes| u64::try_from(bytes).ok())?;

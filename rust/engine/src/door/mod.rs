@@ -25,7 +25,7 @@ use crate::constraint::{Compiled, Compiler};
 use crate::door::handle::Handle;
 use crate::door::mailbox::Mailbox;
 use crate::door::outbox::Outbox;
-use crate::door::seat::{Asked, Seat, list_bytes, logprob_bytes};
+use crate::door::seat::{Asked, Seat, held_bytes, list_bytes};
 use crate::error::{Error, Result};
 use crate::lexicon::Lexicon;
 use crate::primitives::{AtomicBool, AtomicU8, AtomicU64, SyncSender};
@@ -83,7 +83,7 @@ pub struct Capacity {
     pub amateur: Option<AmateurCapacity>,
     /// Requests running or waiting.
     pub requests_max: usize,
-    /// Bytes of log-probs that live requests may come to hold together.
+    /// Bytes of log-probs, and of the hidden states of searches, that live requests may come to hold together.
     pub logprobs_bytes: u64,
     /// Bytes of token lists that live requests may hold together.
     pub lists_bytes: u64,
@@ -258,9 +258,8 @@ impl Door {
         let output_len_max = self.price(prompt.len(), second_len, &params)?;
         let echo = self.echo(text, &prompt, &params)?;
         let capacity = &shared.capacity;
-        let vocab_len = capacity.vocab_len;
         let asked = Asked {
-            logprobs: logprob_bytes(&params, prompt.len(), output_len_max, vocab_len),
+            logprobs: held_bytes(&params, prompt.len(), output_len_max, capacity),
             lists: list_bytes(&params),
         };
         // Numbered after it has its seat: a refused request must not change the seeds of later ones.

@@ -110,9 +110,35 @@ pub(crate) fn list_bytes(params: &SamplingParams) -> (&'static str, u64) {
     (longest.map_or("", |(name, _)| *name), bytes)
 }
 
-/// Bytes of the log-probs of a request's prompt and samples, if nobody reads them before the end, and the
-/// option that asks for the most of them.
-pub(crate) fn logprob_bytes(
+/// Bytes that a request may come to hold beside its blocks, and the option that asks for the most of them: the
+/// log-probs of its prompt and samples, if nobody reads them before the end, and the hidden states of a search.
+pub(crate) fn held_bytes(
+    params: &SamplingParams,
+    prompt_len: usize,
+    output_len_max: usize,
+    capacity: &Capacity,
+) -> (&'static str, u64) {
+    let tokens = (prompt_len + output_len_max) as u64;
+    let of_logprobs = logprob_bytes(params, prompt_len, output_len_max, capacity.vocab_len);
+    let of_states = state_bytes(params, tokens, capacity.hidden as u64);
+    let param = if of_states > of_logprobs.1 {
+        "penalty_alpha"
+    } else {
+        of_logprobs.0
+    };
+    (param, of_logprobs.1.saturating_add(of_states))
+}
+
+/// A search keeps the hidden state of every token, with its norm, and one for each candidate.
+fn state_bytes(params: &SamplingParams, tokens: u64, hidden: u64) -> u64 {
+    if !params.is_contrastive_search() {
+        return 0;
+    }
+    let state = hidden * size_of::<f32>() as u64;
+    tokens * (state + size_of::<f64>() as u64) + u64::from(params.top_k) * state
+}
+
+fn logprob_bytes(
     params: &SamplingParams,
     prompt_len: usize,
     output_len_max: usize,

@@ -66,6 +66,7 @@ impl Door {
             &guidance.negative_prompt_token_ids,
         ) {
             (Some(text), _) => {
+                self.refuse_without_tokenizer("negative_prompt")?;
                 let (limit_bytes, len_bytes) =
                     (self.shared.limits.prompt_len_max_bytes, text.len());
                 if len_bytes > limit_bytes {

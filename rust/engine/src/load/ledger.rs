@@ -44,7 +44,7 @@ pub struct Ledger {
     pub requests_max: usize,
     /// Tokens of one step.
     pub tokens_per_step: usize,
-    /// Bytes of log-probs that live requests may come to hold together.
+    /// Bytes of log-probs, and of the hidden states of searches, that live requests may come to hold together.
     pub logprobs_bytes: u64,
     /// Bytes of one token's K and V over all layers.
     pub kv_token_bytes: u64,
@@ -108,6 +108,10 @@ impl Ledger {
             ));
         }
         let logprobs_bytes = options.logprobs_memory_bytes;
+        lines.push(Line {
+            what: "rows of groups",
+            bytes: group_bytes(program, &plan),
+        });
         lines.extend(request_lines(options));
         let requests_max = options
             .max_num_queued_reqs
@@ -260,6 +264,11 @@ fn request_lines(options: &EngineOptions) -> Vec<Line> {
         lines.push(line("grammars", kept as u64));
     }
     lines
+}
+
+/// The rows of one group at a time, which may be all rows of a step: a search decides over them together.
+fn group_bytes(program: &Program, plan: &MemoryPlan) -> u64 {
+    program.shape.vocab_len as u64 * plan.logits_rows_max as u64 * 4
 }
 
 /// Values per row beside the registers: the widest MLP's inner ones, or for a mixture the inputs, inner values

@@ -103,7 +103,7 @@ impl Engine {
     /// Hands the hidden states that the batch asked for to those that compare them. `first`: the first span of the
     /// plan that is in the batch.
     pub(super) fn learn_states(&mut self, ticket: Ticket, first: usize) -> Result<(), Failure> {
-        let plan = self.scheduler.planned();
+        let (plan, faults) = (self.scheduler.planned(), self.faults);
         let mut spans = self.batch.spans.iter().zip(&plan.spans[first..]);
         let mut span = spans.next();
         for (entry, &row) in self.batch.hidden_rows.iter().enumerate() {
@@ -117,7 +117,7 @@ impl Engine {
             let state = state.map_err(|error| Failure::of(&error))?;
             let position = self.batch.positions[row as usize];
             if let Some(Growth::Search(search)) = self.sequences.get_mut(&planned.id) {
-                let learnt = search.learn(planned.member, position, state);
+                let learnt = search.learn((planned.member, position), state, faults);
                 learnt.map_err(|error| Failure::of(&error))?;
             }
         }

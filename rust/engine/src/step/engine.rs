@@ -203,6 +203,7 @@ impl Engine {
     #[cfg(feature = "planted")]
     pub fn plant(&mut self, bug: Planted) {
         self.faults.planted = Some(bug);
+        self.sources.faults = self.faults;
     }
 
     /// Ends the sequences of callers who went away.

@@ -12,16 +12,28 @@ pub enum Planted {
     RepeatToken,
     /// An engine that was idle does not look at its commands.
     LostWakeUp,
+    /// Guidance takes the row of the other prompt for the request's own.
+    SwappedLanes,
+    /// A search forgets the hidden states of what it generated.
+    ForgottenState,
+    /// A search takes a candidate's hidden state for its neighbour's.
+    NeighboursState,
+    /// Blocks that fork are not copied for the amateur.
+    UncopiedAmateur,
 }
 
 impl Planted {
     /// Every bug of this crate.
     #[cfg(feature = "planted")]
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 8] = [
         Self::StaleMask,
         Self::DropLastToken,
         Self::RepeatToken,
         Self::LostWakeUp,
+        Self::SwappedLanes,
+        Self::ForgottenState,
+        Self::NeighboursState,
+        Self::UncopiedAmateur,
     ];
 }
 

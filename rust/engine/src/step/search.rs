@@ -7,7 +7,7 @@ use tokenmill_decode::source::{Candidate, Mixed, Past, choose};
 use tokenmill_decode::{Choice, Result, Scratch};
 
 use crate::step::live::Live;
-use crate::step::planted::Faults;
+use crate::step::planted::{Faults, Planted};
 use crate::step::sequence::Sequence;
 
 /// A growing search.
@@ -48,13 +48,22 @@ impl Search {
     }
 
     /// Takes the state of the token at `position` of a member.
-    pub fn learn(&mut self, member: u32, position: u32, state: &[f32]) -> Result<()> {
+    pub fn learn(
+        &mut self,
+        (member, position): (u32, u32),
+        state: &[f32],
+        faults: Faults,
+    ) -> Result<()> {
         if self.candidates.is_empty() {
             self.past.truncate(position as usize);
             return self.past.push(state);
         }
         self.states.resize(self.candidates.len(), Vec::new());
-        let own = &mut self.states[member as usize];
+        let mut place = member as usize;
+        if faults.has(Planted::NeighboursState) {
+            place = (place + 1) % self.candidates.len();
+        }
+        let own = &mut self.states[place];
         own.clear();
         own.extend_from_slice(state);
         Ok(())
@@ -132,6 +141,9 @@ impl Search {
     ) -> (Option<Event>, Result<Vec<(u32, TokenId)>>) {
         let (parent, event) = match found.chosen {
             Some((index, choice)) => {
+                if faults.has(Planted::ForgottenState) {
+                    self.past.truncate(live.prompt.len());
+                }
                 // The states were checked when they were learnt.
                 let state = &self.states[index];
                 let learnt = self.past.push(state);

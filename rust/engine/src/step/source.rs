@@ -13,6 +13,7 @@ use tokenmill_model::{Backend, BlockCopy, ExitRow, Hidden, Program, Span, StepBa
 use tokenmill_sched::Scope;
 
 use crate::step::engine::Engine;
+use crate::step::planted::{Faults, Planted};
 use crate::step::rows::{Turn, Turns};
 
 /// Where a request's scores come from.
@@ -54,6 +55,7 @@ pub(crate) struct Sources {
     is_tied: bool,
     /// Whether a live request may read more than its row of logits; while none does, a step does nothing for them.
     is_asked: bool,
+    pub faults: Faults,
 }
 
 /// The weaker model.
@@ -92,6 +94,7 @@ impl Sources {
             exits: program.exits() as u32,
             is_tied: program.is_tied(),
             is_asked: false,
+            faults: Faults::default(),
         }
     }
 
@@ -118,6 +121,7 @@ impl Sources {
     /// Copies the amateur's K and V as the model's were.
     pub fn copy_blocks(&mut self, copies: &[BlockCopy]) {
         if let Some(amateur) = &mut self.amateur
+            && !self.faults.has(Planted::UncopiedAmateur)
             && let Err(error) = amateur.backend.copy_blocks(copies)
         {
             panic!("the amateur's backend could not copy blocks: {error}");
@@ -143,6 +147,7 @@ impl Sources {
             buffers,
             own,
             exits,
+            faults,
             ..
         } = self;
         // Each arm reads the row for itself: one goes on to read others from the same backend.
@@ -154,8 +159,11 @@ impl Sources {
                 // The second member of the branch stands behind the first.
                 let index = asked.index + 1;
                 let other = logits(backend, AskedRow { index, ..asked })?;
-                Ok(mix(params, (own, other), asked.position, buffers)
-                    .map_err(|error| Failure::of(&error)))
+                let mut rows = (&own[..], other);
+                if faults.has(Planted::SwappedLanes) {
+                    rows = (rows.1, rows.0);
+                }
+                Ok(mix(params, rows, asked.position, buffers).map_err(|error| Failure::of(&error)))
             }
             Source::Amateur => {
                 let model = logits(backend, asked)?;

@@ -28,6 +28,13 @@ impl Scheduler {
             self.admit(&mut left);
         }
         self.settle();
+        if self.order.is_empty() && !self.running.is_empty() {
+            // Groups that were seated, or whose last member was looked up, with all but their last rows in the cache:
+            // they sample only once all members have come so far. A plan without rows would let the engine sleep.
+            self.schedule_chunks(&mut left);
+            self.schedule_decodes(&mut left);
+            self.settle();
+        }
         if self.order.is_empty() && self.evict_paused() {
             self.admit(&mut left);
             self.settle();
