@@ -1,4 +1,4 @@
-"""Guidance against transformers' `guidance_scale` and `negative_prompt_ids`, greedy, token for token."""
+"""Guidance against `guidance_scale` and `negative_prompt_ids` of transformers, token for token."""
 
 import pytest
 
