@@ -296,6 +296,10 @@ pub static TEXT_NEEDS: &[TextNeed] = &[
         is_asked: |params| !params.stop.is_empty(),
     },
     TextNeed {
+        name: "structured_outputs",
+        is_asked: |params| params.structured_outputs.is_some(),
+    },
+    TextNeed {
         name: "echo",
         is_asked: |params| params.echo,
     },

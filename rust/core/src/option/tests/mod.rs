@@ -264,6 +264,7 @@ fn all_values_together_come_back_as_they_were() {
         "adaptive_target",
         "forced_eos_token_id",
         "n",
+        "best_of",
         "repetition_detection",
         "logprobs_mode",
         "negative_prompt",
