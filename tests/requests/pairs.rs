@@ -284,3 +284,26 @@ fn pairs_in_a_tight_pool_say_what_each_says_alone() {
     }
     assert_eq!(figure(&door, "blocks_used"), 0);
 }
+
+#[test]
+fn a_pair_that_lacks_its_last_rows_alone_runs_at_once() {
+    // A plan without rows would put the engine to sleep until the next command.
+    let (mut engine, door) = engine();
+    let long: Vec<u32> = (1..18).collect();
+    for request in [
+        guided(&[5], 2.0, Some(&[6])),
+        guided(&[5], 2.0, Some(&long)),
+        guided(&long, 2.0, Some(&[6])),
+        // Wholly in the cache by now.
+        guided(&long, 2.0, Some(&long)),
+        guided(&long, 2.0, Some(&long)),
+    ] {
+        let handle = door.submit(request).expect("it fits");
+        while handle.is_open() {
+            assert_eq!(engine.step(), tokenmill_engine::Step::Ran);
+            while let tokenmill_engine::Received::Event(_) =
+                handle.receive(Some(std::time::Duration::ZERO))
+            {}
+        }
+    }
+}

@@ -167,7 +167,11 @@ def test_the_default_model_searches_as_transformers_does(gguf, exact):
     tokenizer = exact.get_tokenizer()
     eos = tokenizer.eos_token_ids
     asked = list(itertools.islice(itertools.cycle(settings()), 60))
-    inputs = [tokenizer.encode(prompt.content) for prompt in prompts.PROMPTS[:60]]
+    contents = [prompt.content for prompt in prompts.PROMPTS[:60]]
+    # Of a conversation the last thing said.
+    texts = [said if isinstance(said, str) else said[-1]["content"] for said in contents]
+    inputs = [tokenizer.encode(text) for text in texts]
+    inputs += [ids[: len(ids) // 2 + 1] for ids in inputs[: 60 - len(inputs)]]
     assert len(inputs) == len(asked)
     got = ours(exact, inputs, [own_of(one, 16) for one in asked])
     expected = [
