@@ -3,6 +3,7 @@
 
 pub mod error;
 pub mod event;
+pub mod explain;
 pub mod id;
 pub mod kind;
 pub mod limits;
@@ -13,6 +14,7 @@ pub mod request;
 
 pub use error::{Error, Result};
 pub use event::{Event, Failure, FinishReason, StopReason, TokenLogprob, TokenLogprobs};
+pub use explain::Explanation;
 pub use id::{BlockId, RequestId, SequenceId, TokenId};
 pub use kind::{HasKind, Kind};
 pub use limits::Limits;

@@ -44,6 +44,10 @@ pub struct Limits {
     pub dola_layers_len_max: usize,
     /// Most candidates of contrastive search; each is a row of every step.
     pub search_candidates_max: u32,
+    /// Most output tokens of a request that explains them; each costs a sort of the vocabulary for every step.
+    pub explain_tokens_max: u32,
+    /// Most tokens that an explanation tells of a step.
+    pub explain_top_max: u32,
     /// Longest text that is only hashed or echoed (a salt, a caller's own id), in bytes.
     pub label_len_max_bytes: usize,
     /// Most events waiting in one request's channel; in a full one the newest absorb what comes.
@@ -75,6 +79,8 @@ impl Default for Limits {
             repetition_max: 1024,
             dola_layers_len_max: 16,
             search_candidates_max: 64,
+            explain_tokens_max: 256,
+            explain_top_max: 50,
             label_len_max_bytes: 256,
             stream_events_max: 256,
             prompt_len_max_bytes: 4 << 20,

@@ -4,6 +4,7 @@
 
 mod beam;
 pub mod error;
+mod explain;
 mod logprob;
 pub mod pipeline;
 mod processor;

@@ -10,6 +10,7 @@ use tokenmill_core::noise::{Noise, Purpose};
 use tokenmill_core::{LogprobsMode, PipelineChoice, SamplingParams, TokenId, TokenLogprobs};
 
 use crate::error::{Error, Result};
+use crate::explain::Watch;
 use crate::logprob::{Report, Wanted};
 use crate::pipeline::{MassCut, Pipeline, Step};
 use crate::processor::{Effect, Processors, subtract_each};
@@ -121,8 +122,18 @@ impl Sampler {
 
     /// The same from scores that a second row was mixed into; what is raw of the report stays the model's own.
     pub fn sample_mixed(&self, mixed: Mixed<'_>, scratch: &mut Scratch) -> Result<Choice> {
+        self.sample_watched(mixed, &mut (), scratch)
+    }
+
+    pub(crate) fn sample_watched(
+        &self,
+        mixed: Mixed<'_>,
+        watch: &mut impl Watch,
+        scratch: &mut Scratch,
+    ) -> Result<Choice> {
         let mut row = self.row(mixed, &mut scratch.row)?;
-        let (best, lifted) = self.process(&mut row, &[])?;
+        watch.begin(&mixed);
+        let (best, lifted) = self.process_watched(&mut row, &[], watch)?;
         if self.params.is_greedy() {
             let logprobs = self
                 .report()
@@ -134,8 +145,10 @@ impl Sampler {
                 observed: None,
             });
         }
-        let scores = self.warp(&row, best, &mut scratch.warp);
-        let token = draw(&scores, &self.noise(Purpose::Draw));
+        let scores = self.warp_watched(&row, best, watch, &mut scratch.warp);
+        let noise = self.noise(Purpose::Draw);
+        watch.draw(&scores, &noise);
+        let token = draw(&scores, &noise);
         let logprobs = self
             .report()
             .map(|report| report.of_scores(&scores, token, &mut scratch.report));
@@ -154,8 +167,20 @@ impl Sampler {
         count: u32,
         scratch: &mut Scratch,
     ) -> Result<(Vec<Candidate>, Lifted)> {
-        let mut row = self.row(Mixed::plain(logits), &mut scratch.row)?;
-        let (best, lifted) = self.process(&mut row, &[])?;
+        self.candidates_watched(logits, count, &mut (), scratch)
+    }
+
+    pub(crate) fn candidates_watched(
+        &self,
+        logits: &[f32],
+        count: u32,
+        watch: &mut impl Watch,
+        scratch: &mut Scratch,
+    ) -> Result<(Vec<Candidate>, Lifted)> {
+        let mixed = Mixed::plain(logits);
+        let mut row = self.row(mixed, &mut scratch.row)?;
+        watch.begin(&mixed);
+        let (best, lifted) = self.process_watched(&mut row, &[], watch)?;
         let report = Report {
             wanted: Wanted::Best(count.max(1) as usize),
             mode: LogprobsMode::ProcessedLogprobs,
@@ -207,11 +232,25 @@ impl Sampler {
         Noise::new(self.seed, self.position, self.sample_index, purpose)
     }
 
+    pub(crate) fn params(&self) -> &Arc<SamplingParams> {
+        &self.params
+    }
+
     /// Runs the warpers on a row whose argmax is `best`.
     pub(crate) fn warp<'r, 'm>(
         &self,
         row: &'r Row<'m>,
         best: (TokenId, f32),
+        buffers: &'r mut WarpBuffers,
+    ) -> Scores<'r, 'm> {
+        self.warp_watched(row, best, &mut (), buffers)
+    }
+
+    fn warp_watched<'r, 'm>(
+        &self,
+        row: &'r Row<'m>,
+        best: (TokenId, f32),
+        watch: &mut impl Watch,
         buffers: &'r mut WarpBuffers,
     ) -> Scores<'r, 'm> {
         let cut = MassCut {
@@ -226,6 +265,7 @@ impl Sampler {
         };
         for &step in self.pipeline.warpers() {
             scores.apply(step, &turn);
+            watch.warp(step, &scores);
         }
         scores
     }
@@ -335,6 +375,15 @@ impl Sampler {
         row: &mut Row<'_>,
         taken: &[(TokenId, f32)],
     ) -> Result<((TokenId, f32), Lifted)> {
+        self.process_watched(row, taken, &mut ())
+    }
+
+    fn process_watched(
+        &self,
+        row: &mut Row<'_>,
+        taken: &[(TokenId, f32)],
+        watch: &mut impl Watch,
+    ) -> Result<((TokenId, f32), Lifted)> {
         let position = self.position;
         let mut lifted = Lifted::new();
         loop {
@@ -355,6 +404,7 @@ impl Sampler {
                     Effect::Skipped => skipped.push(step),
                     _ => {}
                 }
+                watch.process(step, row);
                 if place == taken_at {
                     subtract_each(row, taken.iter().copied());
                 }
@@ -368,6 +418,7 @@ impl Sampler {
             let next = Step::SOFT.into_iter().find(|step| banning.contains(step));
             lifted.push(next.ok_or(Error::NoTokenAllowed { position })?);
             row.reset();
+            watch.restart();
         }
     }
 }

@@ -16,6 +16,8 @@ pub struct Mixed<'a> {
     pub model: &'a [f32],
     /// The scores that processors and the draw act on; the model's own row where there is no second one.
     pub scores: &'a [f32],
+    /// The row that was mixed in, where it is still there.
+    pub other: Option<&'a [f32]>,
 }
 
 impl<'a> Mixed<'a> {
@@ -24,6 +26,7 @@ impl<'a> Mixed<'a> {
         Self {
             model,
             scores: model,
+            other: None,
         }
     }
 }
@@ -48,7 +51,7 @@ impl MixBuffers {
 /// the scores are the model's.
 pub fn mix<'a>(
     params: &SamplingParams,
-    (model, other): (&'a [f32], &[f32]),
+    (model, other): (&'a [f32], &'a [f32]),
     position: u32,
     buffers: &'a mut MixBuffers,
 ) -> Result<Mixed<'a>> {
@@ -71,6 +74,7 @@ pub fn mix<'a>(
     Ok(Mixed {
         model,
         scores: mixed,
+        other: Some(other),
     })
 }
 
@@ -135,6 +139,7 @@ impl<'a> DolaMixer<'a> {
         Ok(Mixed {
             model: &clean[0],
             scores: mixed,
+            other: Some(comparison.early()),
         })
     }
 }

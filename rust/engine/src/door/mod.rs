@@ -2,6 +2,7 @@
 //! Order: bounds in bytes, tokenizer, bounds in tokens, price in blocks, then a seat, a number and a seed. All of
 //! it runs on the caller's thread; the engine thread receives only what it can run.
 
+mod explain;
 pub(crate) mod handle;
 pub(crate) mod mailbox;
 pub(crate) mod outbox;
@@ -19,6 +20,7 @@ use tokenmill_core::{Limits, Prompt, Rendered, Request, RequestId, SamplingParam
 
 use tokenmill_sched::{Policy, SchedConfig};
 
+use crate::door::explain::explained_bytes;
 use crate::door::handle::Handle;
 use crate::door::mailbox::Mailbox;
 use crate::door::outbox::Outbox;
@@ -53,6 +55,8 @@ pub(crate) struct Admitted {
     pub cache_salt: Option<String>,
     /// When its time is over, on the engine's clock.
     pub deadline_ns: Option<u64>,
+    /// How many tokens of each stage are explained.
+    pub explain: Option<u32>,
     pub outbox: Outbox,
 }
 
@@ -245,7 +249,17 @@ impl Door {
         let output_len_max = self.price(prompt.len(), second_len, &params)?;
         let capacity = &shared.capacity;
         let vocab_len = capacity.vocab_len;
-        let bytes = logprob_bytes(&params, prompt.len(), output_len_max, vocab_len);
+        let bytes = match request.explain {
+            None => logprob_bytes(&params, prompt.len(), output_len_max, vocab_len),
+            Some(top) => {
+                self.check_explained(top, output_len_max, &params)?;
+                let (_, bytes) = logprob_bytes(&params, prompt.len(), output_len_max, vocab_len);
+                (
+                    "explain",
+                    bytes + explained_bytes(&params, output_len_max, top),
+                )
+            }
+        };
         // Numbered after it has its seat: a refused request must not change the seeds of later ones.
         let seat = Seat::take(&shared.stats, capacity, bytes)?;
         let id = RequestId(shared.next_id.fetch_add(1, Ordering::Relaxed));
@@ -266,6 +280,7 @@ impl Door {
             priority: request.priority,
             cache_salt: request.cache_salt,
             deadline_ns,
+            explain: request.explain,
             outbox: Outbox::new(mailbox.clone(), &params, seat),
         };
         shared.stats.handles_open.fetch_add(1, Ordering::Relaxed);

@@ -127,6 +127,7 @@ impl Engine {
             priority,
             cache_salt,
             deadline_ns,
+            explain,
             outbox,
         } = admitted;
         let live = Live {
@@ -138,6 +139,7 @@ impl Engine {
             prompt,
             output_len_max,
             deadline_ns,
+            explain,
             prompt_logprobs: Vec::new(),
         };
         let growth = match self.growth(id, &live) {

@@ -105,7 +105,14 @@ fn draw(
     vocabulary: &Vocabulary,
     scratch: &mut Scratch,
 ) -> tokenmill_decode::Result<(Choice, Vec<Fork>)> {
-    let choice = sequence.sampler.sample_mixed(row, scratch)?;
+    let choice = match live.explain {
+        None => sequence.sampler.sample_mixed(row, scratch)?,
+        Some(top) => {
+            let (choice, explained) = sequence.sampler.explain(row, top, scratch)?;
+            sequence.explained = Some(explained);
+            choice
+        }
+    };
     let mut forks = Vec::new();
     for index in 1..=sequence.forks_due {
         let sampler = live.sampler(index, vocabulary)?;

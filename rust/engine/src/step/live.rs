@@ -23,6 +23,8 @@ pub(crate) struct Live {
     pub output_len_min: usize,
     /// When its time is over, on the engine's clock.
     pub deadline_ns: Option<u64>,
+    /// How many tokens of each stage are explained.
+    pub explain: Option<u32>,
     /// Log-probs of the prompt so far; they leave with the first event of sample 0.
     pub prompt_logprobs: Vec<TokenLogprobs>,
 }
