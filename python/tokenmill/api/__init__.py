@@ -3,6 +3,7 @@
 from tokenmill.api.llm import LLM
 from tokenmill.api.outputs import (
     CompletionOutput,
+    Explained,
     Logprob,
     RequestMetrics,
     RequestOutput,
@@ -17,6 +18,7 @@ __all__ = [
     "LLM",
     "CompletionOutput",
     "ContinuationScore",
+    "Explained",
     "Logprob",
     "RepetitionDetectionParams",
     "RequestMetrics",

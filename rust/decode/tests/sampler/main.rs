@@ -2,6 +2,7 @@
 
 mod bans;
 mod draws;
+mod explained;
 mod fixtures;
 mod logprobs;
 mod peers;
