@@ -1,4 +1,4 @@
-"""An explanation as tables for a terminal: as wide as it is, without colours or control characters."""
+"""An explanation as tables for a terminal: as wide as it is, no colours, no control codes."""
 
 import unicodedata
 from collections.abc import Iterator
@@ -10,6 +10,7 @@ from tokenmill.cli.views.tree import path_of
 
 _BAR_MAX = 40
 _TEXT_MAX = 24
+_EIGHTHS = "\u258f\u258e\u258d\u258c\u258b\u258a\u2589"
 # What stands beside a bar: indent, text, score, probability and the spaces between them.
 _BESIDE = 2 + _TEXT_MAX + 1 + 10 + 1 + 8 + 1
 
@@ -29,10 +30,8 @@ def render(explained: Explained, width: int) -> str:
 
 def bar(share: float, room: int) -> str:
     """A share of 1 as blocks, an eighth the smallest."""
-    eighths = round(max(0.0, min(1.0, share)) * room * 8)
-    return (
-        "\u2588" * (eighths // 8) + ("", *"\u258f\u258e\u258d\u258c\u258b\u258a\u2589")[eighths % 8]
-    )
+    whole, eighths = divmod(round(max(0.0, min(1.0, share)) * room * 8), 8)
+    return "\u2588" * whole + (_EIGHTHS[eighths - 1] if eighths else "")
 
 
 def columns(text: str) -> int:

@@ -20,7 +20,7 @@ def grow(steps: list[ExplainedStep]) -> list[Node]:
     beams: dict[int, list[Node]] | None = None
     for step in steps:
         kept: dict[int, list[Node]] = {}
-        for candidate in step["pick"].get("candidates", []):
+        for candidate in candidates_of(step):
             node = Node(candidate)
             place = roots if beams is None else beams.get(candidate["parent"], roots)
             place.append(node)
@@ -30,11 +30,17 @@ def grow(steps: list[ExplainedStep]) -> list[Node]:
     return roots
 
 
+def candidates_of(step: ExplainedStep) -> list[BeamCandidate]:
+    """The candidates of a step of a beam search; of any other step there are none."""
+    pick = step["pick"]
+    return pick["candidates"] if pick["kind"] == "beams" else []
+
+
 def path_of(step: int, parent: int, steps: list[ExplainedStep]) -> list[int]:
     """Tokens of the beam with this number before `step`, the first one first."""
     tokens: list[int] = []
     for earlier in reversed(steps[:step]):
-        for candidate in earlier["pick"].get("candidates", []):
+        for candidate in candidates_of(earlier):
             if candidate["fate"] == "kept" and candidate["beam"] == parent:
                 tokens.append(candidate["token"])
                 parent = candidate["parent"]

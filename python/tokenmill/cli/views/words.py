@@ -45,17 +45,16 @@ def left(stage: Stage) -> str:
 def decision(explained: Explained, step: ExplainedStep) -> str:
     """Why this token came, in a sentence."""
     pick = step["pick"]
-    kind = pick["kind"]
-    if kind == "beams":
-        fates = [candidate["fate"] for candidate in pick["candidates"]]
+    if pick["kind"] == "beams":
+        fates: list[str] = [candidate["fate"] for candidate in pick["candidates"]]
         counts = (f"{fates.count(fate)} {word}" for fate, word in _FATES.items())
         return f"beams: {', '.join(counts)}"
     chosen = token(explained, pick["token"])
-    if kind == "contrast":
+    if pick["kind"] == "contrast":
         return f"{chosen} has the best (1 - a) p - a max cos, a = {pick['alpha']:.3g}"
     next_one = pick["runner_up"]
     behind = "" if next_one is None else f", before {token(explained, next_one)}"
-    if kind == "greedy":
+    if pick["kind"] == "greedy":
         return f"{chosen} has the best score{behind}"
     return f"{chosen} wins the race, the smallest E / p{behind}"
 
