@@ -5,9 +5,9 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use tokenmill_core::SamplingParams;
 use tokenmill_core::noise::{Noise, Purpose};
-use tokenmill_decode::{Sampler, Scratch, Vocabulary};
+use tokenmill_core::{Beams, SamplingParams};
+use tokenmill_decode::{BeamSearch, Sampler, Scratch, Vocabulary};
 
 /// SmolLM2's vocabulary, and Qwen's.
 const VOCAB_LENS: [usize; 2] = [49_152, 152_064];
@@ -141,5 +141,48 @@ fn sampler(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, sampler);
+/// What a step of four beams costs, drawn and not: their rows, the candidates, the choice among them. A search is
+/// copied for every step, since a step changes it; that is part of the figure.
+fn beams(criterion: &mut Criterion) {
+    for len in VOCAB_LENS {
+        let row = row(len);
+        let rows: Vec<Vec<f32>> = (0..4)
+            .map(|beam| row[beam..].iter().chain(&row[..beam]).copied().collect())
+            .collect();
+        let rows: Vec<&[f32]> = rows.iter().map(Vec::as_slice).collect();
+        let vocabulary = Vocabulary::new(len, vec![2]).expect("a vocabulary");
+        let mut group = criterion.benchmark_group("beams");
+        for (name, temperature, repetition_penalty) in [
+            ("4 beams", 0.0, 1.0),
+            ("4 beams, penalty", 0.0, 1.1),
+            ("4 beams, drawn", 0.8, 1.0),
+        ] {
+            let params = std::sync::Arc::new(SamplingParams {
+                temperature,
+                repetition_penalty,
+                beams: Beams {
+                    width: Some(4),
+                    ..Beams::default()
+                },
+                ..SamplingParams::default()
+            });
+            let prompt: Vec<u32> = (0..500).map(|index| index * 37).collect();
+            let mut search =
+                BeamSearch::new(&params, 7, &vocabulary, &prompt, 1_000).expect("a search");
+            let mut scratch = Scratch::new();
+            let step = |search: &mut BeamSearch, rows: &[&[f32]], scratch: &mut Scratch| {
+                let candidates = search.candidates(rows, scratch).expect("candidates");
+                let stopped = vec![false; candidates.len()];
+                search.select(&stopped).expect("one group")
+            };
+            step(&mut search, &rows[..1], &mut scratch);
+            group.bench_function(BenchmarkId::new(name, len), |bench| {
+                bench.iter(|| step(&mut search.clone(), black_box(&rows), &mut scratch));
+            });
+        }
+        group.finish();
+    }
+}
+
+criterion_group!(benches, sampler, beams);
 criterion_main!(benches);

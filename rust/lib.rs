@@ -70,18 +70,20 @@ pub use tokenmill_core::kind::KindRow;
 pub use tokenmill_core::option::{self, EngineOptions};
 #[doc(inline)]
 pub use tokenmill_core::{
-    Adaptive, Dry, Event, Failure, FinishReason, HasKind, Kind, LengthDecay, Limits, LogprobsMode,
-    Mirostat, MirostatVariant, NamedPipeline, OutputKind, PipelineChoice, Prompt, Rendered,
-    RepetitionDetection, Request, RequestId, SamplingParams, Step, StopReason, TokenId,
-    TokenLogprob, TokenLogprobs, Xtc,
+    Action, Adaptive, Beams, Callable, Callback, Contrastive, ContrastiveMode, Divergence, Dola,
+    DolaLayers, Dry, EarlyStopping, Edit, Event, Failure, FinishReason, Guidance, HasKind, Kind,
+    LengthDecay, LengthPenaltyKind, Limits, LogprobsMode, Mirostat, MirostatVariant, NamedPipeline,
+    OutputKind, PipelineChoice, Processor, Prompt, Rendered, RepetitionDetection, Request,
+    RequestId, SamplingParams, Step, StopReason, Thinking, TokenId, TokenLogprob, TokenLogprobs,
+    Xtc,
 };
 #[cfg(feature = "cpu")]
 #[doc(inline)]
 pub use tokenmill_engine::measure_machine;
 #[doc(inline)]
 pub use tokenmill_engine::{
-    Capacity, Door, Error, Handle, Host, Info, Lexicon, Received, Result, Stats, check_text,
-    inspect, load,
+    AmateurCapacity, Capacity, Door, Error, Handle, Host, Info, Lexicon, Received, Result, Stats,
+    check_text, inspect, load,
 };
 #[cfg(feature = "text")]
 #[doc(inline)]

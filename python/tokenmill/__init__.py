@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from tokenmill._tokenmill import __version__
     from tokenmill.api import (
         LLM,
+        BeamParams,
+        BeamSearchOutput,
+        BeamSearchParams,
+        BeamSearchSequence,
         CompletionOutput,
         ContinuationScore,
         Explained,
@@ -51,6 +55,10 @@ else:
 __all__ = [
     "LLM",
     "AsyncLLM",
+    "BeamParams",
+    "BeamSearchOutput",
+    "BeamSearchParams",
+    "BeamSearchSequence",
     "CancelledError",
     "CompletionOutput",
     "ContinuationScore",

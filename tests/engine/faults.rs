@@ -190,7 +190,13 @@ fn outcomes(
         });
     }
     for (name, figure) in door.stats().snapshot() {
-        let is_held = ["requests_live", "handles_open", "logprob_bytes"].contains(&name);
+        let is_held = [
+            "requests_live",
+            "handles_open",
+            "logprob_bytes",
+            "list_bytes",
+        ]
+        .contains(&name);
         assert!(!is_held || figure == 0, "{name} is {figure} when idle");
     }
     all

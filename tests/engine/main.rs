@@ -491,3 +491,30 @@ fn every_kind_has_its_row_in_the_table_of_doors() {
         assert_ne!(row.exit_code, 0);
     }
 }
+
+#[test]
+fn token_lists_are_priced_at_the_door_and_given_back() {
+    let with = |ids: u32| {
+        let mut request = request(&[1], 4);
+        request.params.allowed_token_ids = Some((0..ids).map(|id| id % VOCAB as u32).collect());
+        request
+    };
+    let mut parts = parts();
+    parts.limits.request_lists_bytes_max = 1_000;
+    let (mut engine, door) = assemble(parts).expect("an engine");
+    // Four bytes an id, of the request and of its sample; three more are banned in every request here.
+    let error = door.submit(with(126)).expect_err("never fits");
+    assert_eq!(
+        (error.kind(), error.param()),
+        (Kind::InvalidRequest, Some("allowed_token_ids")),
+        "{error}"
+    );
+    let first = door.submit(with(120)).expect("it fits");
+    assert_eq!(figure(&door, "list_bytes"), 984);
+    let error = door.submit(with(6)).expect_err("not beside the first");
+    assert_eq!(error.kind(), Kind::Overloaded, "{error}");
+    outcome(&mut engine, &first);
+    engine.step();
+    assert_eq!(figure(&door, "list_bytes"), 0);
+    door.submit(with(120)).expect("it fits again");
+}

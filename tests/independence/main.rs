@@ -2,6 +2,7 @@
 //! give the same tokens, on the simulator and on the CPU in f32, bf16 and 4 bits; on the default model too
 //! where `TOKENMILL_TEST_GGUF` names its file (`TOKENMILL_TEST_FULL=1`: with all 64 requests).
 
+mod callback;
 mod schedule;
 mod subject;
 
@@ -109,6 +110,8 @@ fn lean(index: usize, params: &mut SamplingParams) {
         2 => params.sequence_bias = vec![(vec![8], 1.5), (vec![8, 9], 3.0)],
         4 => params.encoder_no_repeat_ngram_size = 2,
         6 => params.encoder_repetition_penalty = 1.3,
+        5 | 12 => params.logits_processors = callback::processors(20),
+        11 => params.prefix_allowed_tokens_fn = Some(callback::callable()),
         8 => params.forced_eos_token_id = Some(vec![11]),
         10 => {
             params.exponential_decay_length_penalty = Some(LengthDecay {

@@ -161,6 +161,14 @@ fn case_033_min_p_above_one() {
 fn case_034_max_tokens_outside_its_bound() {
     let bench = Bench::new();
     bench.refuse("max_tokens", [int(0), int(-1), float(1.5), float(BIG)]);
+    // This engine has no tokenizer, so no text can begin with a prompt.
+    let mut echoed = request(&[1, 2, 3], 0);
+    echoed.params.echo = true;
+    let error = bench.submit(echoed).expect_err("no tokenizer");
+    assert_eq!(
+        (error.kind(), error.param()),
+        (Kind::Unsupported, Some("echo"))
+    );
     bench.done();
 }
 

@@ -1,6 +1,11 @@
 //! The rarer ways to lean on tokens and to cut, on some requests of a trace.
 
-use tokenmill_core::{Adaptive, Dry, LengthDecay, Mirostat, MirostatVariant, SamplingParams, Xtc};
+use std::sync::Arc;
+
+use tokenmill_core::{
+    Action, Adaptive, Dry, Edit, LengthDecay, Mirostat, MirostatVariant, Processor, SamplingParams,
+    Xtc,
+};
 
 use crate::random::Random;
 
@@ -69,6 +74,17 @@ fn lean(random: &mut Random, params: SamplingParams) -> SamplingParams {
         1 => params.encoder_repetition_penalty = 1.4,
         2 => params.encoder_no_repeat_ngram_size = 2,
         3 => params.sequence_bias = vec![(vec![token], 2.0), (vec![token, 7], -4.0)],
+        8 => {
+            params.logits_processors = vec![Processor::Declared(Edit {
+                action: *random.pick(&[Action::Ban, Action::Bias(2.0), Action::Scale(0.3)]),
+                tokens: vec![token, token + 2],
+                matching: None,
+                matched: Arc::default(),
+                from: 1,
+                to: Some(9),
+                after: Vec::new(),
+            })];
+        }
         4 => params.bad_words_ids = vec![vec![token], vec![3, token]],
         5 => params.forced_eos_token_id = Some(vec![token, 5]),
         6 => params.forced_bos_token_id = Some(token),

@@ -2,6 +2,8 @@
 
 from tokenmill.api.llm import LLM
 from tokenmill.api.outputs import (
+    BeamSearchOutput,
+    BeamSearchSequence,
     CompletionOutput,
     Explained,
     Logprob,
@@ -9,13 +11,23 @@ from tokenmill.api.outputs import (
     RequestOutput,
     StreamChunk,
 )
-from tokenmill.api.params import RepetitionDetectionParams, RequestOutputKind, SamplingParams
+from tokenmill.api.params import (
+    BeamParams,
+    BeamSearchParams,
+    RepetitionDetectionParams,
+    RequestOutputKind,
+    SamplingParams,
+)
 from tokenmill.api.scoring import ContinuationScore
 from tokenmill.api.stream import Stream
 from tokenmill.api.tokenizer import Tokenizer
 
 __all__ = [
     "LLM",
+    "BeamParams",
+    "BeamSearchOutput",
+    "BeamSearchParams",
+    "BeamSearchSequence",
     "CompletionOutput",
     "ContinuationScore",
     "Explained",

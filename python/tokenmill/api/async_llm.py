@@ -16,7 +16,7 @@ from tokenmill import _tokenmill
 from tokenmill.api.collector import Collector
 from tokenmill.api.llm import LLM
 from tokenmill.api.outputs import RequestOutput, StreamChunk
-from tokenmill.api.params import SamplingParams
+from tokenmill.api.params import SamplingParams, refuse_ranked
 from tokenmill.api.records import EngineInfo, Event
 from tokenmill.api.tokenizer import Tokenizer
 
@@ -72,6 +72,7 @@ class AsyncLLM:
         self, prompt: Any, sampling_params: SamplingParams | None = None, *, priority: int = 0
     ) -> AsyncIterator[StreamChunk]:
         """Complete one prompt or conversation: what is new, each time there is something."""
+        refuse_ranked(sampling_params)
         collector = await self._submit(prompt, sampling_params, priority, None)
         try:
             while (event := await self._next(collector)) is not None:

@@ -9,6 +9,8 @@ from typing import Any
 
 from tokenmill import _tokenmill
 from tokenmill.api.outputs import (
+    BeamSearchOutput,
+    BeamSearchSequence,
     CompletionOutput,
     Explained,
     Logprob,
@@ -54,7 +56,7 @@ class Collector:
         self._prompt = prompt
         self._tokenizer = tokenizer
         self._effective = handle.effective
-        self._samples = [_Sample() for _ in range(self._effective.get("n", 1))]
+        self._samples = [_Sample() for _ in range(_sample_count(self._effective))]
         reported = ("logprobs", "logprob_token_ids")
         self._wants_logprobs = any(self._effective.get(name) is not None for name in reported)
         self._wants_prompt_logprobs = self._effective.get("prompt_logprobs") is not None
@@ -76,7 +78,7 @@ class Collector:
         """Take one event; gives back what is new."""
         sample = self._samples[event["index"]]
         logprobs = [self._position(entries) for entries in event["logprobs"]]
-        if self._wants_prompt_logprobs and event["index"] == 0 and not sample.tokens:
+        if self._wants_prompt_logprobs and event["index"] == 0 and not sample.texts:
             self._add_prompt(event)
         sample.texts.append(event["text"])
         sample.tokens.extend(event["tokens"])
@@ -127,7 +129,11 @@ class Collector:
     def output(self) -> RequestOutput:
         """Everything so far."""
         samples = enumerate(self._samples)
-        completions = [self._completion(index, sample) for index, sample in samples]
+        completions = [
+            self._completion(index, sample)
+            for index, sample in samples
+            if not self._is_missing(sample)
+        ]
         return self._output(completions, self._prompt_logprobs)
 
     def _output(
@@ -166,7 +172,7 @@ class Collector:
             index=index,
             text="".join(grown.texts),
             token_ids=list(grown.tokens),
-            cumulative_logprob=sample.logprob_sum if self._wants_logprobs else None,
+            cumulative_logprob=self._sum(sample),
             logprobs=list(grown.logprobs) if self._wants_logprobs else None,
             finish_reason=finish["reason"] if finish else self._unfinished_reason(),
             stop_reason=finish["stop_reason"] if finish else None,
@@ -175,10 +181,18 @@ class Collector:
             error_code=finish["error"][1] if finish and finish["error"] else None,
             lifted=tuple(finish["lifted"]) if finish else (),
             error_kind=_error_kind(finish),
+            score=finish["score"] if finish else None,
         )
 
+    def _sum(self, sample: _Sample) -> float | None:
+        if sample.finish is not None and sample.finish["cumulative_logprob"] is not None:
+            return sample.finish["cumulative_logprob"]
+        return sample.logprob_sum if self._wants_logprobs else None
+
     def _add_prompt(self, event: Event) -> None:
-        if event["tokens"]:
+        finish = event["finish"]
+        # With `max_tokens=0` there are scores and no token; a request that failed has neither.
+        if event["tokens"] or (finish is not None and finish["error"] is None):
             scored = (self._position(entries) for entries in event["prompt_logprobs"])
             self._prompt_logprobs = [None, *scored]
 
@@ -186,12 +200,19 @@ class Collector:
         finishes = [sample.finish for sample in self._samples]
         return max((finish["created_tokens"] for finish in finishes if finish), default=None)
 
+    def _is_missing(self, sample: _Sample) -> bool:
+        """Whether a search found fewer outputs than were wanted: the rest ends with no score."""
+        is_search = self._effective.get("beam_width") is not None
+        finish = sample.finish
+        is_whole = finish is not None and finish["reason"] in ("stop", "length")
+        return is_search and is_whole and finish is not None and finish["score"] is None
+
     def _unfinished_reason(self) -> str | None:
         return "abort" if self._is_aborted else None
 
     def _warnings(self) -> list[str]:
         return [
-            f"sample {index}: {name} {_FORCED if name.startswith('forced_') else _LIFTED} there"
+            f"sample {index}: {name} {_FORCED if name in _FORCING else _LIFTED} there"
             for index, sample in enumerate(self._samples)
             if sample.finish is not None
             for name in sample.finish["lifted"]
@@ -202,8 +223,41 @@ class Collector:
         return {token: Logprob(value, rank, text(token)) for token, value, rank in entries}
 
 
+def searched(output: RequestOutput, tokenizer: Tokenizer) -> BeamSearchOutput:
+    """A finished search as vLLM shows it; one that failed raises."""
+    prompt = output.prompt
+    sequences = []
+    for found in output.outputs:
+        if found.error is not None:
+            raise failure(found.error_kind or "", found.error)
+        if found.score is None or found.cumulative_logprob is None:
+            raise failure("Cancelled", "the search was cancelled before it was over")
+        if prompt is None and tokenizer.has_text:
+            prompt = tokenizer.decode(output.prompt_token_ids)
+        sequences.append(
+            BeamSearchSequence(
+                tokens=[*output.prompt_token_ids, *found.token_ids],
+                text=None if prompt is None else prompt + found.text,
+                cum_logprob=found.cumulative_logprob,
+                score=found.score,
+                finish_reason=found.finish_reason,
+                stop_reason=found.stop_reason,
+                logprobs=found.logprobs,
+            )
+        )
+    return BeamSearchOutput(sequences)
+
+
+def _sample_count(effective: dict[str, Any]) -> int:
+    width: int | None = effective.get("beam_width")
+    if width is None:
+        return int(effective.get("n", 1))
+    return effective.get("num_return_sequences") or width
+
+
 # What became of a step of the pipeline that met the others.
 _LIFTED = "left no token at some step and was lifted"
+_FORCING = {"forced_bos", "forced_eos", "thinking_budget"}
 _FORCED = "met a token that may not come and was skipped"
 
 

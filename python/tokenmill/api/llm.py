@@ -9,14 +9,15 @@ import itertools
 import os
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from tokenmill import _tokenmill, options
 from tokenmill.api.batch import Batch, Gathering, Output
-from tokenmill.api.collector import Collector, explained_of
-from tokenmill.api.outputs import Explained, RequestOutput
-from tokenmill.api.params import SamplingParams, sampling_values
+from tokenmill.api.collector import Collector, explained_of, searched
+from tokenmill.api.outputs import BeamSearchOutput, Explained, RequestOutput
+from tokenmill.api.params import SamplingParams, beam_values, refuse_ranked, sampling_values
 from tokenmill.api.prompts import (
     Prompt,
     is_conversation,
@@ -38,7 +39,7 @@ from tokenmill.api.stream import Stream
 from tokenmill.api.tokenizer import Tokenizer
 from tokenmill.errors import UnsupportedError, refusal
 from tokenmill.models.probe import probe
-from tokenmill.models.resolve import resolve
+from tokenmill.models.resolve import resolve, with_amateur_path
 from tokenmill.progress import Progress, say
 
 Params = SamplingParams | Sequence[SamplingParams] | None
@@ -67,6 +68,8 @@ class LLM:
     def __init__(self, model: str | os.PathLike[str] | None = None, **engine_options: Any) -> None:
         values = {**options.environment("engine"), **engine_options}
         named = values.pop("model", None)
+        if isinstance(amateur := values.get("amateur_model"), os.PathLike):
+            values["amateur_model"] = os.fspath(amateur)
         self._sampling_defaults = options.environment("sampling")
         # A slip is told before a model is fetched for it.
         _tokenmill.check_engine(values)
@@ -76,6 +79,10 @@ class LLM:
         self.known_model = resolved.known
         if resolved.known is None or values.get("tokenizer") or values.get("chat_template"):
             probe(resolved.path, values)
+        values = with_amateur_path(values)
+        if "amateur_model" in values:
+            # Its tokenizer is read too, to be held against the model's.
+            probe(Path(values["amateur_model"]), {})
         self._engine = _tokenmill.Engine(os.fspath(resolved.path), values)
         self._tokenizer = Tokenizer(self._engine)
         # What the model's files say that was ignored, or that a caller will stumble over.
@@ -126,6 +133,32 @@ class LLM:
         jobs = _pair(items, len(conversations), sampling_params, priority)
         submissions = (self._submission(*job) for job in jobs)
         return _run(submissions, len(conversations), use_tqdm)
+
+    def beam_search(
+        self,
+        prompts: Any,
+        params: SamplingParams,
+        lora_request: None = None,
+        use_tqdm: bool | Callable[..., Any] = False,
+        *,
+        concurrency_limit: int | None = None,
+        priority: int = 0,
+    ) -> list[BeamSearchOutput]:
+        """Find the likeliest outputs of every prompt; they come in the order of the prompts.
+
+        `params` are `BeamParams`. At most `concurrency_limit` prompts are searched at a time; all
+        run in one batch without one. A request that fails raises, and cancels the others.
+        `generate` takes the same parameters, and gives the outputs with a `score` each.
+        """
+        _refuse_lora(lora_request)
+        items, _ = read_prompts(prompts)
+        found: list[BeamSearchOutput] = []
+        for some in _parts(items, concurrency_limit):
+            jobs = _pair(some, len(some), beam_values(params), priority)
+            submissions = (self._submission(*job) for job in jobs)
+            outputs = _run(submissions, len(some), use_tqdm)
+            found.extend(searched(output, self._tokenizer) for output in outputs)
+        return found
 
     def score(
         self,
@@ -189,6 +222,7 @@ class LLM:
         self, prompt: Any, sampling_params: SamplingParams | None = None, *, priority: int = 0
     ) -> Stream:
         """Start one prompt or one conversation and read its chunks as they come."""
+        refuse_ranked(sampling_params)
         return Stream(self.submit(prompt, sampling_params, priority))
 
     def submit(
@@ -311,6 +345,16 @@ def _run(
             bar.close()
     with Progress("requests", count or 0, "done", visible=None if use_tqdm else False) as shown:
         return Batch(submissions, shown.advance).run()
+
+
+def _parts(prompts: Iterable[Prompt], limit: Any) -> Iterator[list[Prompt]]:
+    """The prompts in lists of at most `limit`; all of them in one without a limit."""
+    if limit is not None and (not is_integer(limit) or limit < 1):
+        name = "concurrency_limit"
+        raise refusal(name, f"{name} must be an integer of at least 1, or none, got {limit!r}")
+    rest = iter(prompts)
+    while part := list(itertools.islice(rest, limit)):
+        yield part
 
 
 def _refuse_lora(lora_request: Any) -> None:

@@ -31,7 +31,8 @@ class CompletionOutput:
     "error", `error_kind` is the kind of that (as the exceptions' `kind`) and `error_code` names it
     for programs where it has a name (`no_token_allowed`, `deadline_exceeded`). `lifted` names the
     soft bans (`min_tokens`, `no_repeat_ngram`) that left no token at some step and were lifted,
-    and the forcing (`forced_eos`) that met a banned token and was skipped.
+    and the forcing (`forced_eos`) that met a banned token and was skipped. `score` is what outputs
+    of a beam search are ordered by: the sum of log-probs, weighed by the length.
     """
 
     index: int
@@ -46,6 +47,7 @@ class CompletionOutput:
     error_code: str | None = None
     lifted: tuple[str, ...] = ()
     error_kind: str | None = None
+    score: float | None = None
     lora_request: None = None
     spec_decode_metrics: None = None
     routed_experts: None = None
@@ -103,6 +105,32 @@ class StreamChunk:
     stop_reason: int | str | None
     error: str | None = None
     error_kind: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BeamSearchSequence:
+    """One output of `LLM.beam_search`.
+
+    As in vLLM, `tokens` and `text` begin with the prompt. `cum_logprob` is the sum of the log-probs
+    of what was generated, `score` the same weighed by its length; `logprobs` are there where they
+    were asked for.
+    """
+
+    tokens: list[int]
+    text: str | None
+    cum_logprob: float
+    score: float
+    finish_reason: str | None
+    stop_reason: int | str | None
+    logprobs: list[dict[int, Logprob]] | None = None
+    lora_request: None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BeamSearchOutput:
+    """The outputs of one prompt, the best first."""
+
+    sequences: list[BeamSearchSequence]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,12 @@ from the option table behind `check_sampling`, and a test holds this list to tha
 immutable and checked when it is made.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Literal, NotRequired, TypedDict, TypeVar, dataclass_transform
 
 from tokenmill import _tokenmill
-from tokenmill.errors import InvalidRequestError
+from tokenmill.errors import InvalidRequestError, refusal
 
 _Self = TypeVar("_Self", bound="_Checked")
 _Class = TypeVar("_Class")
@@ -35,6 +35,48 @@ class RepetitionDetectionParams(TypedDict):
     max_pattern_size: int
     min_pattern_size: NotRequired[int]
     min_count: int
+
+
+# How a request is set against the engine's `amateur_model`; a plain dict does as well. `lambda` is
+# a word of the language, so the names are listed this way.
+Contrastive = TypedDict(
+    "Contrastive",
+    {
+        "amateur": str,
+        "mode": Literal["difference", "scaled"],
+        "alpha": float,
+        "lambda": float,
+        "beta": float,
+        "temperature": float,
+    },
+    total=False,
+)
+
+
+class ProcessorEdit(TypedDict):
+    """A declared processor: what is done to the logits of which tokens, and where.
+
+    `type` is "bias" (adds `value`), "ban", "scale" (multiplies by `value`, above 0) or "clamp" (to
+    `min` and `max`). It acts on `tokens`, or on every token whose text holds `matching`; on output
+    tokens `from` (0) to before `to`, and only behind one of `after`, where these are given.
+    """
+
+    type: Literal["bias", "ban", "scale", "clamp"]
+    value: NotRequired[float]
+    min: NotRequired[float]
+    max: NotRequired[float]
+    tokens: NotRequired[Sequence[int]]
+    matching: NotRequired[str]
+    to: NotRequired[int]
+    after: NotRequired[Sequence[int]]
+
+
+# A callable is called as `f(output_ids, row)` or `f(prompt_ids, output_ids, row)`, by the number of
+# its positional parameters. `row` is a memoryview of float32 that it changes in place
+# (`torch.frombuffer(row, dtype=torch.float32)` and `numpy.frombuffer(row, "f4")` share its memory),
+# or it gives another row of the same length back. transformers' processors are called as there.
+# It runs on the engine's thread: all requests wait for it, and one that hangs hangs the engine.
+Processor = ProcessorEdit | Mapping[str, Any] | Callable[..., Any]
 
 
 # Tells a type checker that a field may be left out; the value itself stands in the option table.
@@ -172,6 +214,61 @@ class SamplingParams(_Checked):
     exponential_decay_length_penalty: Sequence[float] | None = _TABLE
     remove_invalid_values: bool = _TABLE
     renormalize_logits: bool = _TABLE
+    beam_width: int | None = _TABLE
+    length_penalty: float = _TABLE
+    length_penalty_kind: Literal["power", "gnmt"] = _TABLE
+    early_stopping: bool | Literal["never"] = _TABLE
+    num_return_sequences: int | None = _TABLE
+    num_beam_groups: int = _TABLE
+    diversity_penalty: float = _TABLE
+    guidance_scale: float = _TABLE
+    negative_prompt: str | None = _TABLE
+    negative_prompt_token_ids: Sequence[int] | None = _TABLE
+    contrastive: Contrastive | None = _TABLE
+    dola_layers: Literal["low", "high"] | Sequence[int] | None = _TABLE
+    dola_divergence: Literal["jsd", "reference"] = _TABLE
+    penalty_alpha: float = _TABLE
+    logits_processors: Sequence[Processor] | None = _TABLE
+    prefix_allowed_tokens_fn: Callable[[int, list[int]], Sequence[int]] | None = _TABLE
+    thinking_token_budget: int | None = _TABLE
+    echo: bool = _TABLE
+    best_of: int | None = _TABLE
+
+
+class BeamParams(SamplingParams):
+    """Parameters of a beam search: those of sampling, with beams and, unless given, no temperature.
+
+    >>> params = BeamParams(4, max_tokens=32, length_penalty=0.6)
+    >>> params.beam_width, params.temperature, params.early_stopping
+    (4, 0.0, False)
+    """
+
+    def __init__(self, beam_width: int, max_tokens: int | None = _TABLE, **values: Any) -> None:
+        given = {"beam_width": beam_width, "temperature": 0.0, **values}
+        if max_tokens is not _TABLE:
+            given["max_tokens"] = max_tokens
+        if beam_width is None:
+            raise InvalidRequestError("beam_width must be a number of beams, got None")
+        super().__init__(**given)
+
+
+BeamSearchParams = BeamParams
+
+
+def beam_values(params: Any) -> SamplingParams:
+    """The parameters of a search, which must ask for one."""
+    if isinstance(params, SamplingParams) and params.beam_width is not None:
+        return params
+    kind = type(params).__name__
+    raise refusal("params", f"params must be BeamParams, got {kind} without a beam_width")
+
+
+def refuse_ranked(params: "SamplingParams | None") -> None:
+    """Refuse what a stream of chunks cannot give: the best samples are known at the end."""
+    drawn = params.best_of if isinstance(params, SamplingParams) else None
+    if params is not None and drawn is not None and drawn > params.n:
+        reason = "which samples are the best is known at the end"
+        raise refusal("best_of", f"best_of and stream: {reason}; use generate")
 
 
 def sampling_values(params: "SamplingParams | None") -> dict[str, Any]:

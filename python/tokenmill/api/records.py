@@ -10,7 +10,8 @@ class OptionRow(TypedDict):
     """One row of the option table: the only definition of an option.
 
     `type` is "int", "float", "bool", "str", "choice", "str_list", "int_list", "int_lists", "bias",
-    "sequence_bias", "length_decay", "repetition", "pipeline", or "" where only the name is known;
+    "sequence_bias", "length_decay", "early_stopping", "repetition", "contrastive", "layers",
+    "pipeline", "processors", "callable", or "" where only the name is known;
     `bound` is in words, for a choice the values separated by "|"; `reason` says why one that is not
     supported is not. `backends` are those that run another value than the default, `pipelines` the
     named ones that run the option's step (None: it is the option of no step), `meets` the options
@@ -39,7 +40,8 @@ class EventFinish(TypedDict):
     """How a sample ended; `error` is (kind, code or None, message) where the reason is "error".
 
     `lifted` names the soft bans (`min_tokens`, `no_repeat_ngram`) that left no token at some step,
-    and the forcing (`forced_eos`) that met a banned token and was skipped.
+    and the forcing (`forced_eos`) that met a banned token and was skipped. The last two are those
+    of an output of a beam search, and None for others.
     """
 
     reason: Literal["stop", "length", "abort", "error", "repetition"]
@@ -49,6 +51,8 @@ class EventFinish(TypedDict):
     created_tokens: int
     preemptions: int
     lifted: list[str]
+    score: float | None
+    cumulative_logprob: float | None
 
 
 class Shown(TypedDict):

@@ -24,7 +24,7 @@ class Tokenizer:
         self._engine = engine
         self._texts: dict[int, str] = {}
         info = engine.info()
-        self._has_text = info["has_tokenizer"]
+        self.has_text = info["has_tokenizer"]
         self.vocab_size = info["vocab_len"]
         self.eos_token_ids = list(info["eos_token_ids"])
 
@@ -47,7 +47,7 @@ class Tokenizer:
 
         None for a model that was loaded without a tokenizer.
         """
-        if not self._has_text:
+        if not self.has_text:
             return None
         text = self._texts.get(token_id)
         if text is None:

@@ -27,8 +27,12 @@ _METAVARS = {
     "bias": "ID:X,..",
     "sequence_bias": "N N:X,..",
     "length_decay": "N,X",
+    "early_stopping": "true|false|never",
     "repetition": "KEY:N,..",
+    "contrastive": "KEY:X,..",
+    "layers": "NAME or N,N",
     "pipeline": "NAME or STEP,..",
+    "processors": "JSON",
 }
 # `model` has its own flag, and `--seed` is the request's.
 _NOT_FLAGS = {("engine", "model"), ("engine", "seed")}
@@ -56,7 +60,7 @@ def add_options(
     """
     for group in groups:
         for option in options.supported(group):
-            if (group, option.name) not in _NOT_FLAGS:
+            if (group, option.name) not in _NOT_FLAGS and option.type != "callable":
                 default = (defaults or {}).get(option.name, option.default)
                 _add(parser, group, option, "none" if default is None else str(default))
 

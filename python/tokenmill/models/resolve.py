@@ -6,9 +6,10 @@ for `LLM(...)`, every command and every later door. It refuses to look inside wh
 
 import errno
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tokenmill.errors import NotFoundError, TokenmillIoError, refusal
 from tokenmill.models.registry import DEFAULT_MODEL, KnownModel, find_known, nearest_known
@@ -56,6 +57,15 @@ def resolve(
     if not isinstance(model, os.PathLike) and is_hub_name(name) and not _looks_like_path(name):
         return Resolved(name, fetch_from_hub(name), None)
     raise NotFoundError(_not_found(name))
+
+
+def with_amateur_path(engine_options: Mapping[str, Any]) -> dict[str, Any]:
+    """Engine options in which the weaker model's name, where there is one, is its path."""
+    values = dict(engine_options)
+    if values.get("amateur_model") is None:
+        values.pop("amateur_model", None)
+        return values
+    return {**values, "amateur_model": os.fspath(resolve(values["amateur_model"]).path)}
 
 
 def _existing(name: str) -> Path | None:

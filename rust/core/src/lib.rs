@@ -19,9 +19,9 @@ pub use id::{BlockId, RequestId, SequenceId, TokenId};
 pub use kind::{HasKind, Kind};
 pub use limits::Limits;
 pub use params::{
-    Adaptive, Beams, Contrastive, ContrastiveMode, Divergence, Dola, DolaLayers, Dry,
-    EarlyStopping, Guidance, LengthDecay, LengthPenaltyKind, LogprobsMode, Mirostat,
-    MirostatVariant, NamedPipeline, OutputKind, PipelineChoice, RepetitionDetection,
-    SamplingParams, Step, Xtc,
+    Action, Adaptive, Beams, Callable, Callback, Contrastive, ContrastiveMode, Divergence, Dola,
+    DolaLayers, Dry, EarlyStopping, Edit, Guidance, LengthDecay, LengthPenaltyKind, LogprobsMode,
+    Mirostat, MirostatVariant, NamedPipeline, OutputKind, PipelineChoice, Processor,
+    RepetitionDetection, SamplingParams, Step, Thinking, Xtc,
 };
 pub use request::{Prompt, Rendered, Request};

@@ -37,6 +37,12 @@ pub struct Limits {
     pub dry_breakers_count_max: usize,
     /// Longest of them, in characters.
     pub dry_breaker_len_max_chars: usize,
+    /// Most processors of `logits_processors`; each is looked at for every token.
+    pub processors_count_max: usize,
+    /// Most ids of one of them, in each of its lists.
+    pub processor_tokens_len_max: usize,
+    /// Longest text that one of them matches, in bytes; it is looked for in the whole vocabulary once a request.
+    pub processor_text_len_max_bytes: usize,
     /// Longest pattern and most copies of `repetition_detection`: a token costs a few comparisons for each pattern
     /// length, and in an output that nearly loops as many as the output is long.
     pub repetition_max: u32,
@@ -48,6 +54,9 @@ pub struct Limits {
     pub explain_tokens_max: u32,
     /// Most tokens that an explanation tells of a step.
     pub explain_top_max: u32,
+    /// Bytes of token lists (masks, biases, words, what processors match) that live requests may hold together; a line of
+    /// the memory ledger. A request may ask for a few megabytes.
+    pub request_lists_bytes_max: u64,
     /// Longest text that is only hashed or echoed (a salt, a caller's own id), in bytes.
     pub label_len_max_bytes: usize,
     /// Most events waiting in one request's channel; in a full one the newest absorb what comes.
@@ -76,11 +85,15 @@ impl Default for Limits {
             sequence_len_max_tokens: 256,
             dry_breakers_count_max: 16,
             dry_breaker_len_max_chars: 40,
+            processors_count_max: 16,
+            processor_tokens_len_max: 1024,
+            processor_text_len_max_bytes: 256,
             repetition_max: 1024,
             dola_layers_len_max: 16,
             search_candidates_max: 64,
             explain_tokens_max: 256,
             explain_top_max: 50,
+            request_lists_bytes_max: 32 << 20,
             label_len_max_bytes: 256,
             stream_events_max: 256,
             prompt_len_max_bytes: 4 << 20,

@@ -62,6 +62,14 @@ pub enum Error {
         /// The option.
         name: &'static str,
     },
+    /// What a caller brought failed, or gave what is no answer.
+    #[error("{name} {fault}")]
+    Callable {
+        /// What its caller calls it.
+        name: String,
+        /// What it did.
+        fault: String,
+    },
     /// The list of steps has no meaning.
     #[error("pipeline: step {step} {reason}")]
     BadPipeline {
@@ -81,6 +89,7 @@ impl HasKind for Error {
             Self::ScoreOverflow { .. }
             | Self::NoTokenAllowed { .. }
             | Self::UnknownToken { .. }
+            | Self::Callable { .. }
             | Self::BadPipeline { .. } => Kind::InvalidRequest,
         }
     }
@@ -96,6 +105,7 @@ impl HasKind for Error {
     fn code(&self) -> Option<&'static str> {
         match self {
             Self::NoTokenAllowed { .. } => Some("no_token_allowed"),
+            Self::Callable { .. } => Some("callable_failed"),
             _ => None,
         }
     }

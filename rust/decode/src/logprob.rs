@@ -101,9 +101,9 @@ impl Report<'_> {
     /// Of the model's own values.
     fn of_model(self, row: &Row<'_>, token: TokenId, buffers: &mut ReportBuffers) -> TokenLogprobs {
         if row.is_broken() {
-            return self.of_cleaned(row.model(), token, buffers);
+            return self.of_cleaned(row.own(), token, buffers);
         }
-        self.of_values(row.model(), token, buffers)
+        self.of_values(row.own(), token, buffers)
     }
 
     /// Of values among which NaN and +inf may be, which count as what replaces them.

@@ -71,9 +71,35 @@ pub(crate) struct MassCut {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokenmill_core::{Adaptive, Dry, LengthDecay, Mirostat, PipelineChoice, Xtc};
+    use tokenmill_core::{
+        Adaptive, Callable, Callback, Dry, LengthDecay, Mirostat, PipelineChoice, Processor,
+        Thinking, Xtc,
+    };
+
+    /// A callback that is never called.
+    #[derive(Debug)]
+    struct Nothing;
+
+    impl Callback for Nothing {
+        fn name(&self) -> String {
+            "nothing".into()
+        }
+
+        fn process(&self, _: &[u32], _: &[u32], _: &mut [f32]) -> std::result::Result<(), String> {
+            Ok(())
+        }
+
+        fn allowed(&self, _: &[u32], _: &[u32]) -> std::result::Result<Vec<u32>, String> {
+            Ok(vec![0])
+        }
+
+        fn as_any(&self) -> &dyn std::any::Any {
+            self
+        }
+    }
 
     fn everything() -> SamplingParams {
+        let callable = Callable(std::sync::Arc::new(Nothing));
         SamplingParams {
             allowed_token_ids: Some(vec![0]),
             logit_bias: vec![(0, 1.0)],
@@ -121,6 +147,12 @@ mod tests {
             adaptive: Adaptive {
                 target: Some(0.3),
                 ..Adaptive::default()
+            },
+            logits_processors: vec![Processor::Callable(callable.clone())],
+            prefix_allowed_tokens_fn: Some(callable),
+            thinking: Thinking {
+                budget: Some(1),
+                ..Thinking::default()
             },
             ..SamplingParams::default()
         }

@@ -117,7 +117,7 @@ impl<'a> Row<'a> {
     }
 
     /// The model's own values.
-    pub(crate) fn model(&self) -> &'a [f32] {
+    pub(crate) fn own(&self) -> &'a [f32] {
         self.own
     }
 
@@ -164,6 +164,38 @@ impl<'a> Row<'a> {
             self.buffers.overlay[token as usize] = value;
         }
         self.buffers.spared = spared;
+    }
+
+    /// Lets `change` have the whole row. What was banned stays so, and NaN and +inf are refused. Three passes.
+    pub(crate) fn rewrite(
+        &mut self,
+        change: impl FnOnce(&mut [f32]) -> Result<(), String>,
+    ) -> Result<(), String> {
+        let len = self.model.len();
+        for index in 0..self.buffers.is_touched.len() {
+            if !self.buffers.is_touched[index] {
+                let start = index * CHUNK;
+                let end = (start + CHUNK).min(len);
+                self.buffers.overlay[start..end].copy_from_slice(&self.model[start..end]);
+            }
+        }
+        self.buffers.is_touched.fill(true);
+        self.is_edited = true;
+        let RowBuffers {
+            overlay, spared, ..
+        } = &mut *self.buffers;
+        let values = &mut overlay[..len];
+        spared.clear();
+        spared.extend_from_slice(values);
+        change(values)?;
+        for (token, (value, before)) in values.iter_mut().zip(spared).enumerate() {
+            if *before == f32::NEG_INFINITY {
+                *value = f32::NEG_INFINITY;
+            } else if value.is_nan() || *value == f32::INFINITY {
+                return Err(format!("gave token {token} the logit {value}"));
+            }
+        }
+        Ok(())
     }
 
     /// Recomputes the maxima of the touched chunks.

@@ -38,6 +38,18 @@ pub struct Choice {
     pub observed: Option<f64>,
 }
 
+impl Choice {
+    /// That of an output which ends without a token.
+    pub fn none() -> Self {
+        Self {
+            token: 0,
+            logprobs: None,
+            lifted: Lifted::new(),
+            observed: None,
+        }
+    }
+}
+
 /// The state from which one sequence's next token follows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sampler {
@@ -351,7 +363,9 @@ impl Sampler {
                 mode,
             });
         }
-        let alternatives = self.params.logprobs? as usize;
+        // Samples are ranked by the entry of the token itself.
+        let ranked = self.params.is_ranked().then_some(0);
+        let alternatives = self.params.logprobs.or(ranked)? as usize;
         Some(Report {
             wanted: Wanted::Best(alternatives),
             mode,
@@ -399,7 +413,7 @@ impl Sampler {
                 if lifted.contains(&step) {
                     continue;
                 }
-                match self.processors.apply(&self.params, step, row) {
+                match self.processors.apply(&self.params, step, row)? {
                     Effect::Touched if Step::SOFT.contains(&step) => banning.push(step),
                     Effect::Skipped => skipped.push(step),
                     _ => {}

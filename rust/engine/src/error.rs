@@ -69,6 +69,18 @@ pub enum Error {
         /// Bytes for all requests.
         limit: u64,
     },
+    /// The request's token lists alone pass the memory set aside for all.
+    #[error(
+        "{param} and the other token lists of this request take {needed} bytes, {limit} are there for all"
+    )]
+    ListBytes {
+        /// The option with the longest ones.
+        param: &'static str,
+        /// Bytes they take.
+        needed: u64,
+        /// Bytes for all requests.
+        limit: u64,
+    },
     /// A token id outside the vocabulary.
     #[error("{param} must hold ids below {vocab_len}, got {token} at index {index}")]
     TokenId {
@@ -117,6 +129,16 @@ pub enum Error {
     )]
     LogprobsOverloaded {
         /// Bytes that live requests may come to hold.
+        held: u64,
+        /// Bytes for all requests.
+        limit: u64,
+    },
+    /// The token lists of others take the memory for them.
+    #[error(
+        "live requests hold {held} bytes of token lists, the limit is {limit}: try again later"
+    )]
+    ListsOverloaded {
+        /// Bytes that live requests hold.
         held: u64,
         /// Bytes for all requests.
         limit: u64,
@@ -195,12 +217,15 @@ impl HasKind for Error {
             | Self::PromptBytes { .. }
             | Self::Field { .. }
             | Self::LogprobBytes { .. }
+            | Self::ListBytes { .. }
             | Self::TokenId { .. }
             | Self::ContextLen { .. }
             | Self::Blocks { .. }
             | Self::Memory { .. }
             | Self::MachineMemory { .. } => Kind::InvalidRequest,
-            Self::Overloaded { .. } | Self::LogprobsOverloaded { .. } => Kind::Overloaded,
+            Self::Overloaded { .. }
+            | Self::LogprobsOverloaded { .. }
+            | Self::ListsOverloaded { .. } => Kind::Overloaded,
             Self::Draining | Self::Closed | Self::Forked => Kind::Draining,
             Self::Unsupported { .. } => Kind::Unsupported,
             Self::Corrupt { .. } => Kind::Corrupt,
@@ -223,6 +248,7 @@ impl HasKind for Error {
             Self::Unsupported { what, .. } => Some(what),
             Self::Field { param, .. }
             | Self::LogprobBytes { param, .. }
+            | Self::ListBytes { param, .. }
             | Self::TokenId { param, .. }
             | Self::Memory { param, .. } => Some(param),
             Self::ContextLen { .. } | Self::Blocks { .. } => Some("max_tokens"),

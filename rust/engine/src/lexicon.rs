@@ -1,6 +1,11 @@
 //! A model's tokenizer and chat template, and one sequence's text. Without the feature `text`, or for a
 //! model without a tokenizer, requests carry token ids and outputs have no text.
 
+#[cfg(feature = "text")]
+mod breaker;
+#[cfg(feature = "text")]
+pub(crate) mod search;
+
 use tokenmill_core::{Rendered, SamplingParams, TokenId};
 
 use crate::error::{Error, Result};
@@ -12,6 +17,10 @@ pub struct Lexicon {
     pub(crate) tokenizer: Option<std::sync::Arc<tokenmill_text::Tokenizer>>,
     #[cfg(feature = "text")]
     pub(crate) template: Option<tokenmill_text::ChatTemplate>,
+    #[cfg(feature = "text")]
+    pub(crate) answers: search::Answers,
+    /// Tokens that begin and end the model's thinking.
+    pub(crate) thinking: Option<(Vec<TokenId>, Vec<TokenId>)>,
 }
 
 #[cfg(feature = "text")]
@@ -87,7 +96,12 @@ mod with_text {
 
         /// The token sequences in which texts that break a stretch may stand.
         pub(crate) fn breaker_tokens(&self, breakers: &[String]) -> Result<Vec<Vec<TokenId>>> {
-            crate::breaker::sequences(self.tokenizer()?, breakers)
+            self.answers.breakers(self.tokenizer()?, breakers)
+        }
+
+        /// The tokens whose text holds this one.
+        pub(crate) fn matching_tokens(&self, text: &str) -> Result<Arc<[TokenId]>> {
+            self.answers.matching(self.tokenizer()?, text)
         }
 
         /// A template's text to ids.
@@ -162,6 +176,8 @@ pub(crate) use with_text::Transcript;
 
 #[cfg(not(feature = "text"))]
 mod without_text {
+    use std::sync::Arc;
+
     use super::{Error, Lexicon, Rendered, Result, SamplingParams, TokenId};
 
     impl Lexicon {
@@ -193,6 +209,16 @@ mod without_text {
 
         /// Refused: this build has no tokenizers.
         pub(crate) fn breaker_tokens(&self, _breakers: &[String]) -> Result<Vec<Vec<TokenId>>> {
+            Err(refusal())
+        }
+
+        /// Refused: this build has no tokenizers.
+        pub(crate) fn matching_tokens(&self, _text: &str) -> Result<Arc<[TokenId]>> {
+            Err(refusal())
+        }
+
+        /// Refused: this build has no tokenizers.
+        pub fn decode(&self, _tokens: &[TokenId], _skip_special: bool) -> Result<String> {
             Err(refusal())
         }
 

@@ -3,8 +3,6 @@
 
 #![forbid(unsafe_code)]
 
-#[cfg(feature = "text")]
-mod breaker;
 mod door;
 mod error;
 mod host;

@@ -56,6 +56,7 @@ fn everything_was_given_back(door: &Door) {
         if [
             "requests_live",
             "logprob_bytes",
+            "list_bytes",
             "handles_open",
             "blocks_used",
         ]

@@ -62,6 +62,8 @@ figures! {
     requests_live,
     /// Gauge: bytes of log-probs that live requests may come to hold.
     logprob_bytes,
+    /// Gauge: bytes of token lists that live requests hold.
+    list_bytes,
     /// Gauge: handles not dropped.
     handles_open,
     /// Gauge: sequences running.

@@ -7,6 +7,7 @@ use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString};
 use tokenmill::option::Value;
 use tokenmill::{Kind, Limits, SamplingParams, TokenId};
 
+use crate::callback;
 use crate::errors::raise;
 
 /// Deepest nesting of one option.
@@ -14,6 +15,9 @@ const DEPTH_MAX: usize = 5;
 
 /// Most values in one option, so that an endless iterator ends; every option's own bound is far below.
 const NODES_MAX: usize = 100_000;
+
+/// The options that take callables.
+const CALLABLES: [&str; 2] = ["logits_processors", "prefix_allowed_tokens_fn"];
 
 /// The value of option `name`.
 pub(crate) fn to_value(name: &str, any: &Bound<'_, PyAny>) -> PyResult<Value> {
@@ -61,6 +65,10 @@ impl Reader<'_> {
         })?;
         if any.is_none() {
             return Ok(Value::Null);
+        }
+        // A list of transformers' processors is callable, too, and is a list.
+        if CALLABLES.contains(&self.name) && any.is_callable() && !any.is_instance_of::<PyList>() {
+            return callback::wrapped(any).map(Value::Callable);
         }
         if any.is_instance_of::<PyBool>() {
             return Ok(Value::Bool(any.is_truthy()?));
@@ -201,6 +209,7 @@ pub(crate) fn from_value<'py>(py: Python<'py>, value: &Value) -> PyResult<Bound<
         Value::Int(int) => int.into_pyobject(py)?.into_any(),
         Value::Float(float) => float.into_pyobject(py)?.into_any(),
         Value::Text(text) => PyString::new(py, text).into_any(),
+        Value::Callable(callable) => callback::object(py, callable),
         Value::List(items) => {
             let list = PyList::empty(py);
             for item in items {

@@ -187,5 +187,7 @@ fn finish_dict<'py>(py: Python<'py>, event: &Event) -> PyResult<Option<Bound<'py
     dict.set_item("created_tokens", finish.created_tokens)?;
     dict.set_item("preemptions", finish.preemptions)?;
     dict.set_item("lifted", PyList::new(py, &finish.lifted)?)?;
+    dict.set_item("score", finish.score)?;
+    dict.set_item("cumulative_logprob", finish.cumulative_logprob)?;
     Ok(Some(dict))
 }

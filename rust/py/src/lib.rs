@@ -8,6 +8,7 @@
 )]
 
 mod bell;
+mod callback;
 mod convert;
 mod engine;
 mod errors;

@@ -326,6 +326,7 @@ class Quick:
 
     FINISH = {"reason": "length", "stop_reason": None, "error": None, "lifted": []}
     FINISH |= {"cached_tokens": 0, "created_tokens": 0, "preemptions": 0}
+    FINISH |= {"score": None, "cumulative_logprob": None}
     EVENT = {"index": 0, "tokens": [1], "text": "a", "logprobs": [], "finish": FINISH}
 
     def __init__(self):

@@ -92,6 +92,8 @@ TAKEN = [
     (110, "mirostat_variant", "authors", "authors"),
     (110, "top_h", "0.4", 0.4),
     (110, "penalty_last_n", "-1", -1),
+    (110, "dola_layers", "high", "high"),
+    (110, "dola_layers", "4,2", [2, 4]),
     (52, "deadline_ms", "1500", 1500),
     (
         110,

@@ -51,7 +51,8 @@ class FakeHandle:
         limit = self.effective.get("max_tokens")
         answer = answer[: limit if limit is not None else len(answer)]
         events = []
-        for sample in range(self.effective["n"]):
+        returned = self.effective.get("num_return_sequences") or self.effective.get("beam_width")
+        for sample in range(returned or self.effective["n"]):
             for position, byte in enumerate(answer):
                 is_last = position == len(answer) - 1
                 events.append(self._event(sample, byte, is_last))
@@ -66,7 +67,11 @@ class FakeHandle:
             "created_tokens": 0,
             "preemptions": 0,
             "lifted": [],
+            "score": None,
+            "cumulative_logprob": None,
         }
+        if self.effective.get("beam_width"):
+            finish |= {"score": -1.0 - sample, "cumulative_logprob": -4.0 - sample}
         count = self.effective["logprobs"]
         return {
             "index": sample,

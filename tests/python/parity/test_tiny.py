@@ -12,7 +12,7 @@ import pytest
 
 from parity import rows
 from parity.conftest import EXACT
-from tokenmill import LLM, SamplingParams
+from tokenmill import LLM, InvalidRequestError, SamplingParams, UnsupportedError, _tokenmill
 
 # Read without importing torch when tests are collected; a test holds it to the maker's list.
 CASES = {
@@ -191,3 +191,158 @@ def test_a_logit_outside_the_bound_is_found(checkpoints):
     wrong[3, 5] += 2 * SHARE_MAX * (expected[3].max() - expected[3].min())
     with pytest.raises(AssertionError, match="of the range"):
         assert_close(wrong, expected, ("llama",))
+
+
+# Second rows: what transformers' own hidden states and two models give, mixed in float64.
+SECOND_LEN = 24
+
+
+def log_softmax(row):
+    """ln of the probabilities of a row, in float64."""
+    shifted = row - row.max()
+    return shifted - np.log(np.exp(shifted).sum())
+
+
+def hidden_states(model, known):
+    """The logits of the last position, and of each number of layers before it without the norm."""
+    import torch
+
+    with torch.no_grad():
+        out = model(torch.tensor([known]), use_cache=False, output_hidden_states=True)
+        head = model.get_output_embeddings()
+        early = [head(state[0, -1]).double().numpy() for state in out.hidden_states[:-1]]
+    return out.logits[0, -1].double().numpy(), early
+
+
+def plausible(last, share):
+    """Which tokens have at least this share of the best probability."""
+    return np.exp(last - last.max()) >= share
+
+
+def divergence(last, early, kind):
+    """How far two rows are from each other, as spelled out in the papers and in their code."""
+    p, q = np.exp(log_softmax(last)), np.exp(log_softmax(early))
+    m = (p + q) / 2
+    if kind == "jsd":
+        return (p * np.log(p / m) + q * np.log(q / m)).sum() / 2
+    return ((m * np.log(m / p)).mean() + (m * np.log(m / q)).mean()) / 2
+
+
+def dola_token(model, known, layers, kind):
+    """The greedy token of DoLa."""
+    last, early = hidden_states(model, known)
+    rows_of = [early[layer] if layer < len(early) else last for layer in layers]
+    best = rows_of[int(np.argmax([divergence(last, row, kind) for row in rows_of]))]
+    scores = np.where(plausible(last, 0.1), log_softmax(last) - log_softmax(best), -np.inf)
+    return int(scores.argmax())
+
+
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+@pytest.mark.parametrize("name", ["llama", "llama-tied", "qwen3", "olmo2", "gpt2", "phi3"])
+def test_dola_equals_a_mixture_of_transformers_hidden_states(checkpoints, name, backend):
+    path = checkpoints.folder(name) / "model"
+    model = checkpoints._models[name]
+    # Three layers: halves as transformers lists them.
+    is_tied = model.config.tie_word_embeddings
+    halves = {"low": [2] if is_tied else [0], "high": [1], (0, 1, 2): [0, 1, 2], (3,): [3]}
+    with LLM(path, backend=backend, threads=1, max_num_seqs=4, **EXACT) as llm:
+        for asked, layers in halves.items():
+            for kind in ("jsd", "reference"):
+                prompt, known = [5, 17, 40, 8, 80], []
+                for _ in range(SECOND_LEN):
+                    known.append(dola_token(model, prompt + known, layers, kind))
+                params = SamplingParams(
+                    temperature=0.0,
+                    max_tokens=SECOND_LEN,
+                    dola_layers=asked if isinstance(asked, str) else list(asked),
+                    dola_divergence=kind,
+                    ignore_eos=True,
+                    detokenize=False,
+                )
+                made = llm.generate([prompt], params)[0].outputs[0].token_ids
+                assert list(made) == known, (name, backend, asked, kind)
+
+
+def contrastive_token(models, known, mode, rule):
+    """The greedy token of contrastive decoding."""
+    expert, amateur = (hidden_states(model, known)[0] for model in models)
+    amateur = amateur / rule.get("temperature", 1.0)
+    if mode == "difference":
+        scores = log_softmax(expert) - rule["lambda"] * log_softmax(amateur)
+    else:
+        scores = (1 + rule["beta"]) * expert - rule["beta"] * amateur
+    return int(np.where(plausible(expert, rule["alpha"]), scores, -np.inf).argmax())
+
+
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+def test_contrastive_decoding_equals_a_mixture_of_two_models_of_transformers(checkpoints, backend):
+    paths = [checkpoints.folder(name) / "model" for name in ("llama", "qwen3")]
+    models = [checkpoints._models[name] for name in ("llama", "qwen3")]
+    options = {"threads": 1, "max_num_seqs": 4, "kv_cache_memory_bytes": 1 << 20}
+    rules = [
+        ("difference", {"alpha": 0.1, "lambda": 1.0}),
+        ("difference", {"alpha": 0.02, "lambda": 0.5, "temperature": 0.5}),
+        ("scaled", {"alpha": 0.1, "beta": 0.5}),
+        ("scaled", {"alpha": 0.0, "beta": 2.0}),
+    ]
+    with LLM(paths[0], amateur_model=paths[1], backend=backend, **options, **EXACT) as llm:
+        plan = llm.info()["memory_plan"]
+        assert plan["amateur weights"] > 0
+        assert plan["kv cache"] + plan["amateur kv cache"] <= 1 << 20
+        prompt = [9, 3, 77, 21]
+        asked, expected = [], []
+        for mode, rule in rules:
+            known = []
+            for _ in range(SECOND_LEN):
+                known.append(contrastive_token(models, prompt + known, mode, rule))
+            expected.append(known)
+            asked.append(
+                SamplingParams(
+                    temperature=0.0,
+                    max_tokens=SECOND_LEN,
+                    contrastive={"mode": mode, **rule},
+                    ignore_eos=True,
+                    detokenize=False,
+                )
+            )
+        # All in one batch, beside one without an amateur.
+        plain = SamplingParams(temperature=0.0, max_tokens=SECOND_LEN, detokenize=False)
+        outputs = llm.generate([prompt] * 5, [*asked, plain])
+    made = [list(output.outputs[0].token_ids) for output in outputs]
+    assert made[:4] == expected
+    assert len({tuple(tokens) for tokens in made}) > 1
+
+
+def test_an_amateur_of_another_vocabulary_is_refused_at_load(checkpoints, gguf):
+    path = checkpoints.folder("llama") / "model"
+    with pytest.raises(UnsupportedError, match=r"amateur_model.*vocabulary"):
+        LLM(path, amateur_model=gguf, threads=1)
+    beside = {"amateur_model": str(gguf)}
+    with pytest.raises(UnsupportedError, match=r"amateur_model.*vocabulary"):
+        _tokenmill.check_text(str(path), beside)
+    # Priced before anything is held against anything.
+    assert _tokenmill.inspect(str(path), beside)["memory_plan"]["amateur weights"] > 50 << 20
+    with LLM(path, threads=1, max_num_seqs=4) as llm:
+        params = SamplingParams(contrastive={}, detokenize=False)
+        with pytest.raises(UnsupportedError, match=r"contrastive.*amateur_model"):
+            llm.generate([[1, 2]], params)
+
+
+def test_a_model_against_itself_leaves_the_plausible_tokens_alike(gguf):
+    params = SamplingParams(
+        temperature=0.0,
+        max_tokens=6,
+        contrastive={"amateur": gguf.stem},
+        logprobs=20,
+        logprobs_mode="processed_logits",
+    )
+    options = {"max_model_len": 128, "max_num_seqs": 2, "kv_cache_memory_bytes": 16 << 20}
+    with LLM(gguf, amateur_model=gguf, **options) as llm:
+        completion = llm.generate(["The sea is"], params)[0].outputs[0]
+        other = params.replace(contrastive={"amateur": "another"})
+        with pytest.raises(InvalidRequestError, match="amateur"):
+            llm.generate(["The sea is"], other)
+    for token, entries in zip(completion.token_ids, completion.logprobs, strict=True):
+        kept = [key for key, entry in entries.items() if entry.logprob > float("-inf")]
+        assert all(entries[key].logprob == 0.0 for key in kept)
+        assert token == min(kept)

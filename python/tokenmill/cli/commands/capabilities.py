@@ -6,7 +6,7 @@ adds (its backend, its context) is in `LLM.capabilities()`.
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from tokenmill import options
 from tokenmill.api.records import OptionRow
@@ -130,7 +130,7 @@ def _whole(row: OptionRow) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _grid(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _grid(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [header, ("---",) * len(header), *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 

@@ -35,7 +35,8 @@ def run(arguments: Arguments) -> int:
         flags.refuse_logprobs(params, "with --json")
     prompts = [_from_stdin() if text == "-" else text for text in arguments["prompts"] or ["-"]]
     with flags.load(arguments) as llm:
-        if len(prompts) == 1 and params.n == 1 and not arguments["json"]:
+        samples = max(params.n, params.best_of or 1)
+        if len(prompts) == 1 and samples == 1 and not arguments["json"]:
             return _stream(llm, prompts[0], params)
         outputs = llm.generate(prompts, params)
     for output in outputs:

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 from tokenmill import _tokenmill
@@ -12,7 +13,7 @@ from tokenmill.cli.parser import Arguments, Parser
 from tokenmill.cli.terminal import harmless, table
 from tokenmill.errors import refusal
 from tokenmill.models.probe import probe
-from tokenmill.models.resolve import resolve
+from tokenmill.models.resolve import resolve, with_amateur_path
 from tokenmill.progress import format_bytes
 
 # 64 sequences of 1,024 tokens, a busy service on a CPU.
@@ -35,7 +36,7 @@ def run(arguments: Arguments) -> int:
     name = arguments["name"]
     if name is not None and arguments["model"] is not None:
         raise refusal("model", "info takes one model: its argument or --model, not both")
-    values = flags.engine(arguments)
+    values = with_amateur_path(flags.engine(arguments))
     resolved = resolve(flags.model_name(arguments) if name is None else name)
     path = os.fspath(resolved.path)
     found = _tokenmill.inspect(path, values)
@@ -48,6 +49,8 @@ def run(arguments: Arguments) -> int:
     sys.stdout.flush()
     if resolved.known is None or values.get("tokenizer") or values.get("chat_template"):
         probe(resolved.path, values)
+    if "amateur_model" in values:
+        probe(Path(values["amateur_model"]), {})
     _tokenmill.check_text(path, values)
     return 0
 

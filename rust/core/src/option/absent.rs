@@ -52,7 +52,6 @@ const fn engine_refused(
 
 const PROMPT: &str = "prompt log-probs are those of the whole prompt, best tokens first";
 const GRAMMAR: &str = "structured outputs are not built yet";
-const FORCING: &str = "a bound on thinking is not built yet; max_tokens is";
 const DRAFTS: &str = "speculation is not built yet";
 const PLUGINS: &str = "there are no plug-ins that could read it";
 const ONE_MACHINE: &str = "one process serves one machine; run replicas instead";
@@ -71,7 +70,6 @@ pub(super) const ROWS: &[OptionSpec] = &[
     later("prompt_logprob_start", "none", PROMPT),
     later("flat_logprobs", "false", "flat log-probs are not built yet"),
     later("structured_outputs", "none", GRAMMAR),
-    later("thinking_token_budget", "-1", FORCING),
     later("watermarking", "none", "watermarks are not built yet"),
     refused("extra_args", "none", PLUGINS),
     refused(
@@ -84,7 +82,6 @@ pub(super) const ROWS: &[OptionSpec] = &[
         "none",
         "forced replay is not offered",
     ),
-    refused("best_of", "1", "nobody ranks samples by it any more: use n"),
     // transformers' names.
     later(
         "watermarking_config",
@@ -171,7 +168,7 @@ pub(super) const ROWS: &[OptionSpec] = &[
     engine_later(
         "logits_processors",
         "none",
-        "processors in Python are not built yet",
+        "give them to a request: SamplingParams(logits_processors=[...])",
     ),
     engine_later(
         "trust_remote_code",

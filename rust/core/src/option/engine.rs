@@ -22,6 +22,10 @@ pub struct EngineOptions {
     pub tokenizer: Option<String>,
     /// A chat template other than the model's: file.
     pub chat_template: Option<String>,
+    /// What begins the model's thinking, in place of the marks that its vocabulary has.
+    pub reasoning_start_str: Option<String>,
+    /// What ends it.
+    pub reasoning_end_str: Option<String>,
     /// Arithmetic of unquantised weights.
     pub dtype: DtypeChoice,
     /// Arithmetic of integer weights.
@@ -67,6 +71,8 @@ impl Default for EngineOptions {
             amateur_model: None,
             tokenizer: None,
             chat_template: None,
+            reasoning_start_str: None,
+            reasoning_end_str: None,
             dtype: DtypeChoice::Auto,
             activations: ActivationsChoice::Auto,
             kv_cache_dtype: KvCacheDtypeChoice::Auto,

@@ -103,6 +103,26 @@ pub(super) const ROWS: &[OptionSpec] = &[
         },
         |options| optional_text(options.chat_template.as_ref()),
     ),
+    nullable(
+        "reasoning_start_str",
+        OptionType::Text,
+        "what begins the model's thinking, for thinking_token_budget; none: a mark that its vocabulary is known to have",
+        |options, value| {
+            options.reasoning_start_str = value.as_text().map(str::to_owned);
+            Some(())
+        },
+        |options| optional_text(options.reasoning_start_str.as_ref()),
+    ),
+    nullable(
+        "reasoning_end_str",
+        OptionType::Text,
+        "what ends the model's thinking; it is forced where the budget is used up",
+        |options, value| {
+            options.reasoning_end_str = value.as_text().map(str::to_owned);
+            Some(())
+        },
+        |options| optional_text(options.reasoning_end_str.as_ref()),
+    ),
     row(
         "dtype",
         choice(DtypeChoice::NAMES),

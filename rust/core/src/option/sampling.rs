@@ -22,6 +22,7 @@ impl SamplingParams {
         params.complete_searches(values);
         params.complete_pipeline(values);
         params.complete_mirostat(values);
+        params.complete_echo(values);
         params.check_combinations()?;
         params.check_search(limits)?;
         Ok(params)
@@ -108,6 +109,13 @@ impl SamplingParams {
             other: "top_k".into(),
             reason: format!("a search compares 1 to {most} candidates"),
         })
+    }
+
+    /// A prompt that is given back is scored as its continuation is.
+    fn complete_echo(&mut self, values: &[(String, Value)]) {
+        if self.echo && is_open(values, "prompt_logprobs") {
+            self.prompt_logprobs = self.logprobs;
+        }
     }
 
     /// Refuses options that contradict each other: the order of the steps, which may fill in cuts of its own, then the rules.

@@ -82,19 +82,21 @@ const LEN: usize = sampling_rows::CHOOSING.len()
     + sampling_rows::BEAMS.len()
     + sampling_rows::SOURCES.len()
     + sampling_rows::OUTPUT.len()
+    + sampling_rows::CUSTOM.len()
     + engine_rows::ROWS.len()
     + absent::ROWS.len();
 
 static TABLE: [OptionSpec; LEN] = {
     let mut table = [sampling_rows::CHOOSING[0]; LEN];
     let mut len = 0;
-    let parts: [&[OptionSpec]; 8] = [
+    let parts: [&[OptionSpec]; 9] = [
         sampling_rows::CHOOSING,
         sampling_rows::CUTS,
         sampling_rows::STEERING,
         sampling_rows::BEAMS,
         sampling_rows::SOURCES,
         sampling_rows::OUTPUT,
+        sampling_rows::CUSTOM,
         engine_rows::ROWS,
         absent::ROWS,
     ];
@@ -140,10 +142,11 @@ impl OptionSpec {
 
     /// The doors it can be given at. A command's flag, the environment and the two languages share one table.
     pub fn doors(&self) -> &'static [&'static str] {
-        if self.is_supported() {
-            &["python", "command", "environment", "rust"]
-        } else {
-            &[]
+        match self.kind {
+            _ if !self.is_supported() => &[],
+            // No text writes one.
+            OptionType::Callable => &["python", "rust"],
+            _ => &["python", "command", "environment", "rust"],
         }
     }
 

@@ -3,7 +3,7 @@
 
 use crate::error::Result;
 use crate::limits::Limits;
-use crate::option::kind::OptionType;
+use crate::option::kind::{OptionType, parse_json};
 use crate::option::spec::OptionSpec;
 use crate::option::value::Value;
 use crate::params::NamedPipeline;
@@ -12,7 +12,7 @@ use crate::params::NamedPipeline;
 /// integers with k, m, g (thousands) or K, M, G (powers of 1,024); lists of ids with commas, in brackets or
 /// not; biases and sizes as `key:number` with commas, or as a JSON object; a pipeline as its name or its steps
 /// with commas; a stop string, a word or a breaker as it is; token sequences with blanks inside and commas between,
-/// each with `:number` where it has one. An id that is biased twice is refused.
+/// each with `:number` where it has one; processors as JSON. An id that is biased twice is refused.
 pub fn parse_text(spec: &OptionSpec, text: &str) -> Result<Value> {
     let is_free_text = match spec.kind {
         OptionType::StopStrings | OptionType::Words | OptionType::Breakers => true,
@@ -31,23 +31,26 @@ pub fn parse_text(spec: &OptionSpec, text: &str) -> Result<Value> {
         OptionType::EarlyStopping => parse_bool(word).or_else(|| Some(Value::Text(word.into()))),
         OptionType::Logprobs => parse_int(word).or_else(|| parse_bool(word)),
         OptionType::Float { .. } => word.parse().ok().map(Value::Float),
-        OptionType::TokenIds(_) => parse_list(inside(word, '[', ']'), parse_int).map(Value::List),
         OptionType::Repetition => parse_sizes(word).map(Value::Map),
         OptionType::Contrastive => parse_entries(word).map(Value::Map),
         OptionType::Layers if word.starts_with(|first: char| first.is_alphabetic()) => {
             Some(Value::Text(word.to_owned()))
         }
-        OptionType::Layers => parse_list(inside(word, '[', ']'), parse_int).map(Value::List),
+        OptionType::TokenIds(_) | OptionType::Layers => {
+            parse_list(inside(word, '[', ']'), parse_int).map(Value::List)
+        }
         OptionType::Pipeline => Some(parse_pipeline(word)),
         OptionType::BiasMap => parse_bias(word).map(Value::Map),
         OptionType::TokenSequences => parse_sequences(word),
         OptionType::SequenceBias => parse_sequence_bias(word),
         OptionType::LengthDecay => parse_decay(word),
+        OptionType::Processors => parse_json(word),
         OptionType::Text
         | OptionType::Choice(_)
         | OptionType::StopStrings
         | OptionType::Words
-        | OptionType::Breakers => Some(given()),
+        | OptionType::Breakers
+        | OptionType::Callable => Some(given()),
         // What it would have meant is not known; the check refuses it by name.
         OptionType::Untyped => parse_int(word)
             .or_else(|| parse_bool(word))

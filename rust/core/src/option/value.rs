@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::params::Callable;
+
 /// Longest echo of a value in a message, in characters.
 const ECHO_LEN_MAX: usize = 64;
 
@@ -22,6 +24,8 @@ pub enum Value {
     List(Vec<Value>),
     /// Pairs in the order given; keys may repeat.
     Map(Vec<(Value, Value)>),
+    /// What a program gives to be called; no text writes it.
+    Callable(Callable),
 }
 
 impl Value {
@@ -85,6 +89,7 @@ impl fmt::Display for Value {
             Self::Int(int) => write!(out, "{int}"),
             Self::Float(float) => write!(out, "{float:?}"),
             Self::Text(text) => write!(out, "{text:?}"),
+            Self::Callable(Callable(callback)) => write!(out, "<callable {}>", callback.name()),
             Self::List(items) => {
                 out.write_str("[")?;
                 for (index, item) in items.iter().enumerate() {

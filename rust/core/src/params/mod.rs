@@ -4,6 +4,7 @@
 use crate::id::TokenId;
 
 mod beams;
+mod custom;
 mod pipeline;
 pub(crate) mod rules;
 mod source;
@@ -11,10 +12,11 @@ mod step;
 mod strategy;
 
 pub use beams::{Beams, EarlyStopping, LengthPenaltyKind};
+pub use custom::{Action, Callable, Callback, Edit, Processor};
 pub use pipeline::{NamedPipeline, PipelineChoice};
 pub use source::{Contrastive, ContrastiveMode, Divergence, Dola, DolaLayers, Guidance};
 pub use step::Step;
-pub use strategy::{Adaptive, Dry, LengthDecay, Mirostat, MirostatVariant, Xtc};
+pub use strategy::{Adaptive, Dry, LengthDecay, Mirostat, MirostatVariant, Thinking, Xtc};
 
 /// What the reported log-probabilities are taken from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -245,6 +247,16 @@ pub struct SamplingParams {
     /// Weight of the penalty on what resembles the text so far, [0, 1]; above 0 the token is the best of `top_k`
     /// candidates under it.
     pub penalty_alpha: f32,
+    /// Whether the text begins with the prompt.
+    pub echo: bool,
+    /// Samples drawn, of which the `n` best are handed out; absent: `n`.
+    pub best_of: Option<u32>,
+    /// A bound on thinking.
+    pub thinking: Thinking,
+    /// The caller's own steps, in order.
+    pub logits_processors: Vec<Processor>,
+    /// Says which tokens may come.
+    pub prefix_allowed_tokens_fn: Option<Callable>,
 }
 
 impl SamplingParams {
@@ -254,8 +266,29 @@ impl SamplingParams {
         by_length.max(self.min_tokens as usize)
     }
 
+    /// Outputs that grow: samples that are drawn, or what a beam search returns.
+    pub fn samples(&self) -> u32 {
+        if self.beams.is_on() {
+            self.beams.returned()
+        } else {
+            self.best_of.unwrap_or(self.n).max(self.n)
+        }
+    }
+
+    /// Whether more samples are drawn than handed out.
+    pub fn is_ranked(&self) -> bool {
+        self.samples() > self.outputs()
+    }
+
     /// Every token id in the parameters, by the option it came from.
-    pub fn token_ids(&self) -> [(&'static str, Vec<TokenId>); 13] {
+    pub fn token_ids(&self) -> [(&'static str, Vec<TokenId>); 15] {
+        let mut edited = Vec::new();
+        for processor in &self.logits_processors {
+            if let Processor::Declared(edit) = processor {
+                edited.extend([&edit.tokens[..], &edit.after, &edit.matched].concat());
+            }
+        }
+        let thinking = [&self.thinking.start_tokens[..], &self.thinking.end_tokens].concat();
         let optional = |ids: &Option<Vec<TokenId>>| ids.clone().unwrap_or_default();
         let biased = self.logit_bias.iter().map(|&(token, _)| token);
         let sequences = self.sequence_bias.iter().flat_map(|(ids, _)| ids.clone());
@@ -279,6 +312,8 @@ impl SamplingParams {
                 "negative_prompt_token_ids",
                 optional(&self.guidance.negative_prompt_token_ids),
             ),
+            ("logits_processors", edited),
+            ("thinking_token_budget", thinking),
         ]
     }
 
@@ -297,7 +332,7 @@ impl SamplingParams {
         self.beams.width.unwrap_or(candidates)
     }
 
-    /// Outputs of a request: its samples, or what its beam search returns.
+    /// Outputs of a request: its samples, or what its beam search returns at most.
     pub fn outputs(&self) -> u32 {
         if self.beams.is_on() {
             self.beams.returned()
@@ -387,6 +422,11 @@ impl Default for SamplingParams {
             contrastive: None,
             dola: Dola::default(),
             penalty_alpha: 0.0,
+            echo: false,
+            best_of: None,
+            thinking: Thinking::default(),
+            logits_processors: Vec::new(),
+            prefix_allowed_tokens_fn: None,
         }
     }
 }

@@ -47,33 +47,7 @@ impl NamedPipeline {
     pub const fn steps(self) -> &'static [Step] {
         match self {
             Self::Tokenmill => &Step::ALL,
-            Self::Hf => &[
-                Step::Guidance,
-                Step::Dola,
-                Step::SequenceBias,
-                Step::EncoderRepetitionPenalty,
-                Step::RepetitionPenalty,
-                Step::NoRepeatNgram,
-                Step::EncoderNoRepeatNgram,
-                Step::BadWords,
-                Step::MinLength,
-                Step::MinTokens,
-                Step::ForcedBos,
-                Step::ForcedEos,
-                Step::RemoveInvalid,
-                Step::ExponentialDecayLength,
-                Step::Suppress,
-                Step::BeginSuppress,
-                Step::Temperature,
-                Step::TopH,
-                Step::TopK,
-                Step::TopP,
-                Step::MinP,
-                Step::TypicalP,
-                Step::EpsilonCutoff,
-                Step::EtaCutoff,
-                Step::Renormalize,
-            ],
+            Self::Hf => HF,
             Self::Vllm => &[
                 Step::AllowedTokenIds,
                 Step::BadWords,
@@ -82,6 +56,8 @@ impl NamedPipeline {
                 Step::RepetitionPenalty,
                 Step::FrequencyPenalty,
                 Step::PresencePenalty,
+                Step::ThinkingBudget,
+                Step::Custom,
                 Step::Temperature,
                 Step::MinP,
                 Step::TopK,
@@ -93,12 +69,14 @@ impl NamedPipeline {
                 Step::MinTokens,
                 Step::RepetitionPenalty,
                 Step::LogitBias,
+                Step::Custom,
                 Step::Temperature,
                 Step::TopK,
                 Step::TopP,
                 Step::MinP,
             ],
             Self::Llamacpp => &[
+                Step::ThinkingBudget,
                 Step::LogitBias,
                 Step::RepetitionPenalty,
                 Step::FrequencyPenalty,
@@ -124,7 +102,12 @@ impl NamedPipeline {
     /// Its steps where mirostat is asked for: llama.cpp then runs nothing else.
     const fn mirostat_steps(self) -> &'static [Step] {
         match self {
-            Self::Llamacpp => &[Step::LogitBias, Step::Temperature, Step::Mirostat],
+            Self::Llamacpp => &[
+                Step::ThinkingBudget,
+                Step::LogitBias,
+                Step::Temperature,
+                Step::Mirostat,
+            ],
             _ => self.steps(),
         }
     }
@@ -137,6 +120,37 @@ impl NamedPipeline {
         }
     }
 }
+
+/// transformers' processors, then its warpers.
+const HF: &[Step] = &[
+    Step::Guidance,
+    Step::Dola,
+    Step::SequenceBias,
+    Step::EncoderRepetitionPenalty,
+    Step::RepetitionPenalty,
+    Step::NoRepeatNgram,
+    Step::EncoderNoRepeatNgram,
+    Step::BadWords,
+    Step::MinLength,
+    Step::MinTokens,
+    Step::PrefixAllowedTokens,
+    Step::ForcedBos,
+    Step::ForcedEos,
+    Step::RemoveInvalid,
+    Step::ExponentialDecayLength,
+    Step::Suppress,
+    Step::BeginSuppress,
+    Step::Custom,
+    Step::Temperature,
+    Step::TopH,
+    Step::TopK,
+    Step::TopP,
+    Step::MinP,
+    Step::TypicalP,
+    Step::EpsilonCutoff,
+    Step::EtaCutoff,
+    Step::Renormalize,
+];
 
 /// The order a request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ mod sources;
 
 use std::borrow::Cow;
 
-use crate::params::{Beams, OutputKind, SamplingParams, Step};
+use crate::params::{Beams, LogprobsMode, OutputKind, Processor, SamplingParams, Step};
 
 type Reason = Cow<'static, str>;
 
@@ -132,6 +132,73 @@ static RULES: &[Rule] = &[
         },
     ),
     rule(
+        "max_tokens",
+        "echo",
+        "0 without echo: only a prompt that is given back has nothing to generate",
+        |params| {
+            let is_met = params.max_tokens == Some(0) && !params.echo;
+            is_met.then_some("0 tokens are asked for only where the prompt is given back".into())
+        },
+    ),
+    rule(
+        "best_of",
+        "n",
+        "fewer samples drawn than handed out",
+        |params| {
+            let (best_of, n) = (params.best_of?, params.n);
+            (best_of < n).then(|| format!("{best_of} samples cannot give {n}").into())
+        },
+    ),
+    rule(
+        "best_of",
+        "temperature",
+        "more than one sample with a temperature below 1e-5: greedy samples would be the same text",
+        |params| {
+            let drawn = params
+                .best_of
+                .filter(|drawn| *drawn > 1 && params.is_greedy())?;
+            Some(format!("{drawn} greedy samples would be the same text").into())
+        },
+    ),
+    rule(
+        "best_of",
+        "output_kind",
+        "delta: which samples are the best is known at the end",
+        |params| {
+            let is_met = params.is_ranked() && params.output_kind == OutputKind::Delta;
+            is_met.then_some("which samples are the best is known at the end".into())
+        },
+    ),
+    rule(
+        "best_of",
+        "stream_interval",
+        "together: which samples are the best is known at the end",
+        |params| {
+            let is_met = params.is_ranked() && params.stream_interval.is_some();
+            is_met.then_some("which samples are the best is known at the end".into())
+        },
+    ),
+    rule(
+        "best_of",
+        "logprobs_mode",
+        "raw_logits and processed_logits: samples are ranked by their log-probs",
+        |params| {
+            use LogprobsMode::{ProcessedLogits, RawLogits};
+            let is_logits = matches!(params.logprobs_mode, RawLogits | ProcessedLogits);
+            let is_met = params.is_ranked() && is_logits;
+            is_met.then_some("samples are ranked by their log-probs".into())
+        },
+    ),
+    rule(
+        "echo",
+        "detokenize",
+        "without text: it is the text that begins with the prompt",
+        |params| {
+            let is_met = params.echo && !params.detokenize;
+            is_met.then_some("it is the text that begins with the prompt".into())
+        },
+    ),
+    rule(
         "stop",
         "detokenize",
         "stop strings without text: they are looked for in it",
@@ -229,6 +296,24 @@ pub static TEXT_NEEDS: &[TextNeed] = &[
         is_asked: |params| !params.stop.is_empty(),
     },
     TextNeed {
+        name: "echo",
+        is_asked: |params| params.echo,
+    },
+    TextNeed {
+        name: "logits_processors",
+        is_asked: |params| {
+            let reads = |processor: &Processor| match processor {
+                Processor::Declared(edit) => edit.matching.is_some(),
+                Processor::Callable(_) => false,
+            };
+            params.logits_processors.iter().any(reads)
+        },
+    },
+    TextNeed {
+        name: "thinking_token_budget",
+        is_asked: |params| params.thinking.budget.is_some(),
+    },
+    TextNeed {
         name: "bad_words",
         is_asked: |params| !params.bad_words.is_empty(),
     },
@@ -241,14 +326,14 @@ pub static TEXT_NEEDS: &[TextNeed] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::option::{Group, find};
+    use crate::option::{Group, OptionSpec, find};
 
     #[test]
     fn every_rule_names_two_options_that_there_are() {
         for rule in rules() {
             for name in [rule.name, rule.other] {
                 let spec = find(Group::Sampling, name);
-                assert!(spec.is_some_and(|spec| spec.is_supported()), "{name}");
+                assert!(spec.is_some_and(OptionSpec::is_supported), "{name}");
             }
         }
     }

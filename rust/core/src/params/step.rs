@@ -38,6 +38,8 @@ pub enum Step {
     MinLength,
     /// Bans the ends until enough tokens are there.
     MinTokens,
+    /// Bans all but what a callable allows.
+    PrefixAllowedTokens,
     /// Bans all but one token behind a prompt of one.
     ForcedBos,
     /// Bans all but some tokens at the last place there is.
@@ -50,6 +52,10 @@ pub enum Step {
     Suppress,
     /// Bans a list as first token.
     BeginSuppress,
+    /// Forces the end of thinking that lasts too long.
+    ThinkingBudget,
+    /// Does what the caller brought.
+    Custom,
     /// Divides the scores.
     Temperature,
     /// Divides the scores by a number that follows the entropy.
@@ -82,7 +88,7 @@ pub enum Step {
 
 impl Step {
     /// Every step, in the order of the pipeline `tokenmill`.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 39] = [
         Self::Guidance,
         Self::Contrastive,
         Self::Dola,
@@ -99,12 +105,15 @@ impl Step {
         Self::BadWords,
         Self::MinLength,
         Self::MinTokens,
+        Self::PrefixAllowedTokens,
         Self::ForcedBos,
         Self::ForcedEos,
         Self::RemoveInvalid,
         Self::ExponentialDecayLength,
         Self::Suppress,
         Self::BeginSuppress,
+        Self::ThinkingBudget,
+        Self::Custom,
         Self::Temperature,
         Self::DynamicTemperature,
         Self::TopNSigma,
@@ -150,6 +159,9 @@ impl Step {
             Self::MinTokens => "min_tokens",
             Self::Suppress => "suppress",
             Self::BeginSuppress => "begin_suppress",
+            Self::PrefixAllowedTokens => "prefix_allowed_tokens",
+            Self::ThinkingBudget => "thinking_budget",
+            Self::Custom => "custom",
             Self::Temperature => "temperature",
             Self::TopK => "top_k",
             Self::TopP => "top_p",
@@ -189,6 +201,9 @@ impl Step {
             Self::Suppress => "suppress_tokens",
             Self::BeginSuppress => "begin_suppress_tokens",
             Self::EncoderNoRepeatNgram => "encoder_no_repeat_ngram_size",
+            Self::PrefixAllowedTokens => "prefix_allowed_tokens_fn",
+            Self::ThinkingBudget => "thinking_token_budget",
+            Self::Custom => "logits_processors",
             Self::Dry => "dry_multiplier",
             Self::ForcedBos => "forced_bos_token_id",
             Self::ForcedEos => "forced_eos_token_id",
@@ -261,6 +276,9 @@ impl Step {
             Self::MinTokens => params.min_tokens > 0,
             Self::Suppress => !params.suppress_tokens.is_empty(),
             Self::BeginSuppress => !params.begin_suppress_tokens.is_empty(),
+            Self::PrefixAllowedTokens => params.prefix_allowed_tokens_fn.is_some(),
+            Self::ThinkingBudget => params.thinking.budget.is_some(),
+            Self::Custom => !params.logits_processors.is_empty(),
             Self::Temperature => params.temperature != 1.0 && !is_dynamic,
             Self::DynamicTemperature => is_dynamic,
             Self::SequenceBias => !params.sequence_bias.is_empty(),

@@ -129,3 +129,14 @@ pub struct LengthDecay {
     /// Factor for each further token, > 0.
     pub factor: f32,
 }
+
+/// A bound on thinking: the tokens between a beginning and an end.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Thinking {
+    /// Tokens behind the beginning after which the end is forced; absent is off.
+    pub budget: Option<u32>,
+    /// The tokens that begin it: what the loaded model says. No option.
+    pub start_tokens: Vec<TokenId>,
+    /// The tokens that end it. No option.
+    pub end_tokens: Vec<TokenId>,
+}

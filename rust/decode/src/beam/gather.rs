@@ -33,9 +33,9 @@ pub(super) fn log_softmax(
         logprobs.extend(logits.iter().map(|&logit| valid(logit, ban)));
         scan(logprobs, maxima)?;
         let norm = Norm::of(logprobs, maxima);
-        logprobs
-            .iter_mut()
-            .for_each(|value| *value = norm.of_value(*value));
+        for value in logprobs.iter_mut() {
+            *value = norm.of_value(*value);
+        }
     } else {
         scan(logits, maxima)?;
         let norm = Norm::of(logits, maxima);

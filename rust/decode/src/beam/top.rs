@@ -115,7 +115,9 @@ mod tests {
             expected.sort_by(Sum::compare);
             expected.truncate(count);
             let mut top = Top::new(count, Vec::new());
-            all.iter().for_each(|&sum| top.meet(sum));
+            for &sum in &all {
+                top.meet(sum);
+            }
             prop_assert_eq!(top.sorted(), expected);
         }
     }

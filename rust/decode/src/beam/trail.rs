@@ -118,10 +118,9 @@ impl Trail {
             }
         }
         // A parent stands before its children, so its new place is known when they come.
-        let mut kept = 0;
-        for place in places.iter_mut().filter(|place| place.is_some()) {
-            *place = Some(kept);
-            kept += 1;
+        let kept = places.iter_mut().filter(|place| place.is_some());
+        for (place, new) in kept.zip(0..) {
+            *place = Some(new);
         }
         let moved = |leaf: Leaf| places[leaf as usize].unwrap_or(ROOT);
         let mut index = 0;

@@ -86,11 +86,11 @@ impl Forcing {
         Effect::of(self.eos.len())
     }
 
-    fn force(&self, tokens: &[TokenId], row: &mut Row<'_>) -> Effect {
+    pub(super) fn force(&self, tokens: &[TokenId], row: &mut Row<'_>) -> Effect {
         let is_free = |&&token: &&TokenId| {
             let is_allowed = self.allowed.as_ref().is_none_or(|all| all.contains(&token));
             // The model itself may leave a token out.
-            let is_model = row.model()[token as usize] != f32::NEG_INFINITY;
+            let is_model = row.own()[token as usize] != f32::NEG_INFINITY;
             is_allowed && is_model && !self.barred.contains(&token)
         };
         let free: Vec<TokenId> = tokens.iter().filter(is_free).copied().collect();

@@ -1,23 +1,28 @@
 //! The steps that act on the whole row: biases, penalties and bans. Owns the state they need, a function of
 //! the token prefix alone; each step edits only the tokens it concerns. Knows nothing of warpers or noise.
 
+mod custom;
 mod dry;
 mod forcing;
 mod history;
 mod ngram;
 mod phrases;
+mod thinking;
 
 use std::collections::BTreeMap;
 
 use tokenmill_core::{NamedPipeline, SamplingParams, TokenId};
 
+use crate::error::Result;
 use crate::pipeline::Step;
 use crate::row::Row;
+use custom::Custom;
 use dry::Stretches;
 use forcing::Forcing;
 use history::History;
 use ngram::NgramIndex;
 use phrases::Phrases;
+use thinking::Thought;
 
 /// What a processor did to a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +61,8 @@ pub(crate) struct Processors {
     prompt_ngrams: Option<NgramIndex>,
     stretches: Option<Stretches>,
     forcing: Forcing,
+    thought: Option<Thought>,
+    custom: Option<Custom>,
 }
 
 impl Processors {
@@ -92,6 +99,9 @@ impl Processors {
         Self {
             given,
             forcing: Forcing::new(params, eos, prompt.len()),
+            thought: is_active(Step::ThinkingBudget)
+                .then(|| Thought::new(&params.thinking, prompt)),
+            custom: Custom::new(params, prompt),
             biases: is_active(Step::SequenceBias)
                 .then(|| Phrases::new(params.sequence_bias.clone(), prompt)),
             prompt_ngrams: is_active(Step::EncoderNoRepeatNgram)
@@ -130,6 +140,12 @@ impl Processors {
         if let Some(stretches) = &mut self.stretches {
             stretches.push(token);
         }
+        if let Some(thought) = &mut self.thought {
+            thought.push(token);
+        }
+        if let Some(custom) = &mut self.custom {
+            custom.push(token);
+        }
     }
 
     /// The number of tokens after which the output ends, where it is not that of the parameters.
@@ -138,13 +154,49 @@ impl Processors {
     }
 
     /// Runs one processor; a warper does nothing to a row.
-    pub(crate) fn apply(&self, params: &SamplingParams, step: Step, row: &mut Row<'_>) -> Effect {
-        match step {
+    pub(crate) fn apply(
+        &self,
+        params: &SamplingParams,
+        step: Step,
+        row: &mut Row<'_>,
+    ) -> Result<Effect> {
+        Ok(match step {
             Step::ForcedBos => self.forcing.force_first(self.generated, row),
             Step::ForcedEos => self.forcing.force_last(self.generated, row),
             Step::ExponentialDecayLength => self.forcing.grow_end(self.generated, row),
+            Step::ThinkingBudget => match self.thought.as_ref().and_then(Thought::forced) {
+                Some(token) => self.forcing.force(&[token], row),
+                None => Effect::None,
+            },
+            Step::Custom => match &self.custom {
+                Some(custom) => Effect::of(custom.run(&params.logits_processors, row)?),
+                None => Effect::None,
+            },
+            Step::PrefixAllowedTokens => self.allow(params, row)?,
             _ => Effect::of(self.edit(params, step, row)),
+        })
+    }
+
+    /// Bans all but what a callable allows. Where every one of those is banned already they are forced, as
+    /// transformers does, unless what bans them is never lifted.
+    fn allow(&self, params: &SamplingParams, row: &mut Row<'_>) -> Result<Effect> {
+        let (Some(custom), Some(callable)) = (&self.custom, &params.prefix_allowed_tokens_fn)
+        else {
+            return Ok(Effect::None);
+        };
+        let allowed = custom.allowed(callable, row.len())?;
+        if allowed
+            .iter()
+            .any(|&token| row.value(token) > f32::NEG_INFINITY)
+        {
+            row.keep_only(&allowed);
+            return Ok(Effect::of(allowed.len()));
         }
+        let effect = self.forcing.force(&allowed, row);
+        if effect == Effect::Skipped {
+            row.keep_only(&[]);
+        }
+        Ok(Effect::Touched)
     }
 
     /// Runs one that concerns given tokens, and says how many it touched.

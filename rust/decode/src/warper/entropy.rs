@@ -15,6 +15,13 @@ pub(super) struct Spread {
 impl Spread {
     pub(super) fn of(scores: &Scores<'_, '_>) -> Self {
         let mut spread = Self::default();
+        if scores.kept().is_none() {
+            scores.for_each_chunk(mass::MOMENT_MIN, |chunk| {
+                spread.total += mass::sum_chunk(chunk);
+                spread.moment += mass::sum_chunk_moments(chunk);
+            });
+            return spread;
+        }
         scores.for_each(mass::MOMENT_MIN, |candidate| {
             spread.total += mass::of(candidate.score);
             spread.moment += mass::moment(candidate.score);

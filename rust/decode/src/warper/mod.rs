@@ -191,6 +191,13 @@ impl<'r, 'm> Scores<'r, 'm> {
         }
     }
 
+    /// Calls `visit` for the chunks of a whole row; may leave out those that have no score of `bound`.
+    fn for_each_chunk(&self, bound: f32, mut visit: impl FnMut(&[f32; CHUNK])) {
+        for (index, _) in heavy_chunks(self.row.maxima(), self.logit_floor(bound)) {
+            visit(&self.chunk_scores(index));
+        }
+    }
+
     /// Makes the survivors a list, if they are none yet, for a step that looks at scores from `bound` on; the others
     /// are dropped.
     fn list(&mut self, bound: f32) -> &mut Vec<Candidate> {

@@ -60,7 +60,7 @@ pub fn search(setting: &Setting<'_>, beams: &Beams, added: Model<'_>) -> Outcome
                     || len == setting.output_len_max
             })
             .collect();
-        running = sums.clone();
+        running.clone_from(&sums);
         for (beam, &hit) in running.iter_mut().zip(&hits) {
             beam.score += if hit { NONE } else { 0.0 };
         }
@@ -129,7 +129,9 @@ pub fn processed(setting: &Setting<'_>, params: &SamplingParams, output: &[Token
     let vocabulary = Vocabulary::new(setting.vocab_len, setting.eos.clone()).unwrap();
     let sampler = Sampler::new(&params, 0, 0, &vocabulary, &setting.prompt).unwrap();
     let mut sampler = sampler.with_output_len_max(setting.output_len_max as u32);
-    output.iter().for_each(|&token| sampler.advance(token));
+    for &token in output {
+        sampler.advance(token);
+    }
     let row = log_probs(setting, output);
     let entries = sampler
         .sample(&row, &mut Scratch::new())

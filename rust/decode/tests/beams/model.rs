@@ -16,7 +16,8 @@ pub fn hashed(prefix: &[TokenId], vocab_len: usize, seed: u64) -> Vec<f32> {
     (0..vocab_len).map(logit).collect()
 }
 
-fn mixed(state: u64) -> u64 {
+/// A word that depends on all bits of another.
+pub fn mixed(state: u64) -> u64 {
     let state = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     let state = (state ^ (state >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     state ^ (state >> 31)

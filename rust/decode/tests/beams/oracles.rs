@@ -5,7 +5,7 @@ use tokenmill_core::EarlyStopping::{False, Never, True};
 use tokenmill_core::{Beams, Dry, LengthPenaltyKind, SamplingParams, TokenId};
 
 use crate::literal;
-use crate::model::hashed;
+use crate::model::{hashed, mixed};
 use crate::search::{Setting, beams, params};
 
 const PENALTIES: [f64; 4] = [-1.0, 0.0, 0.65, 1.0];
@@ -97,11 +97,11 @@ fn one_beam_takes_what_a_greedy_request_takes() {
 #[test]
 fn a_search_equals_the_published_steps_over_all_beams_and_all_candidates() {
     let mut with_phantoms = 0;
-    for seed in 0..600_u64 {
-        let pick =
-            |of: u64, from: u64| (hashed(&[from as TokenId], 1, seed + 1)[0].to_bits() as u64) % of;
+    for seed in 0..2000_u64 {
+        let pick = |of: u64, from: u64| mixed(mixed(seed + 1) ^ from) % of;
         let vocab_len = 3 + pick(5, 1) as usize;
-        let width = 1 + pick(6, 2) as u32;
+        // Far more beams than the first steps can fill, now and then.
+        let width = 1 + pick(if pick(8, 9) == 0 { 30 } else { 6 }, 2) as u32;
         let eos: &[TokenId] = if pick(2, 3) == 0 { &[2] } else { &[2, 1] };
         let model = |prefix: &[TokenId]| hashed(prefix, vocab_len, seed);
         let mut setting = Setting::new(&model, vocab_len, eos, 1 + pick(7, 4) as usize);
@@ -146,6 +146,28 @@ fn a_search_equals_the_published_steps_over_all_beams_and_all_candidates() {
 }
 
 #[test]
+fn equal_sums_go_to_the_earlier_beam_then_the_lower_token_and_what_was_found_first_stays_first() {
+    for seed in 0..300_u64 {
+        let pick = |of: u64, from: u64| mixed(mixed(seed + 1) ^ from) % of;
+        let vocab_len = 4 + pick(200, 1) as usize;
+        let last = vocab_len as TokenId - 1;
+        let model = |_: &[TokenId]| vec![0.5; vocab_len];
+        let eos = [[last, 1], [0, 2]][pick(2, 2) as usize];
+        let setting = Setting::new(&model, vocab_len, &eos, 1 + pick(4, 3) as usize);
+        let beams = Beams {
+            early_stopping: [False, True, Never][pick(3, 4) as usize],
+            ..beams(1 + pick(6, 5) as u32, [-1.0, 0.0, 1.0][pick(3, 6) as usize])
+        };
+        let added = |output: &[TokenId]| literal::log_probs(&setting, output);
+        let expected = literal::search(&setting, &beams, &added);
+        let found = setting.run(&params(beams));
+        let tokens = expected.outputs.iter().map(|(tokens, _)| tokens.clone());
+        assert_eq!(found.tokens(), tokens.collect::<Vec<_>>(), "seed {seed}");
+        assert_eq!(found.steps, expected.steps, "seed {seed}");
+    }
+}
+
+#[test]
 fn what_is_settled_only_grows_and_every_output_begins_with_it() {
     for seed in 0..200 {
         let model = |prefix: &[TokenId]| hashed(prefix, 6, seed);
@@ -157,7 +179,7 @@ fn what_is_settled_only_grows_and_every_output_begins_with_it() {
                 ..beams(3, 0.65)
             });
             let found = setting.watch(&params, |search, _, _| {
-                settled.push(search.settled().to_vec())
+                settled.push(search.settled().to_vec());
             });
             assert!(settled.windows(2).all(|pair| pair[1].starts_with(&pair[0])));
             for output in found.tokens() {

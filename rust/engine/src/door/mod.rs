@@ -8,15 +8,17 @@ pub(crate) mod mailbox;
 pub(crate) mod outbox;
 mod pace;
 mod price;
+mod ranking;
 pub(crate) mod seat;
 mod source;
+mod words;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use tokenmill_core::noise::philox4x32;
 use tokenmill_core::option::{TEXT_NEEDS, Value};
-use tokenmill_core::{Limits, Prompt, Rendered, Request, RequestId, SamplingParams, Step, TokenId};
+use tokenmill_core::{Limits, Prompt, Rendered, Request, RequestId, SamplingParams, TokenId};
 
 use tokenmill_sched::{Policy, SchedConfig};
 
@@ -24,7 +26,7 @@ use crate::door::explain::explained_bytes;
 use crate::door::handle::Handle;
 use crate::door::mailbox::Mailbox;
 use crate::door::outbox::Outbox;
-use crate::door::seat::{Seat, logprob_bytes};
+use crate::door::seat::{Asked, Seat, list_bytes, logprob_bytes};
 use crate::error::{Error, Result};
 use crate::lexicon::Lexicon;
 use crate::primitives::{AtomicBool, AtomicU8, AtomicU64, SyncSender};
@@ -84,6 +86,8 @@ pub struct Capacity {
     pub requests_max: usize,
     /// Bytes of log-probs that live requests may come to hold together.
     pub logprobs_bytes: u64,
+    /// Bytes of token lists that live requests may hold together.
+    pub lists_bytes: u64,
     /// Whether the scheduler looks at priorities.
     pub has_priorities: bool,
 }
@@ -106,6 +110,7 @@ impl Capacity {
             amateur: None,
             requests_max: 0,
             logprobs_bytes: 0,
+            lists_bytes: 0,
             has_priorities: sched.policy == Policy::Priority,
         }
     }
@@ -240,28 +245,34 @@ impl Door {
             .params
             .deadline_ms
             .map(|ms| (shared.clock)().saturating_add(u64::from(ms) * 1_000_000));
-        let prompt = self.prompt_tokens(request.prompt)?;
         let mut params = request.params;
+        let text = match &request.prompt {
+            Prompt::Text(text) if params.echo => Some(text.clone()),
+            _ => None,
+        };
+        let prompt = self.prompt_tokens(request.prompt)?;
         self.check_params(&mut params)?;
         self.check_scope(request.priority, request.cache_salt.as_deref())?;
         let negative = self.negative_tokens(&prompt, &params)?;
         let second_len = negative.as_ref().map(Vec::len);
         let output_len_max = self.price(prompt.len(), second_len, &params)?;
+        let echo = self.echo(text, &prompt, &params)?;
         let capacity = &shared.capacity;
         let vocab_len = capacity.vocab_len;
-        let bytes = match request.explain {
-            None => logprob_bytes(&params, prompt.len(), output_len_max, vocab_len),
-            Some(top) => {
-                self.check_explained(top, output_len_max, &params)?;
-                let (_, bytes) = logprob_bytes(&params, prompt.len(), output_len_max, vocab_len);
-                (
-                    "explain",
-                    bytes + explained_bytes(&params, output_len_max, top),
-                )
-            }
+        let asked = Asked {
+            logprobs: match request.explain {
+                None => logprob_bytes(&params, prompt.len(), output_len_max, vocab_len),
+                Some(top) => {
+                    self.check_explained(top, output_len_max, &params)?;
+                    let (_, bytes) =
+                        logprob_bytes(&params, prompt.len(), output_len_max, vocab_len);
+                    ("top", bytes + explained_bytes(&params, output_len_max, top))
+                }
+            },
+            lists: list_bytes(&params),
         };
         // Numbered after it has its seat: a refused request must not change the seeds of later ones.
-        let seat = Seat::take(&shared.stats, capacity, bytes)?;
+        let seat = Seat::take(&shared.stats, capacity, asked)?;
         let id = RequestId(shared.next_id.fetch_add(1, Ordering::Relaxed));
         let seed = match (params.seed, shared.seed) {
             (Some(seed), _) => seed,
@@ -281,7 +292,7 @@ impl Door {
             cache_salt: request.cache_salt,
             deadline_ns,
             explain: request.explain,
-            outbox: Outbox::new(mailbox.clone(), &params, seat),
+            outbox: Outbox::new(mailbox.clone(), &params, seat).with_echo(echo),
         };
         shared.stats.handles_open.fetch_add(1, Ordering::Relaxed);
         let handle = Handle {
@@ -399,13 +410,7 @@ impl Door {
         for need in TEXT_NEEDS.iter().filter(|need| (need.is_asked)(params)) {
             self.refuse_without_tokenizer(need.name)?;
         }
-        if !params.bad_words.is_empty() {
-            params.bad_word_tokens = self.bad_word_tokens(&params.bad_words)?;
-        }
-        if Step::Dry.is_active(params) && !params.dry.breakers.is_empty() {
-            let breakers = &params.dry.breakers;
-            params.dry.breaker_tokens = self.shared.lexicon.breaker_tokens(breakers)?;
-        }
+        self.read_texts(params)?;
         self.check_word_tokens(&params.bad_word_tokens)?;
         if let Some((step, reason)) = params.pipeline.fault(params) {
             return Err(Error::Field {
@@ -420,23 +425,6 @@ impl Door {
         Ok(())
     }
 
-    /// Bounds what a caller in Rust may have written by hand in place of words.
-    fn check_word_tokens(&self, words: &[Vec<TokenId>]) -> Result<()> {
-        let limits = &self.shared.limits;
-        // Each word stands there at most twice, and its text has fewer tokens than bytes.
-        let (count_max, len_max) = (
-            2 * limits.bad_words_count_max,
-            limits.bad_word_len_max_bytes + 2,
-        );
-        if words.len() <= count_max && words.iter().all(|word| word.len() <= len_max) {
-            return Ok(());
-        }
-        Err(Error::Field {
-            param: "bad_word_tokens",
-            fault: format!("must be at most {count_max} sequences of at most {len_max} tokens"),
-        })
-    }
-
     /// Refuses an option that reads text where there is none.
     fn refuse_without_tokenizer(&self, what: &'static str) -> Result<()> {
         if self.shared.lexicon.has_tokenizer() {
@@ -446,23 +434,6 @@ impl Door {
             what,
             reason: "the model was loaded without a tokenizer".into(),
         })
-    }
-
-    /// The token sequences of words: each alone, and behind a blank where that is as long and begins otherwise.
-    fn bad_word_tokens(&self, words: &[String]) -> Result<Vec<Vec<TokenId>>> {
-        let lexicon = &self.shared.lexicon;
-        let mut sequences = Vec::with_capacity(2 * words.len());
-        for word in words {
-            let word = word.trim_start();
-            let alone = lexicon.encode(word, false, false)?;
-            let behind = lexicon.encode(&format!(" {word}"), false, false)?;
-            let is_other = alone.len() == behind.len() && alone.first() != behind.first();
-            sequences.push(alone);
-            if is_other {
-                sequences.push(behind);
-            }
-        }
-        Ok(sequences)
     }
 
     /// What a request says of its place among others.

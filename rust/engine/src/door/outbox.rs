@@ -9,6 +9,7 @@ use tokenmill_core::{Event, Failure, FinishReason, Kind, SamplingParams};
 
 use crate::door::mailbox::Mailbox;
 use crate::door::pace::Pace;
+use crate::door::ranking::Ranking;
 use crate::door::seat::Seat;
 use crate::stats::Stats;
 
@@ -18,6 +19,9 @@ pub(crate) struct Outbox {
     mailbox: Arc<Mailbox>,
     open: Vec<bool>,
     pace: Option<Pace>,
+    ranking: Option<Ranking>,
+    /// The prompt's text, and which samples still begin with it.
+    echo: Option<(String, Vec<bool>)>,
     seat: Seat,
 }
 
@@ -26,10 +30,18 @@ impl Outbox {
     pub fn new(mailbox: Arc<Mailbox>, params: &SamplingParams, seat: Seat) -> Self {
         Self {
             mailbox,
-            open: vec![true; params.outputs() as usize],
+            open: vec![true; params.samples() as usize],
             pace: Pace::of(params),
+            ranking: Ranking::of(params),
+            echo: None,
             seat,
         }
+    }
+
+    /// The same for a request whose text begins with its prompt.
+    pub fn with_echo(mut self, prompt: Option<String>) -> Self {
+        self.echo = prompt.map(|prompt| (prompt, vec![true; self.open.len()]));
+        self
     }
 
     /// Whether the caller went away.
@@ -43,12 +55,40 @@ impl Outbox {
     }
 
     /// Sends an event of an open sample.
-    pub fn send(&mut self, event: Event) {
+    pub fn send(&mut self, mut event: Event) {
         let index = event.index as usize;
         assert!(self.open[index], "an event after the end of sample {index}");
         if event.finish.is_some() {
             self.open[index] = false;
         }
+        self.begin_with_prompt(&mut event);
+        let Some(ranking) = &mut self.ranking else {
+            return self.pass(event);
+        };
+        ranking.hold(event);
+        if self.is_done() {
+            let best = self.ranking.as_mut().map(Ranking::best);
+            best.into_iter()
+                .flatten()
+                .for_each(|event| self.pass(event));
+        }
+    }
+
+    /// What failed before its first token has no text.
+    fn begin_with_prompt(&mut self, event: &mut Event) {
+        let is_failed = event
+            .finish
+            .as_ref()
+            .is_some_and(|finish| finish.error.is_some());
+        let Some((prompt, is_due)) = self.echo.as_mut().filter(|_| !is_failed) else {
+            return;
+        };
+        if std::mem::take(&mut is_due[event.index as usize]) {
+            event.text.insert_str(0, prompt);
+        }
+    }
+
+    fn pass(&mut self, event: Event) {
         let due = match &mut self.pace {
             None => Some(event),
             Some(pace) => pace.pass(event),

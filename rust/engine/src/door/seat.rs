@@ -4,60 +4,74 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use tokenmill_core::{SamplingParams, TokenLogprob, TokenLogprobs};
+use tokenmill_core::{SamplingParams, TokenId, TokenLogprob, TokenLogprobs};
 
 use crate::door::Capacity;
 use crate::error::{Error, Result};
+use crate::primitives::AtomicU64;
 use crate::stats::Stats;
+
+/// Memory that a request asks for, each with the option that asks for the most of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked {
+    pub logprobs: (&'static str, u64),
+    pub lists: (&'static str, u64),
+}
 
 /// One request's place.
 #[derive(Debug)]
 pub(crate) struct Seat {
     stats: Arc<Stats>,
     logprob_bytes: u64,
+    list_bytes: u64,
 }
 
 impl Seat {
-    /// Takes a place for a request whose log-probs, which the named option asks for, take so many bytes; or says which bound is reached.
-    pub fn take(
-        stats: &Arc<Stats>,
-        capacity: &Capacity,
-        asked: (&'static str, u64),
-    ) -> Result<Self> {
-        let (param, logprob_bytes) = asked;
-        let limit_bytes = capacity.logprobs_bytes;
-        if logprob_bytes > limit_bytes {
+    /// Takes a place for a request, with the memory that it asks for; or says which bound is reached.
+    pub fn take(stats: &Arc<Stats>, capacity: &Capacity, asked: Asked) -> Result<Self> {
+        let (param, needed) = asked.logprobs;
+        if needed > capacity.logprobs_bytes {
+            let limit = capacity.logprobs_bytes;
             return Err(Error::LogprobBytes {
                 param,
-                needed: logprob_bytes,
-                limit: limit_bytes,
+                needed,
+                limit,
+            });
+        }
+        let (param, needed) = asked.lists;
+        if needed > capacity.lists_bytes {
+            let limit = capacity.lists_bytes;
+            return Err(Error::ListBytes {
+                param,
+                needed,
+                limit,
             });
         }
         let limit = capacity.requests_max;
-        let live = &stats.requests_live;
-        let taken = live.fetch_update(Ordering::AcqRel, Ordering::Acquire, |live| {
-            ((live as usize) < limit).then_some(live + 1)
-        });
-        if let Err(live) = taken {
+        let refused = |error| {
             Stats::add(&stats.requests_refused, 1);
+            Err(error)
+        };
+        if let Err(live) = take(&stats.requests_live, 1, limit as u64) {
             let live = live as usize;
-            return Err(Error::Overloaded { live, limit });
+            return refused(Error::Overloaded { live, limit });
         }
-        // From here on dropping the seat gives both back.
+        // From here on dropping the seat gives all of it back.
         let mut seat = Self {
             stats: stats.clone(),
             logprob_bytes: 0,
+            list_bytes: 0,
         };
-        let held = &stats.logprob_bytes;
-        let taken = held.fetch_update(Ordering::AcqRel, Ordering::Acquire, |held| {
-            (held + logprob_bytes <= limit_bytes).then_some(held + logprob_bytes)
-        });
-        if let Err(held) = taken {
-            Stats::add(&stats.requests_refused, 1);
-            let limit = limit_bytes;
-            return Err(Error::LogprobsOverloaded { held, limit });
+        let limit = capacity.logprobs_bytes;
+        if let Err(held) = take(&stats.logprob_bytes, asked.logprobs.1, limit) {
+            return refused(Error::LogprobsOverloaded { held, limit });
         }
-        seat.logprob_bytes = logprob_bytes;
+        seat.logprob_bytes = asked.logprobs.1;
+        let limit = capacity.lists_bytes;
+        if let Err(held) = take(&stats.list_bytes, asked.lists.1, limit) {
+            return refused(Error::ListsOverloaded { held, limit });
+        }
+        seat.list_bytes = asked.lists.1;
         Ok(seat)
     }
 
@@ -71,8 +85,29 @@ impl Drop for Seat {
     fn drop(&mut self) {
         let bytes = self.logprob_bytes;
         self.stats.logprob_bytes.fetch_sub(bytes, Ordering::AcqRel);
+        let bytes = self.list_bytes;
+        self.stats.list_bytes.fetch_sub(bytes, Ordering::AcqRel);
         self.stats.requests_live.fetch_sub(1, Ordering::AcqRel);
     }
+}
+
+/// Adds to a figure unless it would pass the limit; then the figure as it is.
+fn take(figure: &AtomicU64, amount: u64, limit: u64) -> std::result::Result<u64, u64> {
+    figure.fetch_update(Ordering::AcqRel, Ordering::Acquire, |held| {
+        let sum = held.checked_add(amount)?;
+        (sum <= limit).then_some(sum)
+    })
+}
+
+/// Bytes of a request's token lists: those of its parameters, and a copy in the state of each sample, which holds
+/// them sorted for its steps.
+pub(crate) fn list_bytes(params: &SamplingParams) -> (&'static str, u64) {
+    let lists = params.token_ids();
+    let ids: usize = lists.iter().map(|(_, ids)| ids.len()).sum();
+    let longest = lists.iter().max_by_key(|(_, ids)| ids.len());
+    let copies = 1 + u64::from(params.samples());
+    let bytes = (ids * size_of::<TokenId>()) as u64 * copies;
+    (longest.map_or("", |(name, _)| *name), bytes)
 }
 
 /// Bytes of the log-probs of a request's prompt and samples, if nobody reads them before the end, and the
@@ -94,12 +129,21 @@ pub(crate) fn logprob_bytes(
     let by_id = params.logprob_token_ids.as_ref().map(Vec::len);
     let by_count = params.logprobs.map(|asked| asked as usize);
     // A search keeps what its beams and its finished outputs have behind them.
-    let outputs = params.beams.width.map_or(params.n, |width| 2 * width);
-    let tokens = u64::from(outputs) * output_len_max as u64;
-    let of_output = by_id.or(by_count).map_or(0, |asked| bytes(tokens, asked));
+    let held = params
+        .beams
+        .width
+        .map_or(params.samples(), |width| 2 * width);
+    let tokens = u64::from(held) * output_len_max as u64;
+    // Samples that are ranked carry an entry a token, asked for or not.
+    let ranked = params.is_ranked().then_some(0);
+    let of_output = by_id
+        .or(by_count)
+        .or(ranked)
+        .map_or(0, |asked| bytes(tokens, asked));
     let param = match by_id {
         _ if of_prompt > of_output => "prompt_logprobs",
         Some(_) => "logprob_token_ids",
+        None if by_count.is_none() && params.is_ranked() => "best_of",
         None => "logprobs",
     };
     (param, of_prompt + of_output)

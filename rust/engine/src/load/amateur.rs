@@ -58,7 +58,7 @@ impl Amateur {
     pub fn check(&self, program: &Program, voice: &Voice, options: &EngineOptions) -> Result<()> {
         let (own, other) = (program.shape.vocab_len, self.program.shape.vocab_len);
         if own != other {
-            return Err(foreign(format!(
+            return Err(foreign(&format!(
                 "its head has {other} rows, the model's has {own}"
             )));
         }
@@ -69,7 +69,7 @@ impl Amateur {
         };
         let theirs = Voice::read(&self.checkpoint, &plain)?;
         match voice.lexicon.difference(&theirs.lexicon) {
-            Some(difference) => Err(foreign(difference)),
+            Some(difference) => Err(foreign(&difference)),
             None => Ok(()),
         }
     }
@@ -89,7 +89,7 @@ impl Amateur {
     }
 }
 
-fn foreign(why: String) -> Error {
+fn foreign(why: &str) -> Error {
     Error::Unsupported {
         what: "amateur_model",
         reason: format!("it must have the model's tokenizer and vocabulary: {why}"),

@@ -79,25 +79,7 @@ impl Ledger {
         let tokens_per_step = options
             .max_num_batched_tokens
             .map_or(TOKENS_PER_STEP, |count| count as usize);
-        let pool_bytes = options.kv_cache_memory_bytes.unwrap_or_else(|| {
-            // More than every sequence at its longest is of no use.
-            let context_len = options
-                .max_model_len
-                .map_or(program.shape.context_len, |len| len as usize);
-            let blocks_max = context_len.div_ceil(block_size) * sequences_max;
-            kv_auto_bytes().min((block_bytes * blocks_max as u64).max(2 * block_bytes))
-        });
-        let blocks = usize::try_from(pool_bytes / block_bytes)
-            .unwrap_or(usize::MAX)
-            .min(MAX_BLOCKS);
-        if blocks < 2 {
-            let smallest = block_bytes * 2;
-            return Err(Error::Memory {
-                param: "kv_cache_memory_bytes",
-                smallest,
-                got: pool_bytes,
-            });
-        }
+        let blocks = pool_blocks(program, options, (sequences_max, block_bytes))?;
         let context_asked = context_asked(program, options)?;
         let pool_tokens = blocks * block_size;
         let context_len = context_asked.min(pool_tokens);
@@ -129,6 +111,10 @@ impl Ledger {
         lines.push(Line {
             what: "log-probs",
             bytes: logprobs_bytes,
+        });
+        lines.push(Line {
+            what: "token lists",
+            bytes: options.limits().request_lists_bytes_max,
         });
         let requests_max = options
             .max_num_queued_reqs
@@ -178,6 +164,35 @@ impl Ledger {
     pub fn total_bytes(&self) -> u64 {
         self.lines.iter().map(|line| line.bytes).sum()
     }
+}
+
+/// Blocks of the pool: what the option's bytes hold, or as many as the free memory and the sequences make sense of.
+fn pool_blocks(
+    program: &Program,
+    options: &EngineOptions,
+    (sequences_max, block_bytes): (usize, u64),
+) -> Result<usize> {
+    let block_size = options.block_size as usize;
+    let pool_bytes = options.kv_cache_memory_bytes.unwrap_or_else(|| {
+        // More than every sequence at its longest is of no use.
+        let context_len = options
+            .max_model_len
+            .map_or(program.shape.context_len, |len| len as usize);
+        let blocks_max = context_len.div_ceil(block_size) * sequences_max;
+        kv_auto_bytes().min((block_bytes * blocks_max as u64).max(2 * block_bytes))
+    });
+    let blocks = usize::try_from(pool_bytes / block_bytes)
+        .unwrap_or(usize::MAX)
+        .min(MAX_BLOCKS);
+    if blocks < 2 {
+        let smallest = block_bytes * 2;
+        return Err(Error::Memory {
+            param: "kv_cache_memory_bytes",
+            smallest,
+            got: pool_bytes,
+        });
+    }
+    Ok(blocks)
 }
 
 /// Block ids are 32 bits and `slots` addresses every token of the pool in 32 bits too.

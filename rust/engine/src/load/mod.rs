@@ -133,7 +133,12 @@ fn check_block_size(ledger: &Ledger, caps: &Caps) -> Result<()> {
 pub fn check_text(path: &Path, options: &EngineOptions) -> Result<()> {
     let checkpoint = Checkpoint::open(path)?;
     let mut voice = Voice::read(&checkpoint, options)?;
-    voice.check(tokenmill_model::build(&checkpoint)?.shape.vocab_len)
+    let program = tokenmill_model::build(&checkpoint)?;
+    voice.check(program.shape.vocab_len)?;
+    match Amateur::open(options, program.shape.context_len)? {
+        Some(amateur) => amateur.check(&program, &voice, options),
+        None => Ok(()),
+    }
 }
 
 /// What an engine is made of. Tests bring their own backend, secret and clock.
@@ -200,6 +205,7 @@ pub fn assemble(parts: Parts) -> Result<(Engine, Door)> {
     let capacity = Capacity {
         requests_max: parts.requests_max,
         logprobs_bytes: parts.logprobs_bytes,
+        lists_bytes: limits.request_lists_bytes_max,
         vocab_len: program.shape.vocab_len,
         hidden: hidden_of(&program, &*backend),
         exits: exits_of(&program, &*backend),

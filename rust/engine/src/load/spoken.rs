@@ -15,6 +15,7 @@ use tokenmill_formats::{Checkpoint, Config, read_json, read_small};
 use tokenmill_text::{ChatTemplate, GgufVocabulary, Tokenizer};
 
 use crate::error::{Error, Result};
+use crate::lexicon::search::thinking_marks;
 use crate::load::voice::Voice;
 
 const TOKENIZER: &str = "tokenizer.json";
@@ -40,6 +41,10 @@ pub(crate) fn read(
     if let Some(path) = &options.chat_template {
         let bytes = read_small(Path::new(path), TEMPLATE_MAX_BYTES);
         template = Some(text_of(&bytes.map_err(of_option("chat_template"))?));
+    }
+    if let Some(tokenizer) = &voice.lexicon.tokenizer {
+        let (start, end) = (&options.reasoning_start_str, &options.reasoning_end_str);
+        voice.lexicon.thinking = thinking_marks(tokenizer, start.as_deref(), end.as_deref())?;
     }
     let (Some(source), Some(tokenizer)) = (template, voice.lexicon.tokenizer.clone()) else {
         return Ok(());

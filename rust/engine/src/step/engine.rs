@@ -150,7 +150,8 @@ impl Engine {
         let new = NewSequence {
             id: sequence_id,
             tokens: live.prompt.to_vec(),
-            max_new: Some(output_len_max),
+            // A prompt that is only scored ends with its last row.
+            max_new: Some(output_len_max.max(1)),
             width: live.params.branches() as usize,
             second: live.source.second().map(<[TokenId]>::to_vec),
             priority,
@@ -163,6 +164,8 @@ impl Engine {
         if let Err(error) = self.scheduler.add(new) {
             return live.fail(&error);
         }
+        let is_alone = self.lives.is_empty();
+        self.sources.expect(&live.source, &live.params, is_alone);
         self.sequences.insert(sequence_id, growth);
         self.lives.insert(id, live);
     }
@@ -180,7 +183,7 @@ impl Engine {
             let search = Search::new(sequence, self.shared.capacity.hidden);
             return Ok(Growth::Search(Box::new(search)));
         }
-        sequence.forks_due = live.params.n - 1;
+        sequence.forks_due = live.params.samples() - 1;
         Ok(Growth::Sample(Box::new(sequence)))
     }
 

@@ -105,6 +105,9 @@ fn draw(
     vocabulary: &Vocabulary,
     scratch: &mut Scratch,
 ) -> tokenmill_decode::Result<(Choice, Vec<Fork>)> {
+    if live.output_len_max == 0 {
+        return nothing_to_draw(sequence, live, vocabulary);
+    }
     let choice = match live.explain {
         None => sequence.sampler.sample_mixed(row, scratch)?,
         Some(top) => {
@@ -120,6 +123,20 @@ fn draw(
         forks.push((index, sampler, choice));
     }
     Ok((choice, forks))
+}
+
+/// Of a request that only scores its prompt: samples that end here, without a token.
+fn nothing_to_draw(
+    sequence: &Sequence,
+    live: &Live,
+    vocabulary: &Vocabulary,
+) -> tokenmill_decode::Result<(Choice, Vec<Fork>)> {
+    let fork = |index| Ok((index, live.sampler(index, vocabulary)?, Choice::none()));
+    let forks = (1..=sequence.forks_due).map(fork);
+    Ok((
+        Choice::none(),
+        forks.collect::<tokenmill_decode::Result<_>>()?,
+    ))
 }
 
 /// What a step found out about one group.

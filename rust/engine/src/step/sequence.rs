@@ -71,6 +71,13 @@ impl Sequence {
         self.output_len >= live.output_len_min && detection.finds(&self.output)
     }
 
+    /// The only event of a sample whose request scores its prompt and nothing else.
+    fn without_output(&self) -> Event {
+        let mut event = Event::new(self.index);
+        event.finish = Some(Finish::new(FinishReason::Length));
+        event
+    }
+
     /// Commits a sampled token: advances the sampler and the text, and says what to tell the caller. The
     /// event carries a finish without figures; the engine adds them.
     // hop 6.1: the token enters the text; decided is what of it is final and whether it ends
@@ -81,6 +88,9 @@ impl Sequence {
         eos: &[TokenId],
         faults: Faults,
     ) -> Event {
+        if live.output_len_max == 0 {
+            return self.without_output();
+        }
         let token = choice.token;
         self.output_len += 1;
         if !(faults.has(Planted::StaleMask) && self.output_len.is_multiple_of(5)) {

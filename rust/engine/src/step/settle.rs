@@ -69,7 +69,10 @@ impl Engine {
         if event.index == 0 {
             event.prompt_logprobs = std::mem::take(&mut live.prompt_logprobs);
         }
-        Stats::add(&self.shared.stats.tokens, 1);
+        Stats::add(
+            &self.shared.stats.tokens,
+            u64::from(live.output_len_max > 0),
+        );
         let request = sequence.request;
         if event.finish.is_some() {
             self.add_figures(id, &mut event);
@@ -91,7 +94,10 @@ impl Engine {
         let mut child = Sequence::new(request, index, sampler, live, &self.shared.lexicon);
         let token = choice.token;
         let mut event = child.commit(choice, live, self.vocabulary.eos(), self.faults);
-        Stats::add(&self.shared.stats.tokens, 1);
+        Stats::add(
+            &self.shared.stats.tokens,
+            u64::from(live.output_len_max > 0),
+        );
         if event.finish.is_some() {
             self.add_figures(parent, &mut event);
         } else {

@@ -52,6 +52,8 @@ pub(crate) struct Sources {
     /// Layers that rows may leave from.
     exits: u32,
     is_tied: bool,
+    /// Whether a live request may read more than its row of logits; while none does, a step does nothing for them.
+    is_asked: bool,
 }
 
 /// The weaker model.
@@ -89,6 +91,7 @@ impl Sources {
             own: Vec::new(),
             exits: program.exits() as u32,
             is_tied: program.is_tied(),
+            is_asked: false,
         }
     }
 
@@ -104,6 +107,12 @@ impl Sources {
         layers.map_or(Source::Model, |layers| {
             Source::Layers(layers.of_model(self.exits, self.is_tied))
         })
+    }
+
+    /// A request comes; `is_alone`: no other is live.
+    pub fn expect(&mut self, source: &Source, params: &SamplingParams, is_alone: bool) {
+        let is_asking = *source != Source::Model || params.is_contrastive_search();
+        self.is_asked = is_asking || (self.is_asked && !is_alone);
     }
 
     /// Copies the amateur's K and V as the model's were.
@@ -199,6 +208,12 @@ impl Amateur {
         logits.map_err(|error| Failure::of(&error))
     }
 
+    fn clear(&mut self) {
+        self.batch.clear();
+        self.rows.clear();
+        self.firsts.clear();
+    }
+
     /// Takes over a span of the model's batch.
     fn take(&mut self, from: &StepBatch, span: &Span) {
         self.firsts.push(span.row);
@@ -232,14 +247,17 @@ impl Engine {
     pub(crate) fn ask_beside(&mut self, first: usize) {
         let plan = self.scheduler.planned();
         let batch = &mut self.batch;
+        if let Some(amateur) = &mut self.sources.amateur {
+            amateur.clear();
+        }
+        if !self.sources.is_asked {
+            return;
+        }
         let source_of = |id| {
             let growth = self.sequences.get(&id)?;
             self.lives.get(&growth.request()).map(|live| &live.source)
         };
         if let Some(amateur) = &mut self.sources.amateur {
-            amateur.batch.clear();
-            amateur.rows.clear();
-            amateur.firsts.clear();
             for (span, planned) in batch.spans.iter().zip(&plan.spans[first..]) {
                 if source_of(planned.id) == Some(&Source::Amateur) {
                     amateur.take(batch, span);

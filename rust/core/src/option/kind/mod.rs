@@ -2,16 +2,21 @@
 //! written positively, so NaN is outside every one; f64 is checked first, then narrowed, then checked again.
 
 mod check;
+mod json;
+mod processors;
 mod sequence;
 mod source;
 
 use crate::limits::Limits;
 use crate::option::value::Value;
-use crate::params::{NamedPipeline, Step};
+use crate::params::{Action, NamedPipeline, Step};
 use check::{
     checked_bias, checked_ids, checked_int, checked_logprobs, checked_pipeline, checked_repetition,
     checked_texts,
 };
+pub(super) use json::parse_json;
+pub(super) use processors::KEYS as PROCESSOR_KEYS;
+use processors::checked_processors;
 use sequence::{checked_decay, checked_sequence_bias, checked_sequences};
 use source::{checked_contrastive, checked_layers};
 
@@ -72,6 +77,10 @@ pub enum OptionType {
     Layers,
     /// A named order of steps, or a list of steps.
     Pipeline,
+    /// Declared processors and callables.
+    Processors,
+    /// A callable.
+    Callable,
     /// Of an option that is not taken: nothing is known but its name.
     Untyped,
 }
@@ -136,6 +145,8 @@ impl OptionType {
             Self::Layers => "layers",
             Self::Pipeline => "pipeline",
             Self::BiasMap => "bias",
+            Self::Processors => "processors",
+            Self::Callable => "callable",
             Self::Untyped => "",
         }
     }
@@ -235,6 +246,15 @@ impl OptionType {
                 "a map of at most {} distinct sequences of 1 to {} token ids to finite numbers",
                 limits.sequences_count_max, limits.sequence_len_max_tokens
             ),
+            Self::Processors => format!(
+                "a list of at most {} callables and maps of type ({}), value or min and max, tokens (at most {} ids) \
+                 or matching (at most {} bytes), and perhaps from, to and after",
+                limits.processors_count_max,
+                Action::NAMES.join(", "),
+                limits.processor_tokens_len_max,
+                limits.processor_text_len_max_bytes
+            ),
+            Self::Callable => "a callable".into(),
             Self::LengthDecay => {
                 "a list of an integer of at least 0 and a finite number above 0".into()
             }
@@ -309,6 +329,8 @@ impl OptionType {
             Self::Layers => checked_layers(value, limits),
             Self::Pipeline => checked_pipeline(value),
             Self::BiasMap => checked_bias(value, limits),
+            Self::Processors => checked_processors(value, limits),
+            Self::Callable => matches!(value, Value::Callable(_)).then(|| value.clone()),
             Self::Untyped => None,
         }
     }

@@ -3,6 +3,7 @@
 
 mod beams;
 mod choosing;
+mod custom;
 mod cuts;
 mod output;
 mod sources;
@@ -18,6 +19,7 @@ use crate::params::SamplingParams;
 
 pub(super) use beams::ROWS as BEAMS;
 pub(super) use choosing::ROWS as CHOOSING;
+pub(super) use custom::ROWS as CUSTOM;
 pub(super) use cuts::ROWS as CUTS;
 pub(super) use output::ROWS as OUTPUT;
 pub(super) use sources::ROWS as SOURCES;

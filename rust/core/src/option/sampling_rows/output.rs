@@ -34,8 +34,8 @@ pub(in crate::option) const ROWS: &[OptionSpec] = &[
     ),
     nullable(row(
         "max_tokens",
-        int(1, u32::MAX as i64),
-        "most tokens to generate; none: to the end of the context",
+        int(0, u32::MAX as i64),
+        "most tokens to generate; 0 with echo alone; none: to the end of the context",
         |params, value| {
             params.max_tokens = value.as_u32();
             Some(())

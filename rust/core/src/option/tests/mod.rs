@@ -1,17 +1,21 @@
 //! The table against itself.
 
 mod beams;
+mod custom;
 mod cuts;
 mod sampling;
 mod sources;
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use super::*;
 use crate::error::{Error, Result};
 use crate::kind::{HasKind, Kind};
 use crate::limits::Limits;
-use crate::params::{LogprobsMode, OutputKind, PipelineChoice, SamplingParams, Step};
+use crate::params::{
+    Callable, Callback, LogprobsMode, OutputKind, PipelineChoice, SamplingParams, Step,
+};
 
 type Pair = (String, Value);
 
@@ -52,9 +56,10 @@ fn another(spec: &OptionSpec) -> Value {
     match spec.kind {
         OptionType::Bool => Value::Bool(spec.default_value() != Value::Bool(true)),
         OptionType::Int { max: 2, .. } => int(2),
-        OptionType::Int { .. } | OptionType::Samples | OptionType::Logprobs => int(7),
         OptionType::Beams if spec.name == "beam_width" => int(14),
-        OptionType::Beams => int(7),
+        OptionType::Int { .. } | OptionType::Samples | OptionType::Logprobs | OptionType::Beams => {
+            int(7)
+        }
         OptionType::EarlyStopping => text("never"),
         OptionType::Float { min: 1.0, .. } => float(1.5),
         OptionType::Float { .. } => float(0.625),
@@ -93,7 +98,38 @@ fn another(spec: &OptionSpec) -> Value {
             (text("temperature"), float(0.5)),
         ]),
         OptionType::Layers => ints(&[1, 4]),
+        OptionType::Processors => Value::List(vec![Value::Map(vec![
+            (text("type"), text("bias")),
+            (text("value"), float(1.5)),
+            (text("tokens"), ints(&[3, 1])),
+            (text("from"), int(2)),
+            (text("to"), int(9)),
+            (text("after"), ints(&[4])),
+        ])]),
+        OptionType::Callable => Value::Callable(Callable(Arc::new(Nothing))),
         OptionType::Untyped => Value::Null,
+    }
+}
+
+/// A callback that is never called.
+#[derive(Debug)]
+struct Nothing;
+
+impl Callback for Nothing {
+    fn name(&self) -> String {
+        "nothing".into()
+    }
+
+    fn process(&self, _: &[u32], _: &[u32], _: &mut [f32]) -> std::result::Result<(), String> {
+        Ok(())
+    }
+
+    fn allowed(&self, _: &[u32], _: &[u32]) -> std::result::Result<Vec<u32>, String> {
+        Ok(vec![0])
+    }
+
+    fn as_any(&self) -> &dyn std::any::Any {
+        self
     }
 }
 
@@ -251,8 +287,10 @@ fn bounds_accept_their_ends_and_refuse_what_lies_just_outside() {
             OptionType::Int { min, max } => {
                 // min_tokens of a large number contradicts the default max_tokens, which is another rule.
                 let top = if spec.name == "min_tokens" { 16 } else { max };
+                // And no token at all is asked for beside echo alone.
+                let low = if spec.name == "max_tokens" { 1 } else { min };
                 assert!(
-                    accepts(spec, int(min)) && accepts(spec, int(top)),
+                    accepts(spec, int(low)) && accepts(spec, int(top)),
                     "{}",
                     spec.name
                 );
@@ -312,9 +350,8 @@ fn a_value_of_another_type_is_refused() {
     ];
     for spec in supported() {
         let taken: &[usize] = match spec.kind {
-            OptionType::Bool => &[0],
+            OptionType::Bool | OptionType::EarlyStopping => &[0],
             OptionType::Int { .. } | OptionType::Samples | OptionType::Beams => &[1],
-            OptionType::EarlyStopping => &[0],
             OptionType::Logprobs => &[0, 1],
             OptionType::Float { max, .. } if max > 1.0 => &[1, 2, 3],
             OptionType::Float { max, .. } if max < 1.0 => &[],
@@ -331,6 +368,8 @@ fn a_value_of_another_type_is_refused() {
             | OptionType::Repetition
             | OptionType::TokenSequences
             | OptionType::LengthDecay
+            | OptionType::Processors
+            | OptionType::Callable
             | OptionType::Pipeline => &[],
         };
         for (index, value) in all.iter().enumerate() {

@@ -86,6 +86,14 @@ pub(super) static RULES: &[Rule] = &[
         params.n > 1
     }),
     beside(
+        "best_of",
+        "a search returns num_return_sequences",
+        |params| params.best_of.is_some(),
+    ),
+    beside("max_tokens", "there is nothing to search", |params| {
+        params.max_tokens == Some(0)
+    }),
+    beside(
         "mirostat",
         "it moves with the draws of one output",
         |params| params.mirostat.version > 0,

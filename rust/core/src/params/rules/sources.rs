@@ -94,6 +94,12 @@ pub(super) static RULES: &[Rule] = &[
         },
     ),
     beside_search("n", "a search has one result", |params| params.n > 1),
+    beside_search("best_of", "a search has one result", |params| {
+        params.best_of.is_some_and(|drawn| drawn > 1)
+    }),
+    beside_search("max_tokens", "there is nothing to search", |params| {
+        params.max_tokens == Some(0)
+    }),
     beside_search(
         "beam_width",
         "a request has one way to choose its tokens",
