@@ -112,7 +112,8 @@ fn what_cannot_be_explained_is_refused_by_name_and_bound() {
         (0, same, "top", "from 1 to 50, got 0"),
         (51, same, "top", "from 1 to 50, got 51"),
         (5, |params| params.n = 2, "n", "must be 1"),
-    ] as [(u32, fn(&mut SamplingParams), &str, &str); 3]
+        (5, |params| params.best_of = Some(2), "best_of", "must be 1"),
+    ] as [(u32, fn(&mut SamplingParams), &str, &str); 4]
     {
         let (kind, named, message) = with(change, top);
         assert_eq!((kind, named.as_str()), (Kind::InvalidRequest, param));

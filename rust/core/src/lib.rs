@@ -3,7 +3,6 @@
 
 pub mod error;
 pub mod event;
-pub mod explain;
 pub mod id;
 pub mod kind;
 pub mod limits;
@@ -13,6 +12,7 @@ pub mod params;
 pub mod request;
 
 pub use error::{Error, Result};
+pub use event::explain;
 pub use event::{Event, Failure, FinishReason, StopReason, TokenLogprob, TokenLogprobs};
 pub use explain::Explanation;
 pub use id::{BlockId, RequestId, SequenceId, TokenId};

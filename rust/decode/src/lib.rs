@@ -4,7 +4,6 @@
 
 mod beam;
 pub mod error;
-mod explain;
 mod logprob;
 pub mod pipeline;
 mod processor;

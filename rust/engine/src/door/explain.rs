@@ -4,11 +4,32 @@ use tokenmill_core::explain::{BeamCandidate, Racer, Shown, Stage};
 use tokenmill_core::{Explanation, SamplingParams, Step};
 
 use crate::door::Door;
+use crate::door::seat::{Asked, list_bytes, logprob_bytes};
 use crate::error::{Error, Result};
 
 impl Door {
+    /// The memory that a request's reports and lists may come to take. `sizes`: tokens of the prompt, and most of an
+    /// output.
+    pub(super) fn asked(
+        &self,
+        explain: Option<u32>,
+        sizes: (usize, usize),
+        params: &SamplingParams,
+    ) -> Result<Asked> {
+        let (prompt_len, output_len_max) = sizes;
+        let vocab_len = self.shared.capacity.vocab_len;
+        let mut logprobs = logprob_bytes(params, prompt_len, output_len_max, vocab_len);
+        if let Some(top) = explain {
+            self.check_explained(top, output_len_max, params)?;
+            let bytes = explained_bytes(params, output_len_max, top);
+            logprobs = ("top", logprobs.1 + bytes);
+        }
+        let lists = list_bytes(params);
+        Ok(Asked { logprobs, lists })
+    }
+
     /// Bounds what a request wants explained.
-    pub(super) fn check_explained(
+    fn check_explained(
         &self,
         top: u32,
         output_len_max: usize,
@@ -21,9 +42,13 @@ impl Door {
             let fault = format!("must be from 1 to {top_max}, got {top}");
             return refused("top", fault);
         }
-        if params.n > 1 {
-            let fault = format!("must be 1 where tokens are explained, got {}", params.n);
-            return refused("n", fault);
+        if !params.beams.is_on() && params.samples() > 1 {
+            let name = if params.n > 1 { "n" } else { "best_of" };
+            let fault = format!(
+                "must be 1 where tokens are explained, got {}",
+                params.samples()
+            );
+            return refused(name, fault);
         }
         let tokens_max = limits.explain_tokens_max as usize;
         if output_len_max > tokens_max {
@@ -37,7 +62,7 @@ impl Door {
 }
 
 /// Bytes of the explanations of a whole output.
-pub(super) fn explained_bytes(params: &SamplingParams, output_len_max: usize, top: u32) -> u64 {
+fn explained_bytes(params: &SamplingParams, output_len_max: usize, top: u32) -> u64 {
     let active = Step::ALL
         .iter()
         .filter(|step| step.is_active(params))

@@ -22,11 +22,10 @@ use tokenmill_core::{Limits, Prompt, Rendered, Request, RequestId, SamplingParam
 
 use tokenmill_sched::{Policy, SchedConfig};
 
-use crate::door::explain::explained_bytes;
 use crate::door::handle::Handle;
 use crate::door::mailbox::Mailbox;
 use crate::door::outbox::Outbox;
-use crate::door::seat::{Asked, Seat, list_bytes, logprob_bytes};
+use crate::door::seat::Seat;
 use crate::error::{Error, Result};
 use crate::lexicon::Lexicon;
 use crate::primitives::{AtomicBool, AtomicU8, AtomicU64, SyncSender};
@@ -258,19 +257,8 @@ impl Door {
         let output_len_max = self.price(prompt.len(), second_len, &params)?;
         let echo = self.echo(text, &prompt, &params)?;
         let capacity = &shared.capacity;
-        let vocab_len = capacity.vocab_len;
-        let asked = Asked {
-            logprobs: match request.explain {
-                None => logprob_bytes(&params, prompt.len(), output_len_max, vocab_len),
-                Some(top) => {
-                    self.check_explained(top, output_len_max, &params)?;
-                    let (_, bytes) =
-                        logprob_bytes(&params, prompt.len(), output_len_max, vocab_len);
-                    ("top", bytes + explained_bytes(&params, output_len_max, top))
-                }
-            },
-            lists: list_bytes(&params),
-        };
+        let sizes = (prompt.len(), output_len_max);
+        let asked = self.asked(request.explain, sizes, &params)?;
         // Numbered after it has its seat: a refused request must not change the seeds of later ones.
         let seat = Seat::take(&shared.stats, capacity, asked)?;
         let id = RequestId(shared.next_id.fetch_add(1, Ordering::Relaxed));

@@ -1,9 +1,11 @@
 //! What comes back: events of each sample in order, one a step unless they are bundled, the last one with a
 //! finish reason.
 
-use crate::explain::Explanation;
+pub mod explain;
+
 use crate::id::TokenId;
 use crate::kind::{HasKind, Kind};
+use explain::Explanation;
 
 /// Why a sample ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,6 +3,8 @@
 //! too; refuses to know why a sequence ends and what text it makes.
 //! Invariant: a sampler that was advanced token by token equals one replayed from the same prefix and rows.
 
+mod explain;
+
 use smallvec::SmallVec;
 use std::sync::Arc;
 
@@ -10,7 +12,6 @@ use tokenmill_core::noise::{Noise, Purpose};
 use tokenmill_core::{LogprobsMode, PipelineChoice, SamplingParams, TokenId, TokenLogprobs};
 
 use crate::error::{Error, Result};
-use crate::explain::Watch;
 use crate::logprob::{Report, Wanted};
 use crate::pipeline::{MassCut, Pipeline, Step};
 use crate::processor::{Effect, Processors, subtract_each};
@@ -21,6 +22,7 @@ use crate::vocabulary::Vocabulary;
 use crate::warper::draw::draw;
 use crate::warper::feedback::Feedback;
 use crate::warper::{Scores, Turn, WarpBuffers};
+use explain::Watch;
 
 /// Soft bans lifted for a step, in the order of lifting, then forcing that met a ban and was skipped.
 pub type Lifted = SmallVec<[Step; 2]>;
@@ -137,7 +139,7 @@ impl Sampler {
         self.sample_watched(mixed, &mut (), scratch)
     }
 
-    pub(crate) fn sample_watched(
+    fn sample_watched(
         &self,
         mixed: Mixed<'_>,
         watch: &mut impl Watch,
@@ -182,7 +184,7 @@ impl Sampler {
         self.candidates_watched(logits, count, &mut (), scratch)
     }
 
-    pub(crate) fn candidates_watched(
+    fn candidates_watched(
         &self,
         logits: &[f32],
         count: u32,
@@ -242,10 +244,6 @@ impl Sampler {
 
     fn noise(&self, purpose: Purpose) -> Noise {
         Noise::new(self.seed, self.position, self.sample_index, purpose)
-    }
-
-    pub(crate) fn params(&self) -> &Arc<SamplingParams> {
-        &self.params
     }
 
     /// Runs the warpers on a row whose argmax is `best`.

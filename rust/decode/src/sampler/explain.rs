@@ -12,13 +12,14 @@ use tokenmill_core::{SamplingParams, TokenId};
 use crate::error::Result;
 use crate::pipeline::Step;
 use crate::row::Row;
-use crate::sampler::{Choice, Sampler};
 use crate::scratch::Scratch;
 use crate::source::Mixed;
 use crate::warper::Scores;
 
+use super::{Choice, Sampler};
+
 /// What a choice tells whoever watches it, in this order.
-pub(crate) trait Watch {
+pub(super) trait Watch {
     /// The rows that it starts from.
     fn begin(&mut self, mixed: &Mixed<'_>);
     /// A soft ban was lifted, and all processors run again.
@@ -46,7 +47,7 @@ impl Watch for () {
 }
 
 /// Writes down the best tokens behind every step.
-pub(crate) struct Trace<'p> {
+pub(super) struct Trace<'p> {
     params: &'p SamplingParams,
     values: Vec<(&'static str, Value)>,
     top: usize,
@@ -57,7 +58,7 @@ pub(crate) struct Trace<'p> {
 }
 
 impl<'p> Trace<'p> {
-    pub(crate) fn new(params: &'p SamplingParams, top: u32) -> Self {
+    pub(super) fn new(params: &'p SamplingParams, top: u32) -> Self {
         Self {
             values: params.to_values(),
             params,
@@ -236,7 +237,7 @@ impl Sampler {
         top: u32,
         scratch: &mut Scratch,
     ) -> Result<Vec<Stage>> {
-        let params = self.params().clone();
+        let params = self.params.clone();
         let mut trace = Trace::new(&params, top);
         self.candidates_watched(logits, 1, &mut trace, scratch)?;
         Ok(trace.stages)
@@ -249,7 +250,7 @@ impl Sampler {
         top: u32,
         scratch: &mut Scratch,
     ) -> Result<(Choice, Explanation)> {
-        let params = self.params().clone();
+        let params = self.params.clone();
         let mut trace = Trace::new(&params, top.max(2));
         let choice = self.sample_watched(mixed, &mut trace, scratch)?;
         let pick = trace.race.take().unwrap_or_else(|| {
