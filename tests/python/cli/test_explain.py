@@ -108,8 +108,11 @@ def test_the_page_is_complete_in_itself():
     content = page.render(explained(HOSTILE), "model")
     for _, attrs in read(content).tags:
         assert not {"src", "href", "srcset", "action"} & set(attrs)
-    assert "url(" not in content and "@import" not in content and "http:" not in content
-    assert "prefers-color-scheme: dark" in content and "@media print" in content
+    assert "url(" not in content
+    assert "@import" not in content
+    assert "http:" not in content
+    assert "prefers-color-scheme: dark" in content
+    assert "@media print" in content
 
 
 def test_every_table_of_the_page_has_a_caption_and_heads():
@@ -146,7 +149,8 @@ def test_bars_are_as_long_as_their_share(share, shown):
 def test_a_model_without_a_tokenizer_shows_ids():
     found = explained(["a", "b"])
     shown = text.render(Explained(**{**_fields(found), "texts": {0: None, 1: None}}), 100)
-    assert "#0" in shown and "#1" in shown
+    assert "#0" in shown
+    assert "#1" in shown
 
 
 def _fields(found: Explained) -> dict:
@@ -220,9 +224,11 @@ def test_stages_follow_the_pipeline_and_fewer_tokens_are_left_at_each(llm):
             *("logits", "temperature", "top_k", "top_p")
         ]
         left = [stage["left"] for stage in one["stages"]]
-        assert left == sorted(left, reverse=True) and left[2] == 20
+        assert left == sorted(left, reverse=True)
+        assert left[2] == 20
         winner = min(one["pick"]["racers"], key=lambda racer: racer["time"])
-        assert winner["token"] == one["pick"]["token"] and winner["place"] == 1
+        assert winner["token"] == one["pick"]["token"]
+        assert winner["place"] == 1
     named = {shown["token"] for one in found.steps for s in one["stages"] for shown in s["best"]}
     assert named <= set(found.texts)
 
@@ -230,7 +236,8 @@ def test_stages_follow_the_pipeline_and_fewer_tokens_are_left_at_each(llm):
 def test_a_beam_search_is_explained_by_its_candidates(llm):
     params = SamplingParams(beam_width=3, temperature=0.0, max_tokens=4)
     found = llm.explain("The sea is", params, top=3)
-    assert len(found.outputs) == 3 and len(found.steps) == 4
+    assert len(found.outputs) == 3
+    assert len(found.steps) == 4
     paths = []
 
     def walk(nodes, path):
@@ -284,10 +291,12 @@ def test_the_command_prints_tables_and_writes_both_files(command, real, tmp_path
     )
     assert (ran.code, ran.err) == (0, "")
     assert "top_k (top_k 20): 20 tokens left" in ran.out
-    assert "wins the race" in ran.out and "\x1b" not in ran.out
+    assert "wins the race" in ran.out
+    assert "\x1b" not in ran.out
     read(files[0].read_text("utf-8"))
     record = json.loads(files[1].read_text("utf-8"))
-    assert len(record["steps"]) == 2 and record["seed"] == 3
+    assert len(record["steps"]) == 2
+    assert record["seed"] == 3
     chosen = str(record["steps"][0]["pick"]["token"])
     assert record["texts"][chosen] in record["outputs"][0]
     assert len(record["steps"][0]["stages"][0]["best"]) == 4
@@ -315,4 +324,5 @@ def test_bad_arguments_are_told_before_a_model_is_loaded(command, model, argumen
 
 def test_a_prompt_is_needed(command, model):
     ran = command("explain", "-m", model)
-    assert ran.code == 2 and "PROMPT" in ran.err
+    assert ran.code == 2
+    assert "PROMPT" in ran.err
