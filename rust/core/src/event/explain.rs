@@ -212,7 +212,7 @@ impl Pick {
                 kind("race"),
                 ("token", int(*token)),
                 next(runner_up),
-                ("racers", list(racers, Racer::to_value)),
+                ("racers", list(racers, |one| one.to_value())),
             ]),
             Self::Contrast {
                 token,
@@ -222,18 +222,18 @@ impl Pick {
                 kind("contrast"),
                 ("token", int(*token)),
                 ("alpha", Value::Float(f64::from(*alpha))),
-                ("candidates", list(candidates, ContrastCandidate::to_value)),
+                ("candidates", list(candidates, |one| one.to_value())),
             ]),
             Self::Beams(candidates) => map([
                 kind("beams"),
-                ("candidates", list(candidates, BeamCandidate::to_value)),
+                ("candidates", list(candidates, |one| one.to_value())),
             ]),
         }
     }
 }
 
 impl Racer {
-    fn to_value(&self) -> Value {
+    fn to_value(self) -> Value {
         map([
             ("token", int(self.token)),
             ("probability", Value::Float(self.probability)),
@@ -245,7 +245,7 @@ impl Racer {
 }
 
 impl ContrastCandidate {
-    fn to_value(&self) -> Value {
+    fn to_value(self) -> Value {
         map([
             ("token", int(self.token)),
             ("probability", Value::Float(f64::from(self.probability))),
@@ -256,7 +256,7 @@ impl ContrastCandidate {
 }
 
 impl BeamCandidate {
-    fn to_value(&self) -> Value {
+    fn to_value(self) -> Value {
         let (fate, beam) = match self.fate {
             Fate::Kept(beam) => ("kept", int(beam)),
             Fate::Ended => ("ended", Value::Null),

@@ -152,7 +152,7 @@ fn of_scores(scores: &Scores<'_, '_>, shift: f32) -> Vec<Alive> {
 }
 
 /// The total order.
-fn order(a: &Alive, b: &Alive) -> Ordering {
+fn order(a: Alive, b: Alive) -> Ordering {
     b.1.total_cmp(&a.1).then(a.0.cmp(&b.0))
 }
 
@@ -161,10 +161,10 @@ fn best(alive: &[Alive], top: usize) -> Vec<Shown> {
     let shares = Shares::of(alive);
     let mut first = alive.to_vec();
     if first.len() > top {
-        first.select_nth_unstable_by(top, order);
+        first.select_nth_unstable_by(top, |a, b| order(*a, *b));
         first.truncate(top);
     }
-    first.sort_unstable_by(order);
+    first.sort_unstable_by(|a, b| order(*a, *b));
     let shown = |&(token, score): &Alive| Shown {
         token,
         score,
@@ -203,7 +203,7 @@ impl Shares {
 fn race(alive: &[Alive], noise: &Noise, top: usize) -> Pick {
     let key = |&(token, score): &Alive| (token, score + gumbel(noise.word(token)));
     let mut keys: Vec<Alive> = alive.iter().map(key).collect();
-    keys.sort_unstable_by(order);
+    keys.sort_unstable_by(|a, b| order(*a, *b));
     let mut first = best(alive, alive.len());
     let leaders: Vec<TokenId> = keys.iter().take(2).map(|one| one.0).collect();
     let mut index = 0;

@@ -2,7 +2,6 @@
 
 mod bans;
 mod draws;
-mod explained;
 mod fixtures;
 mod logprobs;
 mod peers;

@@ -1,6 +1,7 @@
 //! What goes beyond count, mass and share: other cuts, biases of sequences, forcing, and cuts that move.
 
 mod cuts;
+mod explained;
 mod moving;
 mod sources;
 mod steering;
