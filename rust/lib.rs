@@ -63,6 +63,8 @@
 #[doc(inline)]
 pub use tokenmill_core::event::Finish;
 #[doc(inline)]
+pub use tokenmill_core::explain::{self, Explanation};
+#[doc(inline)]
 pub use tokenmill_core::kind::KindRow;
 #[doc(inline)]
 pub use tokenmill_core::option::{self, EngineOptions};

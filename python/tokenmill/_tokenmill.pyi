@@ -80,6 +80,13 @@ class Engine:
         priority: int = 0,
         cache_salt: str | None = None,
     ) -> Handle: ...
+    def explain(
+        self,
+        prompt: str | Sequence[int] | Rendered,
+        sampling: dict[str, Any],
+        top: int,
+        cache_salt: str | None = None,
+    ) -> Handle: ...
     def render(
         self, messages: list[dict[str, Any]], add_generation_prompt: bool = True
     ) -> Rendered: ...

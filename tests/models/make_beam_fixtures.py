@@ -87,9 +87,7 @@ def search(row: dict[str, Any], asked: dict[str, Any]) -> list[tuple[list[int], 
     if "sequence_bias" in named:
         named["sequence_bias"] = {tuple(ids): bias for ids, bias in named["sequence_bias"]}
     if "exponential_decay_length_penalty" in named:
-        named["exponential_decay_length_penalty"] = tuple(
-            named["exponential_decay_length_penalty"]
-        )
+        named["exponential_decay_length_penalty"] = tuple(named["exponential_decay_length_penalty"])
     config = GenerationConfig(
         max_new_tokens=row["longest"],
         num_beams=row["beams"],

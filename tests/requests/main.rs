@@ -2,6 +2,7 @@
 //! their case, log-probs of prompts, the pace of events, loops, deadlines.
 
 mod cases;
+mod explained;
 mod outputs;
 mod pairs;
 mod prompts;

@@ -58,6 +58,7 @@ fn by_hand(request: &Request, negative: &[u32], index: u32) -> Vec<u32> {
             model: &own,
             scores: &scores,
             mask: None,
+            other: None,
         };
         let choice = sampler.sample_mixed(mixed, &mut Scratch::new()).unwrap();
         sampler.commit(&choice);

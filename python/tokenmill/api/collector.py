@@ -12,13 +12,14 @@ from tokenmill.api.outputs import (
     BeamSearchOutput,
     BeamSearchSequence,
     CompletionOutput,
+    Explained,
     Logprob,
     RequestMetrics,
     RequestOutput,
     StreamChunk,
 )
 from tokenmill.api.prompts import Prompt
-from tokenmill.api.records import Event, EventFinish
+from tokenmill.api.records import Event, EventFinish, ExplainedStep
 from tokenmill.api.tokenizer import Tokenizer
 from tokenmill.errors import failure
 
@@ -280,3 +281,47 @@ def _sum_of_sampled(event: Event) -> float:
         for token, value, _ in entries
         if token == sampled
     )
+
+
+def explained_of(handle: _tokenmill.Handle, prompt: str | None, tokenizer: Tokenizer) -> Explained:
+    """Wait for all events of a request that explains its tokens; raises if it failed."""
+    texts: dict[int, list[str]] = {}
+    tokens: dict[int, list[int]] = {}
+    steps: list[ExplainedStep] = []
+    for event in handle:
+        finish = event["finish"]
+        if finish is not None and finish["error"] is not None:
+            kind, _, message = finish["error"]
+            raise failure(kind, message)
+        texts.setdefault(event["index"], []).append(event["text"])
+        tokens.setdefault(event["index"], []).extend(event["tokens"])
+        steps.extend(event["explained"])
+    samples = sorted(texts)
+    return Explained(
+        prompt=prompt,
+        prompt_token_ids=handle.prompt_token_ids,
+        outputs=["".join(texts[sample]) for sample in samples],
+        token_ids=[tokens[sample] for sample in samples],
+        seed=handle.seed,
+        steps=steps,
+        texts={token: tokenizer.token_text(token) for token in sorted(_named(steps))},
+    )
+
+
+def _named(steps: list[ExplainedStep]) -> set[int]:
+    """Every token that a step names."""
+    found: set[int] = set()
+    for step in steps:
+        for stage in step["stages"]:
+            found.update(shown["token"] for shown in stage["best"])
+            found.update(stage["dropped"])
+        pick = step["pick"]
+        if pick["kind"] == "race":
+            found.update(racer["token"] for racer in pick["racers"])
+        elif pick["kind"] != "greedy":
+            found.update(candidate["token"] for candidate in pick["candidates"])
+        if pick["kind"] != "beams":
+            found.add(pick["token"])
+        if pick["kind"] in ("greedy", "race") and pick["runner_up"] is not None:
+            found.add(pick["runner_up"])
+    return found

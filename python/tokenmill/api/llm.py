@@ -15,8 +15,8 @@ from typing import Any
 
 from tokenmill import _tokenmill, options
 from tokenmill.api.batch import Batch, Gathering, Output
-from tokenmill.api.collector import Collector, searched
-from tokenmill.api.outputs import BeamSearchOutput, RequestOutput
+from tokenmill.api.collector import Collector, explained_of, searched
+from tokenmill.api.outputs import BeamSearchOutput, Explained, RequestOutput
 from tokenmill.api.params import SamplingParams, beam_values, refuse_ranked, sampling_values
 from tokenmill.api.prompts import (
     Prompt,
@@ -194,6 +194,29 @@ class LLM:
         submissions = (self._scoring(span, priority) for span in spans)
         scores = iter(_run(submissions, len(spans), use_tqdm))
         return [[next(scores) for _ in texts] for _, texts in groups]
+
+    def explain(
+        self, prompt: Any, sampling_params: SamplingParams | None = None, *, top: int = 10
+    ) -> Explained:
+        """How every token of one output comes to be.
+
+        There is one step a token: the distribution as the model gave it and behind every active
+        step of the pipeline, each with its `top` best tokens (1 to 50), and what decided. The
+        tokens are those of `generate` with the same parameters. At most 256 tokens, and `n` is 1; a
+        beam search tells its candidates. Raises if the request fails.
+
+        >>> with LLM(max_model_len=256) as llm:
+        ...     found = llm.explain("The sea is", SamplingParams(seed=1, top_k=3, max_tokens=2))
+        >>> [stage["name"] for stage in found.steps[0]["stages"]], found.steps[0]["pick"]["kind"]
+        (['logits', 'top_k'], 'race')
+        """
+        if is_conversation(prompt) and "role" in prompt[0]:
+            item = self._rendered(read_conversations(prompt)[0][0], True)
+        else:
+            item = read_prompt(prompt)
+        values = {**self._sampling_defaults, **sampling_values(sampling_params)}
+        handle = self._engine.explain(item.content, values, top, item.cache_salt)
+        return explained_of(handle, item.text, self._tokenizer)
 
     def stream(
         self, prompt: Any, sampling_params: SamplingParams | None = None, *, priority: int = 0

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tokenmill.api.records import ExplainedStep
+
 
 @dataclass(frozen=True, slots=True)
 class Logprob:
@@ -129,3 +131,21 @@ class BeamSearchOutput:
     """The outputs of one prompt, the best first."""
 
     sequences: list[BeamSearchSequence]
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """How one request's tokens came to be.
+
+    `outputs` and `token_ids` have one entry a sample (a beam search may return several), `steps`
+    one a token, or one a step of a beam search. `texts` gives every token that a step names its
+    text, None for a model without a tokenizer.
+    """
+
+    prompt: str | None
+    prompt_token_ids: list[int]
+    outputs: list[str]
+    token_ids: list[list[int]]
+    seed: int
+    steps: list[ExplainedStep]
+    texts: dict[int, str | None]

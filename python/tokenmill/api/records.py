@@ -55,6 +55,100 @@ class EventFinish(TypedDict):
     cumulative_logprob: float | None
 
 
+class Shown(TypedDict):
+    """A token of a stage."""
+
+    token: int
+    score: float
+    probability: float
+
+
+class Stage(TypedDict):
+    """The distribution behind one step: how many tokens are left, and the best of them.
+
+    `name` is `logits`, `second_row` or the step's; `dropped` names those of the best tokens of the
+    stage before that are not left.
+    """
+
+    name: str
+    option: str | None
+    value: str | None
+    left: int
+    best: list[Shown]
+    dropped: list[int]
+
+
+class Racer(TypedDict):
+    """A token in the race of a draw: `time` is noise over probability, the smallest one wins."""
+
+    token: int
+    probability: float
+    noise: float
+    time: float
+    place: int
+
+
+class GreedyPick(TypedDict):
+    """The best score decided."""
+
+    kind: Literal["greedy"]
+    token: int
+    runner_up: int | None
+
+
+class RacePick(TypedDict):
+    """A draw decided."""
+
+    kind: Literal["race"]
+    token: int
+    runner_up: int | None
+    racers: list[Racer]
+
+
+class ContrastCandidate(TypedDict):
+    """A candidate of contrastive search; `score` is (1 - alpha) p - alpha max cos."""
+
+    token: int
+    probability: float
+    resemblance: float
+    score: float
+
+
+class ContrastPick(TypedDict):
+    """The best score of contrastive search decided."""
+
+    kind: Literal["contrast"]
+    token: int
+    alpha: float
+    candidates: list[ContrastCandidate]
+
+
+class BeamCandidate(TypedDict):
+    """A beam (`parent`, by its place in the step) with a token behind it; `beam` if it is kept."""
+
+    parent: int
+    token: int
+    score: float
+    fate: Literal["kept", "ended", "dropped"]
+    beam: int | None
+
+
+class BeamsPick(TypedDict):
+    """A step of a beam search."""
+
+    kind: Literal["beams"]
+    candidates: list[BeamCandidate]
+
+
+class ExplainedStep(TypedDict):
+    """How one token, or one step of a beam search, came to be."""
+
+    position: int
+    stages: list[Stage]
+    lifted: list[str]
+    pick: GreedyPick | RacePick | ContrastPick | BeamsPick
+
+
 class Event(TypedDict):
     """One step of one sample: tokens and text that are new and final."""
 
@@ -65,6 +159,8 @@ class Event(TypedDict):
     logprobs: list[list[tuple[int, float, int]]]
     # The same for each prompt token but the first, whole, in the first event of sample 0.
     prompt_logprobs: list[list[tuple[int, float, int]]]
+    # One entry per token, where asked for; of a beam search all steps, with the end of sample 0.
+    explained: list[ExplainedStep]
     finish: EventFinish | None
 
 

@@ -22,6 +22,7 @@ from tokenmill.progress import say
 COMMANDS = {
     "chat": ("chat", "talk with a model"),
     "generate": ("generate", "complete prompts from arguments or standard input"),
+    "explain": ("explain", "how every token came to be: each step of the pipeline, and the draw"),
     "info": ("info", "what a model is, from its headers, and the memory it needs"),
     "models": ("models", "known models, and which are here"),
     "pull": ("pull", "fetch a known model into the cache"),

@@ -16,7 +16,7 @@ Arguments = dict[str, Any]
 
 
 # Names of files, which may be any bytes; everything else is text.
-_PATHS = ("model", "name", "names", "config", "ppl", "choices")
+_PATHS = ("model", "name", "names", "config", "ppl", "choices", "html", "json")
 
 
 class _Strict(argparse.ArgumentParser):

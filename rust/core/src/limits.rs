@@ -50,6 +50,10 @@ pub struct Limits {
     pub dola_layers_len_max: usize,
     /// Most candidates of contrastive search; each is a row of every step.
     pub search_candidates_max: u32,
+    /// Most output tokens of a request that explains them; each costs a sort of the vocabulary for every step.
+    pub explain_tokens_max: u32,
+    /// Most tokens that an explanation tells of a step.
+    pub explain_top_max: u32,
     /// Bytes of token lists (masks, biases, words, what processors match) that live requests may hold together; a line of
     /// the memory ledger. A request may ask for a few megabytes.
     pub request_lists_bytes_max: u64,
@@ -101,6 +105,8 @@ impl Default for Limits {
             repetition_max: 1024,
             dola_layers_len_max: 16,
             search_candidates_max: 64,
+            explain_tokens_max: 256,
+            explain_top_max: 50,
             request_lists_bytes_max: 32 << 20,
             schema_len_max_bytes: 64 << 10,
             schema_depth_max: 32,

@@ -85,6 +85,8 @@ pub struct Request {
     pub priority: i32,
     /// Scope of the prefix cache; equal salts share blocks.
     pub cache_salt: Option<String>,
+    /// How many of the best tokens behind every step are told of each generated token; absent: nothing is.
+    pub explain: Option<u32>,
 }
 
 impl Request {
@@ -95,6 +97,7 @@ impl Request {
             params,
             priority: 0,
             cache_salt: None,
+            explain: None,
         }
     }
 }

@@ -186,6 +186,20 @@ pub(crate) fn to_priority(any: &Bound<'_, PyAny>) -> PyResult<i32> {
     })
 }
 
+/// How many tokens of each step are explained.
+pub(crate) fn to_top(any: &Bound<'_, PyAny>) -> PyResult<u32> {
+    let number = if is_integer(any)? {
+        any.extract().ok()
+    } else {
+        None
+    };
+    let most = Limits::default().explain_top_max;
+    number.ok_or_else(|| {
+        let what = format!("must be an integer from 1 to {most}");
+        refuse(any.py(), "top", &what)
+    })
+}
+
 /// A request's salt, if it has one.
 pub(crate) fn to_salt(any: &Bound<'_, PyAny>) -> PyResult<Option<String>> {
     if any.is_none() {

@@ -9,7 +9,9 @@ use pyo3::types::{PyBytes, PyDict, PyList, PyString};
 use tokenmill::option::Value;
 use tokenmill::{EngineOptions, Host, Prompt, Request};
 
-use crate::convert::{from_value, refuse, to_priority, to_salt, to_text, to_tokens, to_values};
+use crate::convert::{
+    from_value, refuse, to_priority, to_salt, to_text, to_tokens, to_top, to_values,
+};
 use crate::errors::{convert, detached, raise};
 use crate::handle::Handle;
 use crate::rendered::Rendered;
@@ -70,6 +72,30 @@ impl Engine {
             let mut request = Request::new(prompt, params);
             request.priority = priority;
             request.cache_salt = cache_salt;
+            door.submit(request)
+        });
+        Handle::new(py, submitted?)
+    }
+
+    /// Queues a request whose events tell how every token came to be, with the `top` best tokens of each step.
+    #[pyo3(signature = (prompt, sampling, top, cache_salt=None))]
+    fn explain(
+        &self,
+        py: Python<'_>,
+        prompt: &Bound<'_, PyAny>,
+        sampling: &Bound<'_, PyDict>,
+        #[pyo3(from_py_with = to_top)] top: u32,
+        #[pyo3(from_py_with = to_salt)] cache_salt: Option<String>,
+    ) -> PyResult<Handle> {
+        self.refuse_forked(py)?;
+        let values = to_values(sampling)?;
+        let prompt = to_prompt(prompt)?;
+        let door = self.host.door();
+        let submitted = detached(py, || {
+            let params = door.params(&values)?;
+            let mut request = Request::new(prompt, params);
+            request.cache_salt = cache_salt;
+            request.explain = Some(top);
             door.submit(request)
         });
         Handle::new(py, submitted?)

@@ -10,7 +10,7 @@ use pyo3::types::{PyDict, PyList};
 use tokenmill::{Event, Received, StopReason, TokenLogprobs};
 
 use crate::bell::Bell;
-use crate::convert::from_params;
+use crate::convert::{from_params, from_value};
 use crate::errors::{built, convert};
 
 /// How long a wait may hold signals back.
@@ -140,6 +140,9 @@ fn event_dict<'py>(py: Python<'py>, event: &Event) -> PyResult<Bound<'py, PyDict
         "prompt_logprobs",
         logprobs_list(py, &event.prompt_logprobs)?,
     )?;
+    let explained = event.explained.iter();
+    let explained = explained.map(|one| from_value(py, &one.to_value()));
+    dict.set_item("explained", explained.collect::<PyResult<Vec<_>>>()?)?;
     dict.set_item("finish", finish_dict(py, event)?)?;
     Ok(dict)
 }

@@ -79,6 +79,7 @@ class FakeHandle:
             "text": chr(byte),
             "logprobs": [[(0, -0.1, 1), (byte, -0.5, 2)]] if count is not None else [],
             "prompt_logprobs": [],
+            "explained": [],
             "finish": finish if is_last else None,
         }
 

@@ -62,6 +62,11 @@ pub struct Candidate {
 }
 
 impl Candidate {
+    /// Whether it is more than what fills a place.
+    pub fn is_real(&self) -> bool {
+        !is_phantom(self.score)
+    }
+
     /// Why it goes no further, if it does not.
     fn end(&self, is_stopped: bool, is_last: bool) -> Option<EndReason> {
         if self.is_eos {

@@ -35,6 +35,11 @@ impl Comparison {
         &self.last
     }
 
+    /// The row of the candidate that stayed.
+    pub(super) fn early(&self) -> &[f32] {
+        &self.early
+    }
+
     /// Meets the row of a candidate; of equally distant ones the first stays.
     pub(super) fn meet(&mut self, early: &[f32], by: Divergence) -> Result<(), NotAScore> {
         let own = self.last_normal.ok_or(NotAScore)?;

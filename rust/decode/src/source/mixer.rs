@@ -18,6 +18,8 @@ pub struct Mixed<'a> {
     pub scores: &'a [f32],
     /// One bit for each token that the request's grammar allows, where it has one.
     pub mask: Option<&'a [u32]>,
+    /// The row that was mixed in, where it is still there.
+    pub other: Option<&'a [f32]>,
 }
 
 impl<'a> Mixed<'a> {
@@ -27,6 +29,7 @@ impl<'a> Mixed<'a> {
             model,
             scores: model,
             mask: None,
+            other: None,
         }
     }
 
@@ -58,7 +61,7 @@ impl MixBuffers {
 /// the scores are the model's.
 pub fn mix<'a>(
     params: &SamplingParams,
-    (model, other): (&'a [f32], &[f32]),
+    (model, other): (&'a [f32], &'a [f32]),
     position: u32,
     buffers: &'a mut MixBuffers,
 ) -> Result<Mixed<'a>> {
@@ -82,6 +85,7 @@ pub fn mix<'a>(
         model,
         scores: mixed,
         mask: None,
+        other: Some(other),
     })
 }
 
@@ -147,6 +151,7 @@ impl<'a> DolaMixer<'a> {
             model: &clean[0],
             scores: mixed,
             mask: None,
+            other: Some(comparison.early()),
         })
     }
 }

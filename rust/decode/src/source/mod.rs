@@ -13,4 +13,4 @@ mod search;
 mod stretch;
 
 pub use mixer::{DolaMixer, MixBuffers, Mixed, mix};
-pub use search::{Candidate, Past, choose};
+pub use search::{Candidate, Past, choose, weigh};

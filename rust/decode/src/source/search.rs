@@ -78,13 +78,16 @@ impl Past {
     }
 }
 
+/// What a candidate is chosen by: (1 - alpha) p - alpha max cos.
+pub fn weigh(candidate: &Candidate, cosine: f32, alpha: f32) -> f64 {
+    let alpha = f64::from(alpha);
+    (1.0 - alpha) * f64::from(candidate.probability) - alpha * f64::from(cosine)
+}
+
 /// Which candidate comes next: the best of (1 - alpha) p - alpha max cos, of equal ones the lower token. `None` for
 /// no candidates.
 pub fn choose(candidates: &[Candidate], resemblances: &[f32], alpha: f32) -> Option<usize> {
-    let alpha = f64::from(alpha);
-    let score = |(candidate, &cosine): (&Candidate, &f32)| {
-        (1.0 - alpha) * f64::from(candidate.probability) - alpha * f64::from(cosine)
-    };
+    let score = |(candidate, &cosine): (&Candidate, &f32)| weigh(candidate, cosine, alpha);
     let scored = candidates.iter().zip(resemblances);
     let scored = scored.map(|pair| (score(pair), pair.0.token)).enumerate();
     let is_better = |a: (f64, TokenId), b: (f64, TokenId)| a.0 > b.0 || (a.0 == b.0 && a.1 < b.1);

@@ -32,6 +32,10 @@ struct State {
 
 /// What a read found.
 #[derive(Debug, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is read at once and never stored"
+)]
 pub enum Received {
     /// The next event.
     Event(Event),

@@ -2,6 +2,7 @@
 //! Order: bounds in bytes, tokenizer, bounds in tokens, price in blocks, then a seat, a number and a seed. All of
 //! it runs on the caller's thread; the engine thread receives only what it can run.
 
+mod explain;
 pub(crate) mod handle;
 pub(crate) mod mailbox;
 pub(crate) mod outbox;
@@ -25,7 +26,7 @@ use crate::constraint::{Compiled, Compiler};
 use crate::door::handle::Handle;
 use crate::door::mailbox::Mailbox;
 use crate::door::outbox::Outbox;
-use crate::door::seat::{Asked, Seat, held_bytes, list_bytes};
+use crate::door::seat::Seat;
 use crate::error::{Error, Result};
 use crate::lexicon::Lexicon;
 use crate::primitives::{AtomicBool, AtomicU8, AtomicU64, SyncSender};
@@ -58,6 +59,8 @@ pub(crate) struct Admitted {
     pub deadline_ns: Option<u64>,
     /// What its output must be.
     pub compiled: Compiled,
+    /// How many tokens of each stage are explained.
+    pub explain: Option<u32>,
     pub outbox: Outbox,
 }
 
@@ -258,10 +261,8 @@ impl Door {
         let output_len_max = self.price(prompt.len(), second_len, &params)?;
         let echo = self.echo(text, &prompt, &params)?;
         let capacity = &shared.capacity;
-        let asked = Asked {
-            logprobs: held_bytes(&params, prompt.len(), output_len_max, capacity),
-            lists: list_bytes(&params),
-        };
+        let sizes = (prompt.len(), output_len_max);
+        let asked = self.asked(request.explain, sizes, &params)?;
         // Numbered after it has its seat: a refused request must not change the seeds of later ones.
         let seat = Seat::take(&shared.stats, capacity, asked)?;
         // With the seat, so that no more are compiled at once than are taken.
@@ -285,6 +286,7 @@ impl Door {
             cache_salt: request.cache_salt,
             deadline_ns,
             compiled,
+            explain: request.explain,
             outbox: Outbox::new(mailbox.clone(), &params, seat).with_echo(echo),
         };
         shared.stats.handles_open.fetch_add(1, Ordering::Relaxed);

@@ -3,10 +3,11 @@
 
 use smallvec::SmallVec;
 use tokenmill_core::event::Finish;
-use tokenmill_core::{Event, FinishReason, RequestId, StopReason, TokenId};
+use tokenmill_core::explain::{BeamCandidate, Fate, Pick};
+use tokenmill_core::{Event, Explanation, FinishReason, RequestId, StopReason, TokenId};
 use tokenmill_decode::source::Mixed;
 use tokenmill_decode::{
-    BeamSearch, EndReason, Hypothesis, Sampler, Scratch, Selection, Vocabulary,
+    BeamSearch, Candidate, EndReason, Hypothesis, Sampler, Scratch, Selection, Vocabulary,
 };
 
 use crate::constraint::Constraint;
@@ -28,6 +29,8 @@ pub(crate) struct Beams {
     settled: Transcript,
     /// Tokens of it that were sent.
     sent: usize,
+    /// How every step went, where that is explained.
+    explained: Vec<Explanation>,
 }
 
 impl Beams {
@@ -49,6 +52,7 @@ impl Beams {
             places: vec![Constraint::new(&live.compiled)],
             settled,
             sent: 0,
+            explained: Vec::new(),
         })
     }
 
@@ -84,6 +88,8 @@ impl Beams {
         for (row, place) in rows.iter().zip(&mut self.places) {
             masked.push(row.within(place.mask(position)?));
         }
+        let len = self.search.output_len() + 1;
+        let mut met = Vec::new();
         loop {
             let candidates = self.search.candidates_mixed(&masked, scratch)?;
             let is_stopped = |parent: u32, token: TokenId| {
@@ -98,7 +104,16 @@ impl Beams {
                     is_text && is_stopped(candidate.parent, candidate.token)
                 })
                 .collect();
+            if live.explain.is_some() {
+                met.push(mark(candidates, &stopped, live, len));
+            }
             if let Some(selection) = self.search.select(&stopped) {
+                if let Some(top) = live.explain {
+                    let candidates = told(met, &selection, top as usize);
+                    let pick = Pick::Beams(candidates);
+                    let told = Explanation::new(position as u32, Vec::new(), pick);
+                    self.explained.push(told);
+                }
                 return Ok(selection);
             }
         }
@@ -159,6 +174,7 @@ impl Beams {
             search,
             settled,
             sent,
+            explained,
             ..
         } = *self;
         let mut events: Vec<Event> = search
@@ -173,11 +189,59 @@ impl Beams {
             event.finish = Some(Finish::new(FinishReason::Absent));
             events.push(event);
         }
+        events[0].explained = explained;
         if let Some(finish) = &mut events[0].finish {
             finish.lifted = lifted;
         }
         events
     }
+}
+
+/// What a group's candidates are before it is known which go on: those that ended, as hypotheses only among the first as
+/// many as there are beams.
+fn mark(candidates: &[Candidate], stopped: &[bool], live: &Live, len: usize) -> Vec<BeamCandidate> {
+    let beams = &live.params.beams;
+    let width = beams.width.unwrap_or(1) / beams.num_beam_groups.max(1);
+    let marked = candidates.iter().zip(stopped).zip(0..);
+    let marked = marked.filter(|((candidate, _), _)| candidate.is_real());
+    let marked = marked.map(|((candidate, &is_stopped), place)| {
+        let is_end = candidate.is_eos || candidate.is_stop_id || is_stopped;
+        let fate = if (is_end || len >= live.output_len_max) && place < width {
+            Fate::Ended
+        } else {
+            Fate::Dropped
+        };
+        BeamCandidate {
+            parent: candidate.parent,
+            token: candidate.token,
+            score: candidate.score,
+            fate,
+        }
+    });
+    marked.collect()
+}
+
+/// All groups' candidates with what became of them: at most `top` of a group go no further.
+fn told(met: Vec<Vec<BeamCandidate>>, selection: &Selection, top: usize) -> Vec<BeamCandidate> {
+    let mut children = (0..).zip(&selection.children).collect::<Vec<_>>();
+    let mut told = Vec::new();
+    for group in met {
+        let mut dropped = 0;
+        for mut candidate in group {
+            let child = (candidate.parent, candidate.token);
+            let beam = children.iter().position(|(_, other)| **other == child);
+            if candidate.fate == Fate::Dropped
+                && let Some(place) = beam
+            {
+                candidate.fate = Fate::Kept(children.remove(place).0);
+            }
+            dropped += usize::from(candidate.fate == Fate::Dropped);
+            if candidate.fate != Fate::Dropped || dropped <= top {
+                told.push(candidate);
+            }
+        }
+    }
+    told
 }
 
 /// The last event of one output, of which `sent` tokens are known to the caller and stand in `text`.

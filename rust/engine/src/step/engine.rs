@@ -128,6 +128,7 @@ impl Engine {
             cache_salt,
             deadline_ns,
             compiled,
+            explain,
             outbox,
         } = admitted;
         let live = Live {
@@ -140,6 +141,7 @@ impl Engine {
             output_len_max,
             deadline_ns,
             compiled,
+            explain,
             prompt_logprobs: Vec::new(),
         };
         let growth = match self.growth(id, &live) {

@@ -101,7 +101,14 @@ fn draw(
     }
     let position = sequence.sampler.prefix_len();
     let row = row.within(sequence.constraint.mask(position)?);
-    let choice = sequence.sampler.sample_mixed(row, scratch)?;
+    let choice = match live.explain {
+        None => sequence.sampler.sample_mixed(row, scratch)?,
+        Some(top) => {
+            let (choice, explained) = sequence.sampler.explain(row, top, scratch)?;
+            sequence.explained = Some(explained);
+            choice
+        }
+    };
     let mut forks = Vec::new();
     for index in 1..=sequence.forks_due {
         let sampler = live.sampler(index, vocabulary)?;

@@ -26,6 +26,8 @@ pub(crate) struct Live {
     pub deadline_ns: Option<u64>,
     /// What its samples must be as texts.
     pub compiled: Compiled,
+    /// How many tokens of each stage are explained.
+    pub explain: Option<u32>,
     /// Log-probs of the prompt so far; they leave with the first event of sample 0.
     pub prompt_logprobs: Vec<TokenLogprobs>,
 }

@@ -2,8 +2,9 @@
 //! branches of one group, and the one that is likely and unlike what came before is committed.
 //! Source: Su et al., "A contrastive framework for neural text generation" (2022).
 
-use tokenmill_core::{Event, TokenId};
-use tokenmill_decode::source::{Candidate, Mixed, Past, choose};
+use tokenmill_core::explain::{ContrastCandidate, Pick, Stage};
+use tokenmill_core::{Event, Explanation, TokenId};
+use tokenmill_decode::source::{Candidate, Mixed, Past, choose, weigh};
 use tokenmill_decode::{Choice, Result, Scratch};
 
 use crate::step::live::Live;
@@ -20,6 +21,9 @@ pub(crate) struct Search {
     candidates: Vec<(Candidate, Choice)>,
     /// The hidden state of each.
     states: Vec<Vec<f32>>,
+    /// How the candidates came to be, where that is explained; and those of the next step, until it is settled.
+    stages: Vec<Stage>,
+    next_stages: Vec<Stage>,
 }
 
 /// What a step of a search decided.
@@ -39,6 +43,8 @@ impl Search {
             past: Past::new(hidden),
             candidates: Vec::new(),
             states: Vec::new(),
+            stages: Vec::new(),
+            next_stages: Vec::new(),
         }
     }
 
@@ -70,7 +76,12 @@ impl Search {
     }
 
     /// Decides over the rows of the candidates, or over that of the prompt's last token.
-    pub fn advance(&self, rows: &[Mixed<'_>], live: &Live, scratch: &mut Scratch) -> Result<Found> {
+    pub fn advance(
+        &mut self,
+        rows: &[Mixed<'_>],
+        live: &Live,
+        scratch: &mut Scratch,
+    ) -> Result<Found> {
         if self.candidates.is_empty() {
             let next = self.find(rows[0], None, live, scratch)?;
             return Ok(Found {
@@ -83,18 +94,42 @@ impl Search {
             .iter()
             .map(|state| self.past.resemblance(state))
             .collect();
+        let resemblances = resemblances?;
         let candidates: Vec<Candidate> = self.candidates.iter().map(|(own, _)| *own).collect();
-        let index = choose(&candidates, &resemblances?, live.params.penalty_alpha);
+        let index = choose(&candidates, &resemblances, live.params.penalty_alpha);
         let index = index.expect("a search in the batch has candidates");
         let choice = self.candidates[index].1.clone();
+        if live.explain.is_some() {
+            self.explain(&choice, &resemblances, live.params.penalty_alpha);
+        }
         let next = self.find(rows[index], Some(&choice), live, scratch);
         let chosen = Some((index, choice));
         Ok(Found { chosen, next })
     }
 
+    /// Writes down how the candidate that comes next was chosen.
+    fn explain(&mut self, choice: &Choice, resemblances: &[f32], alpha: f32) {
+        let candidates = self.candidates.iter().zip(resemblances);
+        let candidates = candidates.map(|((own, _), &resemblance)| ContrastCandidate {
+            token: own.token,
+            probability: own.probability,
+            resemblance,
+            score: weigh(own, resemblance, alpha),
+        });
+        let pick = Pick::Contrast {
+            token: choice.token,
+            alpha,
+            candidates: candidates.collect(),
+        };
+        let position = self.sequence.sampler.prefix_len() as u32;
+        let mut explanation = Explanation::new(position, self.stages.clone(), pick);
+        explanation.lifted = choice.lifted.iter().map(|step| step.name()).collect();
+        self.sequence.explained = Some(explanation);
+    }
+
     /// The best tokens by a row, behind `choice`.
     fn find(
-        &self,
+        &mut self,
         row: Mixed<'_>,
         choice: Option<&Choice>,
         live: &Live,
@@ -109,6 +144,9 @@ impl Search {
         let row = row.within(place.mask(sampler.prefix_len())?);
         let count = live.params.top_k;
         let (candidates, lifted) = sampler.candidates(row, count, scratch)?;
+        if let Some(top) = live.explain {
+            self.next_stages = sampler.explain_candidates(row, top, scratch)?;
+        }
         let is_reported = live.params.wants_logprobs();
         let with_choice = |candidate: Candidate| {
             let token = candidate.token;
@@ -156,6 +194,7 @@ impl Search {
         let children = found.next.map(|next| {
             let children = next.iter().map(|(own, _)| (parent, own.token)).collect();
             self.candidates = next;
+            self.stages = std::mem::take(&mut self.next_stages);
             children
         });
         (event, children)

@@ -2,7 +2,9 @@
 //! sample ends; it knows no block.
 
 use tokenmill_core::event::Finish;
-use tokenmill_core::{Event, FinishReason, NamedPipeline, RequestId, StopReason, TokenId};
+use tokenmill_core::{
+    Event, Explanation, FinishReason, NamedPipeline, RequestId, StopReason, TokenId,
+};
 use tokenmill_decode::{Choice, Sampler};
 
 use crate::constraint::Constraint;
@@ -28,6 +30,8 @@ pub(crate) struct Sequence {
     pub lifted: Vec<&'static str>,
     /// Its output, where loops are looked for in it.
     pub output: Vec<TokenId>,
+    /// How its next token came to be, between the choice and the commit.
+    pub explained: Option<Explanation>,
 }
 
 impl Sequence {
@@ -49,6 +53,7 @@ impl Sequence {
             forks_due: 0,
             lifted: Vec::new(),
             output: Vec::new(),
+            explained: None,
         }
     }
 
@@ -147,6 +152,7 @@ impl Sequence {
         event.tokens = tokens;
         event.text = text;
         event.logprobs = choice.logprobs.into_iter().collect();
+        event.explained = self.explained.take().into_iter().collect();
         event.finish = finish;
         event
     }

@@ -1,6 +1,7 @@
 //! What goes beyond count, mass and share: other cuts, biases of sequences, forcing, cuts that move, masks of grammars.
 
 mod cuts;
+mod explained;
 mod masks;
 mod moving;
 mod sources;

@@ -3,6 +3,8 @@
 //! too; refuses to know why a sequence ends and what text it makes.
 //! Invariant: a sampler that was advanced token by token equals one replayed from the same prefix and rows.
 
+mod explain;
+
 use smallvec::SmallVec;
 use std::sync::Arc;
 
@@ -20,6 +22,7 @@ use crate::vocabulary::Vocabulary;
 use crate::warper::draw::draw;
 use crate::warper::feedback::Feedback;
 use crate::warper::{Scores, Turn, WarpBuffers};
+use explain::Watch;
 
 /// Soft bans lifted for a step, in the order of lifting, then forcing that met a ban and was skipped.
 pub type Lifted = SmallVec<[Step; 2]>;
@@ -134,8 +137,18 @@ impl Sampler {
     /// grammar allows.
     // hop 5.1: processors, then the argmin of keyed noise over probabilities
     pub fn sample_mixed(&self, mixed: Mixed<'_>, scratch: &mut Scratch) -> Result<Choice> {
+        self.sample_watched(mixed, &mut (), scratch)
+    }
+
+    fn sample_watched(
+        &self,
+        mixed: Mixed<'_>,
+        watch: &mut impl Watch,
+        scratch: &mut Scratch,
+    ) -> Result<Choice> {
         let mut row = self.row(mixed, &mut scratch.row)?;
-        let (best, lifted) = self.process(&mut row, &[])?;
+        watch.begin(&mixed);
+        let (best, lifted) = self.process_watched(&mut row, &[], watch)?;
         if self.params.is_greedy() {
             let logprobs = self
                 .report()
@@ -147,8 +160,10 @@ impl Sampler {
                 observed: None,
             });
         }
-        let scores = self.warp(&row, best, &mut scratch.warp);
-        let token = draw(&scores, &self.noise(Purpose::Draw));
+        let scores = self.warp_watched(&row, best, watch, &mut scratch.warp);
+        let noise = self.noise(Purpose::Draw);
+        watch.draw(&scores, &noise);
+        let token = draw(&scores, &noise);
         let logprobs = self
             .report()
             .map(|report| report.of_scores(&scores, token, &mut scratch.report));
@@ -167,8 +182,19 @@ impl Sampler {
         count: u32,
         scratch: &mut Scratch,
     ) -> Result<(Vec<Candidate>, Lifted)> {
+        self.candidates_watched(mixed, count, &mut (), scratch)
+    }
+
+    fn candidates_watched(
+        &self,
+        mixed: Mixed<'_>,
+        count: u32,
+        watch: &mut impl Watch,
+        scratch: &mut Scratch,
+    ) -> Result<(Vec<Candidate>, Lifted)> {
         let mut row = self.row(mixed, &mut scratch.row)?;
-        let (best, lifted) = self.process(&mut row, &[])?;
+        watch.begin(&mixed);
+        let (best, lifted) = self.process_watched(&mut row, &[], watch)?;
         let report = Report {
             wanted: Wanted::Best(count.max(1) as usize),
             mode: LogprobsMode::ProcessedLogprobs,
@@ -244,6 +270,16 @@ impl Sampler {
         best: (TokenId, f32),
         buffers: &'r mut WarpBuffers,
     ) -> Scores<'r, 'm> {
+        self.warp_watched(row, best, &mut (), buffers)
+    }
+
+    fn warp_watched<'r, 'm>(
+        &self,
+        row: &'r Row<'m>,
+        best: (TokenId, f32),
+        watch: &mut impl Watch,
+        buffers: &'r mut WarpBuffers,
+    ) -> Scores<'r, 'm> {
         let cut = MassCut {
             kept_min: self.kept_min,
             ..self.pipeline.mass_cut()
@@ -256,6 +292,7 @@ impl Sampler {
         };
         for &step in self.pipeline.warpers() {
             scores.apply(step, &turn);
+            watch.warp(step, &scores);
         }
         scores
     }
@@ -379,6 +416,15 @@ impl Sampler {
         row: &mut Row<'_>,
         taken: &[(TokenId, f32)],
     ) -> Result<((TokenId, f32), Lifted)> {
+        self.process_watched(row, taken, &mut ())
+    }
+
+    fn process_watched(
+        &self,
+        row: &mut Row<'_>,
+        taken: &[(TokenId, f32)],
+        watch: &mut impl Watch,
+    ) -> Result<((TokenId, f32), Lifted)> {
         let position = self.position;
         let mut lifted = Lifted::new();
         loop {
@@ -399,6 +445,7 @@ impl Sampler {
                     Effect::Skipped => skipped.push(step),
                     _ => {}
                 }
+                watch.process(step, row);
                 if place == taken_at {
                     subtract_each(row, taken.iter().copied());
                 }
@@ -412,6 +459,7 @@ impl Sampler {
             let next = Step::SOFT.into_iter().find(|step| banning.contains(step));
             lifted.push(next.ok_or(Error::NoTokenAllowed { position })?);
             row.reset();
+            watch.restart();
         }
     }
 }

@@ -1,8 +1,11 @@
 //! What comes back: events of each sample in order, one a step unless they are bundled, the last one with a
 //! finish reason.
 
+pub mod explain;
+
 use crate::id::TokenId;
 use crate::kind::{HasKind, Kind};
+use explain::Explanation;
 
 /// Why a sample ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +76,8 @@ pub struct Event {
     pub logprobs: Vec<TokenLogprobs>,
     /// One entry per prompt token but the first, where asked for: whole, with the first event of sample 0.
     pub prompt_logprobs: Vec<TokenLogprobs>,
+    /// One entry per token, where asked for; of a beam search one per step, with the last event of sample 0.
+    pub explained: Vec<Explanation>,
     /// Present on the last event of this sample.
     pub finish: Option<Finish>,
 }
@@ -84,6 +89,7 @@ impl Event {
         self.text.push_str(&next.text);
         self.logprobs.extend(next.logprobs);
         self.prompt_logprobs.extend(next.prompt_logprobs);
+        self.explained.extend(next.explained);
         self.finish = next.finish;
     }
 
@@ -95,6 +101,7 @@ impl Event {
             text: String::new(),
             logprobs: Vec::new(),
             prompt_logprobs: Vec::new(),
+            explained: Vec::new(),
             finish: None,
         }
     }
