@@ -5,7 +5,6 @@
 #![forbid(unsafe_code)]
 
 mod blocks;
-mod branch;
 mod check;
 mod config;
 mod error;
@@ -26,13 +25,12 @@ mod world;
 extern crate self as tokenmill_sched;
 
 pub use blocks::Scope;
-pub use branch::Forked;
 pub use config::{Policy, SchedConfig};
 pub use error::{Error, Result};
 #[cfg(feature = "planted")]
 pub use planted::Planted;
 pub use price::{Extent, Price};
 pub use scheduler::Scheduler;
-pub use sequence::NewSequence;
+pub use sequence::{Forked, NewSequence};
 pub use stats::Stats;
 pub use step::{Copy, NO_SLOT, Plan, PlanSpan};

@@ -34,7 +34,7 @@ def run(command, environment, **settings):
     return ran.stdout
 
 
-@pytest.mark.parametrize("index", [0, 1, 2, 3, 4, 5])
+@pytest.mark.parametrize("index", [0, 1, 2, 3, 4, 5, 6])
 def test_the_python_examples_run(index, repository, environment, tmp_path):
     code = blocks(repository, "python")[index]
     out = run([sys.executable, "-c", code], environment, cwd=tmp_path)
@@ -42,7 +42,7 @@ def test_the_python_examples_run(index, repository, environment, tmp_path):
 
 
 def test_no_python_example_is_left_out(repository):
-    assert len(blocks(repository, "python")) == 6
+    assert len(blocks(repository, "python")) == 7
 
 
 @pytest.mark.parametrize("index", [0, 1, 2])

@@ -39,13 +39,12 @@ pub fn parse_text(spec: &OptionSpec, text: &str) -> Result<Value> {
         OptionType::TokenIds(_) | OptionType::Layers => {
             parse_list(inside(word, '[', ']'), parse_int).map(Value::List)
         }
-        OptionType::Structured => read_json(word),
         OptionType::Pipeline => Some(parse_pipeline(word)),
         OptionType::BiasMap => parse_bias(word).map(Value::Map),
         OptionType::TokenSequences => parse_sequences(word),
         OptionType::SequenceBias => parse_sequence_bias(word),
         OptionType::LengthDecay => parse_decay(word),
-        OptionType::Processors => read_json(word),
+        OptionType::Structured | OptionType::Processors => read_json(word),
         OptionType::Text
         | OptionType::Choice(_)
         | OptionType::StopStrings

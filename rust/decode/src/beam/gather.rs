@@ -8,7 +8,7 @@ use tokenmill_core::noise::{GUMBEL_MAX, LANES, Noise, gumbel};
 use super::top::{Sum, Top};
 use crate::logprob::total_mass;
 use crate::row::{CHUNK, NotAScore, Row, largest, scan, valid};
-use crate::warper::draw::word_limit;
+use crate::sampler::draw::word_limit;
 use crate::warper::{Scores, kth_largest, mass};
 
 /// Memory of a search's step, kept between steps.

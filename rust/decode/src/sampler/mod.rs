@@ -3,6 +3,7 @@
 //! too; refuses to know why a sequence ends and what text it makes.
 //! Invariant: a sampler that was advanced token by token equals one replayed from the same prefix and rows.
 
+pub(crate) mod draw;
 mod explain;
 
 use smallvec::SmallVec;
@@ -19,7 +20,6 @@ use crate::row::{Row, RowBuffers};
 use crate::scratch::Scratch;
 use crate::source::{Candidate, Mixed};
 use crate::vocabulary::Vocabulary;
-use crate::warper::draw::draw;
 use crate::warper::feedback::Feedback;
 use crate::warper::{Scores, Turn, WarpBuffers};
 use explain::Watch;
@@ -163,7 +163,7 @@ impl Sampler {
         let scores = self.warp_watched(&row, best, watch, &mut scratch.warp);
         let noise = self.noise(Purpose::Draw);
         watch.draw(&scores, &noise);
-        let token = draw(&scores, &noise);
+        let token = draw::draw(&scores, &noise);
         let logprobs = self
             .report()
             .map(|report| report.of_scores(&scores, token, &mut scratch.report));

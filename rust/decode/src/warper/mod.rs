@@ -5,7 +5,6 @@
 
 mod adaptive;
 mod cutoff;
-pub(crate) mod draw;
 mod entropy;
 pub(crate) mod feedback;
 pub(crate) mod mass;

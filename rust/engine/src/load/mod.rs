@@ -190,8 +190,23 @@ fn hidden_of(program: &Program, backend: &dyn Backend) -> usize {
     }
 }
 
+fn capacity_of(parts: &Parts) -> Capacity {
+    let (program, backend) = (&parts.program, &*parts.backend);
+    Capacity {
+        requests_max: parts.requests_max,
+        logprobs_bytes: parts.logprobs_bytes,
+        lists_bytes: parts.limits.request_lists_bytes_max,
+        vocab_len: program.shape.vocab_len,
+        hidden: hidden_of(program, backend),
+        exits: exits_of(program, backend),
+        amateur: parts.amateur.as_ref().map(AmateurCapacity::of),
+        ..Capacity::of_pool(&parts.sched)
+    }
+}
+
 /// Joins the parts: an engine to be stepped by hand or by a `Host`, and its door.
 pub fn assemble(parts: Parts) -> Result<(Engine, Door)> {
+    let capacity = capacity_of(&parts);
     let Parts {
         program,
         weight_bytes,
@@ -203,16 +218,6 @@ pub fn assemble(parts: Parts) -> Result<(Engine, Door)> {
         clock,
         ..
     } = parts;
-    let capacity = Capacity {
-        requests_max: parts.requests_max,
-        logprobs_bytes: parts.logprobs_bytes,
-        lists_bytes: limits.request_lists_bytes_max,
-        vocab_len: program.shape.vocab_len,
-        hidden: hidden_of(&program, &*backend),
-        exits: exits_of(&program, &*backend),
-        amateur: parts.amateur.as_ref().map(AmateurCapacity::of),
-        ..Capacity::of_pool(&sched)
-    };
     let secret = sched.secret;
     let scheduler = Scheduler::new(sched)?;
     // Room for every seat and the one wake-up: a send never waits for a step.

@@ -140,11 +140,9 @@ impl Engine {
 
 /// Runs what reads a request's own wishes: its panic is its own too.
 fn guarded<T>(work: impl FnOnce() -> tokenmill_decode::Result<T>) -> Result<T, Failure> {
-    match catch_unwind(AssertUnwindSafe(work)) {
-        Ok(done) => done.map_err(|error| Failure::of(&error)),
-        Err(_) => {
-            let message = "sampling panicked on this request";
-            Err(Failure::new(Kind::Internal, message))
-        }
-    }
+    let Ok(done) = catch_unwind(AssertUnwindSafe(work)) else {
+        let message = "sampling panicked on this request";
+        return Err(Failure::new(Kind::Internal, message));
+    };
+    done.map_err(|error| Failure::of(&error))
 }

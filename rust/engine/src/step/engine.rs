@@ -14,13 +14,13 @@ use tokenmill_sched::{NewSequence, Scheduler, Scope};
 use crate::door::{Admitted, Command, Phase, Shared};
 use crate::primitives::Receiver;
 use crate::stats::Stats;
-use crate::step::beams::Beams;
+use crate::step::growth::beams::Beams;
+use crate::step::growth::search::Search;
+use crate::step::growth::sequence::Sequence;
 use crate::step::growth::{Growth, Outcome};
 use crate::step::live::Live;
 use crate::step::meter::Meter;
 use crate::step::planted::{Faults, Planted};
-use crate::step::search::Search;
-use crate::step::sequence::Sequence;
 use crate::step::source::Sources;
 
 /// What a step found to do.

@@ -1,6 +1,5 @@
 //! One turn of the engine: its state, its work, and what it keeps of requests and samples.
 
-mod beams;
 mod decide;
 pub mod engine;
 pub(crate) mod growth;
@@ -8,8 +7,6 @@ pub(crate) mod live;
 pub(crate) mod meter;
 pub(crate) mod planted;
 mod rows;
-mod search;
-pub(crate) mod sequence;
 mod settle;
 pub(crate) mod source;
 mod work;

@@ -5,10 +5,10 @@ use tokenmill_decode::{Choice, Sampler, Selection};
 
 use crate::stats::Stats;
 use crate::step::engine::Engine;
+use crate::step::growth::search::Found;
+use crate::step::growth::sequence::Sequence;
 use crate::step::growth::{Grown, Growth, Outcome};
 use crate::step::meter::Part;
-use crate::step::search::Found;
-use crate::step::sequence::Sequence;
 
 impl Engine {
     /// Tells the scheduler and the callers what the step found out.

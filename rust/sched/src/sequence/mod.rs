@@ -2,12 +2,14 @@
 //! Knows no sampler, no text, no seat: those of its `Group`. known = `tokens.len()`, missing = known - computed.
 
 mod arena;
+mod branch;
 mod group;
 mod queue;
 
 use tokenmill_core::{BlockId, TokenId};
 
 pub(crate) use arena::{Arena, GroupIx};
+pub use branch::Forked;
 pub(crate) use group::Group;
 pub use group::NewSequence;
 pub(crate) use queue::{Place, Queue};

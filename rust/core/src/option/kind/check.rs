@@ -5,6 +5,25 @@ use crate::option::kind::REPETITION_KEYS;
 use crate::option::value::Value;
 use crate::params::{NamedPipeline, Step};
 
+/// A number within bounds, also as f32.
+pub(super) fn checked_float(
+    value: &Value,
+    (min, is_min_open): (f64, bool),
+    max: f64,
+) -> Option<Value> {
+    let is_above = |float: f64| {
+        if is_min_open {
+            float > min
+        } else {
+            float >= min
+        }
+    };
+    let is_inside = |float: f64| float <= max && is_above(float);
+    let float = value.as_f64();
+    let float = float.filter(|float| float.is_finite() && is_inside(*float))?;
+    is_inside(f64::from(float as f32)).then_some(Value::Float(float))
+}
+
 pub(super) fn checked_int(value: &Value, min: i64, max: i64) -> Option<Value> {
     value
         .as_int()

@@ -12,8 +12,8 @@ use crate::limits::Limits;
 use crate::option::value::Value;
 use crate::params::{Action, NamedPipeline, Step};
 use check::{
-    checked_bias, checked_ids, checked_int, checked_logprobs, checked_pipeline, checked_repetition,
-    checked_texts,
+    checked_bias, checked_float, checked_ids, checked_int, checked_logprobs, checked_pipeline,
+    checked_repetition, checked_texts,
 };
 pub(super) use json::read as read_json;
 pub(super) use processors::KEYS as PROCESSOR_KEYS;
@@ -278,20 +278,7 @@ impl OptionType {
                 min,
                 is_min_open,
                 max,
-            } => {
-                let is_inside = |float: f64| {
-                    float <= max
-                        && if is_min_open {
-                            float > min
-                        } else {
-                            float >= min
-                        }
-                };
-                let float = value
-                    .as_f64()
-                    .filter(|float| float.is_finite() && is_inside(*float))?;
-                is_inside(f64::from(float as f32)).then_some(Value::Float(float))
-            }
+            } => checked_float(value, (min, is_min_open), max),
             Self::Text => value
                 .as_text()
                 .filter(|text| !text.is_empty())

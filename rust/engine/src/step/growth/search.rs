@@ -7,9 +7,9 @@ use tokenmill_core::{Event, Explanation, TokenId};
 use tokenmill_decode::source::{Candidate, Mixed, Past, choose, weigh};
 use tokenmill_decode::{Choice, Result, Scratch};
 
+use crate::step::growth::sequence::Sequence;
 use crate::step::live::Live;
 use crate::step::planted::{Faults, Planted};
-use crate::step::sequence::Sequence;
 
 /// A growing search.
 #[derive(Debug)]

@@ -1,14 +1,18 @@
 //! How a group grows: one sample at a time, or the beams of a search together. What a step reads from the rows of a
 //! group, and what it says of it.
 
+pub(crate) mod beams;
+pub(crate) mod search;
+pub(crate) mod sequence;
+
 use tokenmill_core::{RequestId, SequenceId, TokenLogprobs};
 use tokenmill_decode::source::Mixed;
 use tokenmill_decode::{Choice, Sampler, Scratch, Selection, Vocabulary};
 
-use crate::step::beams::Beams;
+use crate::step::growth::beams::Beams;
+use crate::step::growth::search::{Found, Search};
+use crate::step::growth::sequence::Sequence;
 use crate::step::live::Live;
-use crate::step::search::{Found, Search};
-use crate::step::sequence::Sequence;
 
 /// What grows under one id of the scheduler.
 #[derive(Debug)]

@@ -116,15 +116,12 @@ impl Sequence {
         } else {
             self.transcript.push(token)
         };
+        let stopped = stopped.map(|index| StopReason::Text(params.stop[index].clone()));
+        let stop_id = is_stop_id.then_some(StopReason::Token(token));
         let end = if is_eos {
             Some((FinishReason::Stop, None))
-        } else if is_stop_id {
-            Some((FinishReason::Stop, Some(StopReason::Token(token))))
-        } else if let Some(index) = stopped {
-            Some((
-                FinishReason::Stop,
-                Some(StopReason::Text(params.stop[index].clone())),
-            ))
+        } else if let Some(stop) = stop_id.or(stopped) {
+            Some((FinishReason::Stop, Some(stop)))
         } else if self.output_len >= live.output_len_max {
             Some((FinishReason::Length, None))
         } else if has_loop {

@@ -181,7 +181,11 @@ impl Beams {
             .finish()
             .into_iter()
             .zip(0..)
-            .map(|(hypothesis, index)| end(index, hypothesis, sent, settled.clone(), live, eos))
+            .map(|(hypothesis, index)| {
+                let mut event = end(&hypothesis, (sent, settled.clone()), live, eos);
+                event.index = index;
+                event
+            })
             .collect();
         // Where the constraints leave fewer outputs than were asked for, the rest end without any.
         for index in events.len() as u32..live.params.outputs() {
@@ -246,15 +250,13 @@ fn told(met: Vec<Vec<BeamCandidate>>, selection: &Selection, top: usize) -> Vec<
 
 /// The last event of one output, of which `sent` tokens are known to the caller and stand in `text`.
 fn end(
-    index: u32,
-    hypothesis: Hypothesis,
-    sent: usize,
-    mut text: Transcript,
+    hypothesis: &Hypothesis,
+    (sent, mut text): (usize, Transcript),
     live: &Live,
     eos: &[TokenId],
 ) -> Event {
     let params = &live.params;
-    let mut event = Event::new(index);
+    let mut event = Event::new(0);
     event.tokens = hypothesis.tokens[sent..].to_vec();
     event.logprobs = hypothesis.logprobs.get(sent..).unwrap_or_default().to_vec();
     let (mut stop, mut last) = (None, None);
