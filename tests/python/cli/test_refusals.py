@@ -29,7 +29,7 @@ def assert_refused(ran, code, *parts):
         (["generate", "x", "--top-k", "1.5"], ["top_k", "1.5"]),
         (["generate", "x", "--logit-bias", "1=2"], ["logit_bias"]),
         (["generate", "x", "--stop-token-ids", "a,b"], ["stop_token_ids"]),
-        (["generate", "x", "--beam-width", "3"], ["--beam-width"]),
+        (["generate", "x", "--beam-width", "17"], ["beam_width", "16"]),
         (["generate", "x", "--guidance-scale", "-1"], ["guidance_scale"]),
         (["generate", "x", "--contrastive", "mode:ratio"], ["contrastive"]),
         (["generate", "x", "--dola-layers", "middle"], ["dola_layers"]),

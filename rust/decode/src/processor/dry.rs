@@ -91,19 +91,26 @@ impl Stretches {
         rests.is_some_and(|rests| rests.iter().any(Vec::is_empty))
     }
 
-    /// Tokens behind the last breaker of a window.
+    /// Tokens behind the breaker of a window that ends last. Those may overlap, so one that starts earlier may end
+    /// later.
     fn unbroken(&self, window: &[TokenId]) -> usize {
+        let rests = self.breakers.values().flatten();
+        let longest = rests.map(Vec::len).max().unwrap_or(0);
+        let mut best = window.len();
         for (behind, token) in window.iter().rev().enumerate() {
+            if behind >= best.saturating_add(longest) {
+                break;
+            }
             let Some(rests) = self.breakers.get(token) else {
                 continue;
             };
             let after = &window[window.len() - behind..];
             let met = rests.iter().filter(|rest| after.starts_with(rest));
-            if let Some(longest) = met.map(Vec::len).max() {
-                return behind - longest;
+            if let Some(len) = met.map(Vec::len).max() {
+                best = best.min(behind - len);
             }
         }
-        window.len()
+        best
     }
 }
 
@@ -189,6 +196,14 @@ mod tests {
         assert!(cost > 1e37 && cost.is_finite());
         dry.base = 1.0;
         assert_eq!(penalties(&dry, &[3; 50]), [(3, 100.0)]);
+    }
+
+    #[test]
+    fn of_breakers_that_overlap_the_one_that_ends_last_counts() {
+        let breakers: &[&[u32]] = &[&[3, 0, 2], &[0]];
+        let mut dry = dry(breakers, -1);
+        dry.allowed_length = 1;
+        assert_eq!(penalties(&dry, &[2, 3, 3, 0, 2, 3]), [(3, 0.8)]);
     }
 
     /// By the words of the definition, one pair of places at a time.
