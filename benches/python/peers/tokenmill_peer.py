@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from peer import serve  # noqa: E402
 
 import tokenmill  # noqa: E402
-from tokenmill import LLM, SamplingParams  # noqa: E402
+from tokenmill import LLM, BeamParams, SamplingParams  # noqa: E402
 
 
 class Engine:
@@ -61,6 +61,30 @@ class Engine:
         tokens = sum(len(output.outputs[0].token_ids) for output in outputs)
         return self._answer(seconds, tokens, before)
 
+    def beams(self, prompts: list[list[int]], output_len: int, width: int) -> dict[str, Any]:
+        """A beam search of each prompt, all at once; tokens are those of the best outputs."""
+        params = BeamParams(
+            width,
+            output_len,
+            num_return_sequences=1,
+            ignore_eos=True,
+            detokenize=False,
+            skip_reading_prefix_cache=True,
+        )
+        before, started = self.llm.get_metrics(), time.perf_counter()
+        outputs = self.llm.generate(prompts, params, use_tqdm=False)
+        seconds = time.perf_counter() - started
+        tokens = sum(len(output.outputs[0].token_ids) for output in outputs)
+        return self._answer(seconds, tokens, before)
+
+    def samples(self, prompts: list[list[int]], output_len: int, count: int) -> dict[str, Any]:
+        """As many requests of their own for each prompt as a search would have beams."""
+        started = time.perf_counter()
+        lens = [output_len] * (count * len(prompts))
+        answer = self.batch([prompt for prompt in prompts for _ in range(count)], lens)
+        seconds = time.perf_counter() - started
+        return {**answer, "seconds": seconds, "tokens": len(prompts) * output_len}
+
     def _answer(self, seconds: float, tokens: int, before: dict[str, int]) -> dict[str, Any]:
         after = self.llm.get_metrics()
         counted = {
@@ -85,5 +109,11 @@ if __name__ == "__main__":
     engine = Engine(**json.loads(sys.argv[1]))
     serve(
         engine.about(),
-        {"decode": engine.decode, "prefill": engine.prefill, "batch": engine.batch},
+        {
+            "decode": engine.decode,
+            "prefill": engine.prefill,
+            "batch": engine.batch,
+            "beams": engine.beams,
+            "samples": engine.samples,
+        },
     )

@@ -53,7 +53,17 @@ class Engine:
             self._generate(prompts[part], max(output_lens[part]))
         return {"seconds": time.perf_counter() - started, "tokens": sum(output_lens)}
 
-    def _generate(self, prompts: list[list[int]], output_len: int) -> None:
+    def beams(
+        self, prompts: list[list[int]], output_len: int, width: int, batch_len: int
+    ) -> dict[str, Any]:
+        """A beam search of each prompt, `batch_len` prompts at a time."""
+        started = time.perf_counter()
+        for start in range(0, len(prompts), batch_len):
+            self._generate(prompts[start : start + batch_len], output_len, num_beams=width)
+        seconds = time.perf_counter() - started
+        return {"seconds": seconds, "tokens": len(prompts) * output_len}
+
+    def _generate(self, prompts: list[list[int]], output_len: int, **more: Any) -> None:
         longest = max(map(len, prompts))
         padded = [[0] * (longest - len(prompt)) + prompt for prompt in prompts]
         mask = [[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts]
@@ -61,6 +71,7 @@ class Engine:
             do_sample=False,
             max_new_tokens=output_len,
             pad_token_id=0,
+            **more,
         )
         with torch.inference_mode():
             made = self.model.generate(
@@ -74,4 +85,4 @@ class Engine:
 
 if __name__ == "__main__":
     engine = Engine(**json.loads(sys.argv[1]))
-    serve(engine.about(), {"batch": engine.batch})
+    serve(engine.about(), {"batch": engine.batch, "beams": engine.beams})

@@ -21,7 +21,8 @@ pub enum FinishReason {
     Error,
     /// The output had fallen into a loop, as `repetition_detection` describes one.
     Repetition,
-    /// There is no such output: a beam search found fewer than were asked for.
+    /// There is no such output: a beam search found fewer than were asked for. Tokens that were sent for it are those
+    /// that all outputs begin with, and are nobody's.
     Absent,
 }
 
