@@ -200,12 +200,10 @@ class Collector:
         finishes = [sample.finish for sample in self._samples]
         return max((finish["created_tokens"] for finish in finishes if finish), default=None)
 
-    def _is_missing(self, sample: _Sample) -> bool:
-        """Whether a search found fewer outputs than were wanted: the rest ends with no score."""
-        is_search = self._effective.get("beam_width") is not None
-        finish = sample.finish
-        is_whole = finish is not None and finish["reason"] in ("stop", "length")
-        return is_search and is_whole and finish is not None and finish["score"] is None
+    @staticmethod
+    def _is_missing(sample: _Sample) -> bool:
+        """Whether a search found fewer outputs than were wanted, and this is none of them."""
+        return sample.finish is not None and sample.finish["reason"] == "absent"
 
     def _unfinished_reason(self) -> str | None:
         return "abort" if self._is_aborted else None

@@ -44,7 +44,7 @@ class EventFinish(TypedDict):
     of an output of a beam search, and None for others.
     """
 
-    reason: Literal["stop", "length", "abort", "error", "repetition"]
+    reason: Literal["stop", "length", "abort", "error", "repetition", "absent"]
     stop_reason: int | str | None
     error: tuple[str, str | None, str] | None
     cached_tokens: int

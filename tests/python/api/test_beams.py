@@ -117,7 +117,7 @@ def test_a_search_that_found_fewer_outputs_gives_those(fake, monkeypatch):
     def event(self, sample, byte, is_last):
         made = make(self, sample, byte, is_last)
         if sample == 2 and made["finish"]:
-            made["finish"] |= {"score": None, "cumulative_logprob": None}
+            made["finish"] |= {"reason": "absent", "score": None, "cumulative_logprob": None}
         return made
 
     monkeypatch.setattr(engine.FakeHandle, "_event", event)
