@@ -21,8 +21,7 @@ pub enum FinishReason {
     Error,
     /// The output had fallen into a loop, as `repetition_detection` describes one.
     Repetition,
-    /// There is no such output: a beam search found fewer than were asked for. Tokens that were sent for it are those
-    /// that all outputs begin with, and are nobody's.
+    /// There is no such output: a beam search found fewer than were asked for.
     Absent,
 }
 

@@ -121,7 +121,11 @@ impl Group {
         let best = self.running.first().map_or(f32::NEG_INFINITY, |beam| {
             rules.weighed(beam.score, rules.hoped_len(len))
         });
-        self.is_open &= self.finished.loses_to(best);
+        let is_real = self
+            .running
+            .first()
+            .is_some_and(|beam| !super::is_phantom(beam.score));
+        self.is_open &= self.finished.loses_to(best, is_real);
         let is_full = rules.stops_when_full() && self.finished.is_full();
         self.is_done = !self.is_open || is_full || ends.iter().all(Option::is_some);
         if !self.is_done {

@@ -78,14 +78,21 @@ impl Finished {
     pub(super) fn merge(&mut self, entries: impl IntoIterator<Item = Entry>) {
         let count = self.0.len();
         self.0.extend(entries);
-        self.0.sort_by_key(|entry| Reverse(order::key(entry.score)));
+        self.0
+            .sort_by_key(|entry| Reverse((entry.is_real(), order::key(entry.score))));
         self.0.truncate(count);
     }
 
     /// Whether a beam of this score would take a place.
-    pub(super) fn loses_to(&self, score: f32) -> bool {
+    pub(super) fn loses_to(&self, score: f32, is_real: bool) -> bool {
         let worst = self.0.last().map_or(NONE_SCORE, |entry| entry.score);
-        let to_beat = |entry: &Entry| if entry.is_done { worst } else { NONE_SCORE };
+        // However long and unlikely a real beam is, it beats an empty place.
+        let empty = if is_real {
+            f32::NEG_INFINITY
+        } else {
+            NONE_SCORE
+        };
+        let to_beat = |entry: &Entry| if entry.is_done { worst } else { empty };
         self.0.iter().any(|entry| score > to_beat(entry))
     }
 

@@ -105,7 +105,7 @@ pub(crate) fn list_bytes(params: &SamplingParams) -> (&'static str, u64) {
     let lists = params.token_ids();
     let ids: usize = lists.iter().map(|(_, ids)| ids.len()).sum();
     let longest = lists.iter().max_by_key(|(_, ids)| ids.len());
-    let copies = 1 + u64::from(params.samples());
+    let copies = 1 + u64::from(params.samples().max(params.branches()));
     let bytes = (ids * size_of::<TokenId>()) as u64 * copies;
     (longest.map_or("", |(name, _)| *name), bytes)
 }

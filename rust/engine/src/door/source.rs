@@ -90,6 +90,7 @@ impl Door {
             };
             return Err(Error::Field { param, fault });
         }
+        self.check_vocabulary("negative_prompt", tokens.iter().copied())?;
         Ok(Some(tokens))
     }
 

@@ -15,21 +15,21 @@ use crate::step::rows::Turn;
 use crate::step::source::AskedRow;
 
 impl Engine {
-    /// Reads the rows of a turn and decides over them.
-    pub(super) fn take_turn(&mut self, ticket: Ticket, turn: Turn) -> Result<(), Failure> {
-        let decided = match turn {
+    /// Reads the rows of a turn and decides over them. Searches go on in place, so from the first turn of a step on a
+    /// row that cannot be read fails its own group, and the step is never run again.
+    pub(super) fn take_turn(&mut self, ticket: Ticket, turn: Turn) {
+        let (id, decided) = match turn {
             Turn::Score {
                 id,
                 index,
                 position,
-            } => (id, self.score(ticket, id, index, position)?),
-            Turn::Sample(id, rows) => (id, self.grow(ticket, id, rows)?),
+            } => (id, self.score(ticket, id, index, position)),
+            Turn::Sample(id, rows) => (id, self.grow(ticket, id, rows)),
         };
         self.outcomes.extend(match decided {
-            (_, Ok(outcome)) => outcome,
-            (id, Err(failure)) => Some(Outcome::Failed(id, failure)),
+            Ok(outcome) => outcome,
+            Err(failure) => Some(Outcome::Failed(id, failure)),
         });
-        Ok(())
     }
 
     /// The log-probs of a prompt's token: by the model's own row.
@@ -39,18 +39,18 @@ impl Engine {
         id: SequenceId,
         index: usize,
         position: u32,
-    ) -> Result<Result<Option<Outcome>, Failure>, Failure> {
+    ) -> Result<Option<Outcome>, Failure> {
         let Some(growth) = self.sequences.get(&id) else {
-            return Ok(Ok(None));
+            return Ok(None);
         };
         let Some(live) = self.lives.get(&growth.request()) else {
-            return Ok(Ok(None));
+            return Ok(None);
         };
         let row = self.backend.logits(ticket, index);
         let row = row.map_err(|error| Failure::of(&error))?;
         let scratch = &mut self.scratch;
-        Ok(guarded(|| growth.score(row, position, live, scratch))
-            .map(|entries| Some(Outcome::Scored(id, entries))))
+        guarded(|| growth.score(row, position, live, scratch))
+            .map(|entries| Some(Outcome::Scored(id, entries)))
     }
 
     /// Lets a group grow over the rows of all its members.
@@ -59,12 +59,12 @@ impl Engine {
         ticket: Ticket,
         id: SequenceId,
         rows: Range<usize>,
-    ) -> Result<Result<Option<Outcome>, Failure>, Failure> {
+    ) -> Result<Option<Outcome>, Failure> {
         let Some(growth) = self.sequences.get_mut(&id) else {
-            return Ok(Ok(None));
+            return Ok(None);
         };
         let Some(live) = self.lives.get(&growth.request()) else {
-            return Ok(Ok(None));
+            return Ok(None);
         };
         let lanes = live.source.lanes();
         let branches = rows.len() / lanes;
@@ -78,26 +78,26 @@ impl Engine {
         if branches == 1 {
             // One row is read where it lies.
             let asked = (&self.batch, asked(rows.start, growth));
-            let mixed = match self.sources.read(&mut *self.backend, asked, from)? {
-                Ok(mixed) => mixed,
-                Err(failure) => return Ok(Err(failure)),
+            let mixed = match self.sources.read(&mut *self.backend, asked, from) {
+                Ok(Ok(mixed)) => mixed,
+                Ok(Err(failure)) | Err(failure) => return Err(failure),
             };
             let grown = guarded(|| growth.grow(&[mixed], live, vocabulary, scratch));
-            return Ok(grown.map(|grown| Some(Outcome::Grown(id, grown))));
+            return grown.map(|grown| Some(Outcome::Grown(id, grown)));
         }
         // A backend gives no two rows at once, so those of several branches are copied.
         self.group_rows.clear();
         for index in rows.step_by(lanes) {
             let asked = (&self.batch, asked(index, growth));
-            match self.sources.read(&mut *self.backend, asked, from)? {
-                Ok(mixed) => self.group_rows.extend_from_slice(mixed.scores),
-                Err(failure) => return Ok(Err(failure)),
+            match self.sources.read(&mut *self.backend, asked, from) {
+                Ok(Ok(mixed)) => self.group_rows.extend_from_slice(mixed.scores),
+                Ok(Err(failure)) | Err(failure) => return Err(failure),
             }
         }
         let rows = self.group_rows.chunks_exact(vocabulary.len());
         let rows: SmallVec<[Mixed<'_>; 16]> = rows.map(Mixed::plain).collect();
         let grown = guarded(|| growth.grow(&rows, live, vocabulary, scratch));
-        Ok(grown.map(|grown| Some(Outcome::Grown(id, grown))))
+        grown.map(|grown| Some(Outcome::Grown(id, grown)))
     }
 
     /// Hands the hidden states that the batch asked for to those that compare them. `first`: the first span of the

@@ -124,7 +124,7 @@ impl Engine {
                 _ => Vec::new(),
             }
         } else {
-            beams.settled_events(live)
+            beams.settled_events()
         };
         if let Some(event) = events.first_mut() {
             event.prompt_logprobs = std::mem::take(&mut live.prompt_logprobs);

@@ -91,7 +91,7 @@ impl Engine {
         self.learn_states(ticket, from)?;
         let mut turns = Turns::new(self.scheduler.planned(), from);
         while let Some(turn) = turns.next(self.scheduler.planned(), &self.batch.logits_rows) {
-            self.take_turn(ticket, turn)?;
+            self.take_turn(ticket, turn);
         }
         self.meter.end(Part::Sample, &self.shared.stats);
         Ok(())

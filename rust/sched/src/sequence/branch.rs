@@ -68,7 +68,7 @@ impl Scheduler {
         to.was_resident = true;
         let seats = to.seats();
         // A protected parent was promised its blocks; the copy that a fork will cost must not eat them.
-        let is_promised = !self.protected.is_empty() && self.headroom(ix) == 0;
+        let is_promised = !self.protected.is_empty() && self.headroom(ix) < self.arena[ix].lanes;
         if is_promised || self.seats + seats > self.config.running_max {
             self.enqueue(ix);
             return Ok(Forked::Waiting);

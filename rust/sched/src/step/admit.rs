@@ -211,6 +211,17 @@ impl Scheduler {
     /// Looks up where a later member of a seated group starts.
     pub(crate) fn begin_late(&mut self, ix: GroupIx, at: usize) {
         self.look_up(ix, at);
+        // What nobody uses may be promised to others.
+        let mut room = self.headroom(ix);
+        let pool = &self.blocks.pool;
+        let fitting = self.found.iter().take_while(|&&block| {
+            let is_used = pool.count(block) > 0;
+            let fits = is_used || room > 0;
+            room = room.saturating_sub(usize::from(!is_used));
+            fits
+        });
+        let len = fitting.count();
+        self.found.truncate(len);
         self.begin(ix, at);
     }
 

@@ -71,6 +71,7 @@ impl Scheduler {
             return;
         }
         if (0..members).all(|at| self.grow(ix, at, 1, left)) {
+            self.arena[ix].looked_up = members;
             for at in 0..members {
                 self.enter(ix, at, 1, left);
             }

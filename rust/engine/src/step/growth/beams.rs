@@ -27,6 +27,8 @@ pub(crate) struct Beams {
     places: Vec<Constraint>,
     /// What every output begins with, as text.
     settled: Transcript,
+    /// The same before the first token.
+    blank: Transcript,
     /// Tokens of it that were sent.
     sent: usize,
     /// How every step went, where that is explained.
@@ -50,6 +52,7 @@ impl Beams {
             scorer: live.sampler(0, vocabulary)?,
             spelled: is_spelled.then(|| settled.clone()).into_iter().collect(),
             places: vec![Constraint::new(&live.compiled)],
+            blank: settled.clone(),
             settled,
             sent: 0,
             explained: Vec::new(),
@@ -138,9 +141,9 @@ impl Beams {
         self.spelled = selection.children.iter().map(child).collect();
     }
 
-    /// What every output begins with and was not sent yet: one event for each of them. The last token that is known
-    /// of it stays back, since it may be one that ends an output and is none of its text.
-    pub fn settled_events(&mut self, live: &Live) -> Vec<Event> {
+    /// What every output begins with and was not sent yet, as an event of the first, which there is in any case; the
+    /// others come at the end. The last token that is known of it stays back, since it may be one that ends an output and is none of its text.
+    pub fn settled_events(&mut self) -> Vec<Event> {
         let settled = self.search.settled();
         let end = settled.len().saturating_sub(1);
         if end <= self.sent {
@@ -154,12 +157,7 @@ impl Beams {
         let logprobs = self.search.settled_logprobs();
         event.logprobs = logprobs.get(self.sent..end).unwrap_or_default().to_vec();
         self.sent = end;
-        let with_index = |index| {
-            let mut event = event.clone();
-            event.index = index;
-            event
-        };
-        (0..live.params.outputs()).map(with_index).collect()
+        vec![event]
     }
 
     /// The ends of all outputs: what was not sent of each.
@@ -173,6 +171,7 @@ impl Beams {
         let Self {
             search,
             settled,
+            blank,
             sent,
             explained,
             ..
@@ -182,7 +181,12 @@ impl Beams {
             .into_iter()
             .zip(0..)
             .map(|(hypothesis, index)| {
-                let mut event = end(&hypothesis, (sent, settled.clone()), live, eos);
+                let so_far = if index == 0 {
+                    (sent, settled.clone())
+                } else {
+                    (0, blank.clone())
+                };
+                let mut event = end(&hypothesis, so_far, live, eos);
                 event.index = index;
                 event
             })
