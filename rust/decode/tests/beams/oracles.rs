@@ -245,3 +245,16 @@ fn the_processors_of_a_beam_are_those_of_a_sampler_behind_its_whole_prefix() {
         assert_eq!(found.steps, expected.steps);
     }
 }
+
+#[test]
+fn outputs_that_a_penalty_makes_worse_than_nothing_are_outputs() {
+    let model = |prefix: &[TokenId]| hashed(prefix, 6, 3);
+    let setting = Setting::new(&model, 6, &[5], 60);
+    for length_penalty in [-5.0, -3.0] {
+        let mut params = params(beams(3, length_penalty));
+        params.ignore_eos = true;
+        let found = setting.run(&params);
+        assert_eq!(found.hypotheses.len(), 3, "{length_penalty}");
+        assert!(found.hypotheses.iter().all(|own| own.tokens.len() == 60));
+    }
+}
