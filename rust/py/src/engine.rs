@@ -29,6 +29,26 @@ impl Engine {
         let forked = self.host.door().refuse_forked();
         forked.map_err(|error| convert(py, &error))
     }
+
+    /// Queues what `complete` makes of a request.
+    fn send(
+        &self,
+        py: Python<'_>,
+        (prompt, sampling): (&Bound<'_, PyAny>, &Bound<'_, PyDict>),
+        complete: impl FnOnce(&mut Request) + Send,
+    ) -> PyResult<Handle> {
+        self.refuse_forked(py)?;
+        let values = to_values(sampling)?;
+        let prompt = to_prompt(prompt)?;
+        let door = self.host.door();
+        let submitted = detached(py, || {
+            let params = door.params(&values)?;
+            let mut request = Request::new(prompt, params);
+            complete(&mut request);
+            door.submit(request)
+        });
+        Handle::new(py, submitted?)
+    }
 }
 
 #[pymethods]
@@ -63,18 +83,10 @@ impl Engine {
         #[pyo3(from_py_with = to_priority)] priority: i32,
         #[pyo3(from_py_with = to_salt)] cache_salt: Option<String>,
     ) -> PyResult<Handle> {
-        self.refuse_forked(py)?;
-        let values = to_values(sampling)?;
-        let prompt = to_prompt(prompt)?;
-        let door = self.host.door();
-        let submitted = detached(py, || {
-            let params = door.params(&values)?;
-            let mut request = Request::new(prompt, params);
+        self.send(py, (prompt, sampling), |request| {
             request.priority = priority;
             request.cache_salt = cache_salt;
-            door.submit(request)
-        });
-        Handle::new(py, submitted?)
+        })
     }
 
     /// Queues a request whose events tell how every token came to be, with the `top` best tokens of each step.
@@ -87,18 +99,10 @@ impl Engine {
         #[pyo3(from_py_with = to_top)] top: u32,
         #[pyo3(from_py_with = to_salt)] cache_salt: Option<String>,
     ) -> PyResult<Handle> {
-        self.refuse_forked(py)?;
-        let values = to_values(sampling)?;
-        let prompt = to_prompt(prompt)?;
-        let door = self.host.door();
-        let submitted = detached(py, || {
-            let params = door.params(&values)?;
-            let mut request = Request::new(prompt, params);
+        self.send(py, (prompt, sampling), |request| {
             request.cache_salt = cache_salt;
             request.explain = Some(top);
-            door.submit(request)
-        });
-        Handle::new(py, submitted?)
+        })
     }
 
     /// A conversation as the model's template writes it.

@@ -8,7 +8,7 @@ mod sources;
 
 use std::borrow::Cow;
 
-use crate::params::{Beams, LogprobsMode, OutputKind, Processor, SamplingParams, Step};
+use crate::params::{LogprobsMode, OutputKind, Processor, SamplingParams, Step};
 
 type Reason = Cow<'static, str>;
 
@@ -24,49 +24,49 @@ pub struct Rule {
     check: Check,
 }
 
+/// Whether parameters are of some kind.
+type Is = fn(&SamplingParams) -> bool;
+
 #[derive(Clone, Copy, Debug)]
 enum Check {
     /// Why this request is refused, if it is.
     Of(fn(&SamplingParams) -> Option<Reason>),
-    /// A step that may drop the best token, which a greedy request takes.
-    Greedy(Step),
-    /// Two steps that cannot both be asked for.
-    Both(Step, Step, &'static str),
-    /// What only a beam search reads, where there is none.
-    Wish(fn(&Beams) -> bool),
-    /// What cannot be asked for beside beams, and why.
-    BesideBeams(fn(&SamplingParams) -> bool, &'static str),
-    /// What cannot be asked for beside a contrastive search, and why.
-    BesideSearch(fn(&SamplingParams) -> bool, &'static str),
-    /// A step that cannot run beside one, and why.
-    CutBesideSearch(Step, &'static str),
+    /// Two things that cannot both be so, and why.
+    Both(Is, Is, &'static str),
+    /// A step that cannot be asked for where something is so, and why.
+    Step(Step, Is, &'static str),
+    /// Two steps that cannot both be asked for, and why.
+    Steps(Step, Step, &'static str),
 }
 
 impl Rule {
     /// Why these parameters are refused by this rule, if they are.
     pub fn fault(&self, params: &SamplingParams) -> Option<Cow<'static, str>> {
-        match self.check {
-            Check::Of(check) => check(params),
-            Check::Greedy(step) => (params.is_greedy() && step.is_asked_for(params))
-                .then_some("it may drop the best token, which a greedy request takes".into()),
-            Check::Both(one, other, reason) => {
+        let (is_met, reason) = match self.check {
+            Check::Of(check) => return check(params),
+            Check::Both(one, other, reason) => (one(params) && other(params), reason),
+            Check::Step(step, is, reason) => (step.is_asked_for(params) && is(params), reason),
+            Check::Steps(one, other, reason) => {
                 let is_met = one.is_asked_for(params) && other.is_asked_for(params);
-                is_met.then_some(reason.into())
+                (is_met, reason)
             }
-            Check::Wish(is_wished) => (!params.beams.is_on() && is_wished(&params.beams))
-                .then_some("there is no beam search (several samples are asked for with n)".into()),
-            Check::BesideBeams(is_asked, reason) => {
-                (params.beams.is_on() && is_asked(params)).then_some(reason.into())
-            }
-            Check::BesideSearch(is_asked, reason) => {
-                let is_met = params.is_contrastive_search() && is_asked(params);
-                is_met.then_some(reason.into())
-            }
-            Check::CutBesideSearch(step, reason) => {
-                let is_met = params.is_contrastive_search() && step.is_asked_for(params);
-                is_met.then_some(reason.into())
-            }
-        }
+        };
+        is_met.then_some(reason.into())
+    }
+}
+
+/// A rule whose words are its reason.
+const fn because(
+    name: &'static str,
+    other: &'static str,
+    when: &'static str,
+    check: Check,
+) -> Rule {
+    Rule {
+        name,
+        other,
+        when,
+        check,
     }
 }
 
@@ -85,25 +85,18 @@ const fn rule(
 }
 
 const fn greedy(step: Step) -> Rule {
-    Rule {
-        name: step.option(),
-        other: "temperature",
-        when: "with a temperature below 1e-5: it may drop the best token, which a greedy request takes",
-        check: Check::Greedy(step),
-    }
+    let when =
+        "with a temperature below 1e-5: it may drop the best token, which a greedy request takes";
+    let reason = "it may drop the best token, which a greedy request takes";
+    let check = Check::Step(step, SamplingParams::is_greedy, reason);
+    because(step.option(), "temperature", when, check)
 }
 
 const fn moving(step: Step, other: Step) -> Rule {
-    Rule {
-        name: step.option(),
-        other: other.option(),
-        when: "together: one cut moves by itself, so there can be no other",
-        check: Check::Both(
-            step,
-            other,
-            "one cut moves by itself, so there can be no other",
-        ),
-    }
+    let when = "together: one cut moves by itself, so there can be no other";
+    let reason = "one cut moves by itself, so there can be no other";
+    let check = Check::Steps(step, other, reason);
+    because(step.option(), other.option(), when, check)
 }
 
 /// Every rule between two options of a request. The order of a pipeline is one more, between `pipeline` and the

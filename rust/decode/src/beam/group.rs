@@ -10,7 +10,7 @@ use super::rules::Rules;
 use super::scoring::Scoring;
 use super::trail::{Leaf, ROOT, Trail};
 use super::{Candidate, NONE_SCORE};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::sampler::Sampler;
 use crate::scratch::Scratch;
 use crate::source::Mixed;
@@ -93,11 +93,6 @@ impl Group {
         });
         let candidates: Vec<Candidate> = candidates.collect();
         scratch.beam.sums = sums;
-        if candidates.is_empty() && self.finished.real(usize::MAX).next().is_none() {
-            let first = self.running.first();
-            let position = first.map_or(0, |beam| beam.sampler.prefix_len() as u32);
-            return Err(Error::NoTokenAllowed { position });
-        }
         Ok(candidates)
     }
 

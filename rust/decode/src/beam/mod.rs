@@ -19,7 +19,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 use tokenmill_core::{SamplingParams, TokenId, TokenLogprobs};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::pipeline::Step;
 use crate::sampler::Sampler;
 use crate::scratch::Scratch;
@@ -205,6 +205,14 @@ impl BeamSearch {
             lifted: &mut self.lifted,
         };
         self.step.candidates = group.candidates(own, scoring, scratch)?;
+        // A group without any is over. So is a search whose groups all are, and it has failed if it found nothing.
+        let mut others = (0..).zip(&self.groups);
+        let is_last = others.all(|(place, group)| place == self.step.group || group.is_done);
+        if self.step.candidates.is_empty() && is_last && self.best().is_empty() {
+            let first = self.groups[self.step.group].running.first();
+            let position = first.map_or(0, |beam| beam.sampler.prefix_len() as u32);
+            return Err(Error::NoTokenAllowed { position });
+        }
         for candidate in &mut self.step.candidates {
             candidate.parent += self.step.row as u32;
         }

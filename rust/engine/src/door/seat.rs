@@ -154,12 +154,13 @@ fn logprob_bytes(
         .map_or(0, |asked| bytes(prompt_len as u64 - 1, asked as usize));
     let by_id = params.logprob_token_ids.as_ref().map(Vec::len);
     let by_count = params.logprobs.map(|asked| asked as usize);
-    // A search keeps what its beams and its finished outputs have behind them.
+    // A search keeps what its beams and its finished outputs have behind them, and as much again between two
+    // clearings of its tree (`decode`'s `Trail`, with its slack).
     let held = params
         .beams
         .width
-        .map_or(params.samples(), |width| 2 * width);
-    let tokens = u64::from(held) * output_len_max as u64;
+        .map_or((params.samples(), 0), |width| (4 * width, 1024));
+    let tokens = u64::from(held.0) * output_len_max as u64 + held.1;
     // Samples that are ranked carry an entry a token, asked for or not.
     let ranked = params.is_ranked().then_some(0);
     let of_output = by_id

@@ -78,10 +78,7 @@ impl Engine {
         if branches == 1 {
             // One row is read where it lies.
             let asked = (&self.batch, asked(rows.start, growth));
-            let mixed = match self.sources.read(&mut *self.backend, asked, from) {
-                Ok(Ok(mixed)) => mixed,
-                Ok(Err(failure)) | Err(failure) => return Err(failure),
-            };
+            let mixed = self.sources.read(&mut *self.backend, asked, from)?;
             let grown = guarded(|| growth.grow(&[mixed], live, vocabulary, scratch));
             return grown.map(|grown| Some(Outcome::Grown(id, grown)));
         }
@@ -89,10 +86,8 @@ impl Engine {
         self.group_rows.clear();
         for index in rows.step_by(lanes) {
             let asked = (&self.batch, asked(index, growth));
-            match self.sources.read(&mut *self.backend, asked, from) {
-                Ok(Ok(mixed)) => self.group_rows.extend_from_slice(mixed.scores),
-                Ok(Err(failure)) | Err(failure) => return Err(failure),
-            }
+            let mixed = self.sources.read(&mut *self.backend, asked, from)?;
+            self.group_rows.extend_from_slice(mixed.scores);
         }
         let rows = self.group_rows.chunks_exact(vocabulary.len());
         let rows: SmallVec<[Mixed<'_>; 16]> = rows.map(Mixed::plain).collect();

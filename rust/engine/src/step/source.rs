@@ -134,13 +134,13 @@ impl Sources {
         }
     }
 
-    /// The row of a sampled sequence with its scores. The outer error is the step's, the inner one the sequence's.
+    /// The row of a sampled sequence with its scores.
     pub fn read<'a>(
         &'a mut self,
         backend: &'a mut dyn Backend,
         (batch, asked): (&StepBatch, AskedRow),
         (source, params): (&Source, &SamplingParams),
-    ) -> Result<Result<Mixed<'a>, Failure>, Failure> {
+    ) -> Result<Mixed<'a>, Failure> {
         let row = batch.logits_rows[asked.index];
         let Self {
             amateur,
@@ -152,7 +152,7 @@ impl Sources {
         } = self;
         // Each arm reads the row for itself: one goes on to read others from the same backend.
         match source {
-            Source::Model => Ok(Ok(Mixed::plain(logits(backend, asked)?))),
+            Source::Model => Ok(Mixed::plain(logits(backend, asked)?)),
             Source::Guided(_) => {
                 own.clear();
                 own.extend_from_slice(logits(backend, asked)?);
@@ -163,22 +163,22 @@ impl Sources {
                 if faults.has(Planted::SwappedLanes) {
                     rows = (rows.1, rows.0);
                 }
-                Ok(mix(params, rows, asked.position, buffers).map_err(|error| Failure::of(&error)))
+                mix(params, rows, asked.position, buffers).map_err(|error| Failure::of(&error))
             }
             Source::Amateur => {
                 let model = logits(backend, asked)?;
-                Ok(guarded(|| {
+                guarded(|| {
                     let amateur = amateur.as_mut().ok_or_else(no_amateur)?;
                     let other = amateur.logits(row)?;
                     mix(params, (model, other), asked.position, buffers)
                         .map_err(|error| Failure::of(&error))
-                }))
+                })
             }
             Source::Layers(layers) => {
                 let model = logits(backend, asked)?;
                 let mixer = DolaMixer::begin(params, model, asked.position, buffers);
                 let first = batch.exit_rows.partition_point(|exit| exit.row < row);
-                Ok(guarded(|| {
+                guarded(|| {
                     let mut mixer = mixer.map_err(|error| Failure::of(&error))?;
                     for (place, layer) in layers.iter().enumerate() {
                         let met = if *layer < *exits {
@@ -191,7 +191,7 @@ impl Sources {
                         met.map_err(|error| Failure::of(&error))?;
                     }
                     mixer.finish().map_err(|error| Failure::of(&error))
-                }))
+                })
             }
         }
     }

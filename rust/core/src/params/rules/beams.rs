@@ -1,46 +1,44 @@
 //! What a beam search cannot mean, and wishes for one without beams.
 
-use super::{Rule, rule};
-use crate::params::{Beams, LogprobsMode, SamplingParams};
+use super::{Check, Is, Rule, because, rule};
+use crate::params::{Beams, LogprobsMode};
 
 /// A wish for a beam search, of a request that has no beams.
-const fn wish(name: &'static str, check: fn(&Beams) -> bool) -> Rule {
-    Rule {
+const fn wish(name: &'static str, is_wished: Is) -> Rule {
+    let reason = "there is no beam search (several samples are asked for with n)";
+    let check = Check::Both(|params| !params.beams.is_on(), is_wished, reason);
+    because(
         name,
-        other: "beam_width",
-        when: "without it: there is no beam search",
-        check: super::Check::Wish(check),
-    }
+        "beam_width",
+        "without it: there is no beam search",
+        check,
+    )
 }
 
-const fn beside(
-    name: &'static str,
-    when: &'static str,
-    check: fn(&SamplingParams) -> bool,
-) -> Rule {
-    Rule {
-        name,
-        other: "beam_width",
-        when,
-        check: super::Check::BesideBeams(check, when),
-    }
+const fn beside(name: &'static str, reason: &'static str, is_asked: Is) -> Rule {
+    let check = Check::Both(|params| params.beams.is_on(), is_asked, reason);
+    because(name, "beam_width", reason, check)
 }
 
 pub(super) static RULES: &[Rule] = &[
-    wish("length_penalty", |beams| {
-        beams.length_penalty != Beams::DEFAULT.length_penalty
+    wish("length_penalty", |params| {
+        params.beams.length_penalty != Beams::DEFAULT.length_penalty
     }),
-    wish("length_penalty_kind", |beams| {
-        beams.length_penalty_kind != Beams::DEFAULT.length_penalty_kind
+    wish("length_penalty_kind", |params| {
+        params.beams.length_penalty_kind != Beams::DEFAULT.length_penalty_kind
     }),
-    wish("early_stopping", |beams| {
-        beams.early_stopping != Beams::DEFAULT.early_stopping
+    wish("early_stopping", |params| {
+        params.beams.early_stopping != Beams::DEFAULT.early_stopping
     }),
-    wish("num_return_sequences", |beams| {
-        beams.num_return_sequences.is_some()
+    wish("num_return_sequences", |params| {
+        params.beams.num_return_sequences.is_some()
     }),
-    wish("num_beam_groups", |beams| beams.num_beam_groups != 1),
-    wish("diversity_penalty", |beams| beams.diversity_penalty != 0.0),
+    wish("num_beam_groups", |params| {
+        params.beams.num_beam_groups != 1
+    }),
+    wish("diversity_penalty", |params| {
+        params.beams.diversity_penalty != 0.0
+    }),
     rule(
         "num_return_sequences",
         "beam_width",

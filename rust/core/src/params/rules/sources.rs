@@ -1,49 +1,31 @@
 //! One second row of logits at most, and what contrastive search cannot mean: it compares the best candidates and
 //! draws nothing.
 
-use super::{Check, Rule, rule};
+use super::{Check, Is, Rule, because, rule};
 use crate::params::{SamplingParams, Step};
 
 const fn one_source(step: Step, other: Step) -> Rule {
-    Rule {
-        name: step.option(),
-        other: other.option(),
-        when: "together: a request reads one second row of logits",
-        check: Check::Both(step, other, "a request reads one second row of logits"),
-    }
+    let when = "together: a request reads one second row of logits";
+    let check = Check::Steps(step, other, "a request reads one second row of logits");
+    because(step.option(), other.option(), when, check)
 }
 
-const fn beside_search(
-    name: &'static str,
-    when: &'static str,
-    check: fn(&SamplingParams) -> bool,
-) -> Rule {
-    Rule {
-        name,
-        other: "penalty_alpha",
-        when,
-        check: Check::BesideSearch(check, when),
-    }
+const fn beside_search(name: &'static str, reason: &'static str, is_asked: Is) -> Rule {
+    let check = Check::Both(SamplingParams::is_contrastive_search, is_asked, reason);
+    because(name, "penalty_alpha", reason, check)
+}
+
+const fn no_step(step: Step, reason: &'static str) -> Rule {
+    let check = Check::Step(step, SamplingParams::is_contrastive_search, reason);
+    because(step.option(), "penalty_alpha", reason, check)
 }
 
 const fn no_cut(step: Step) -> Rule {
-    let when = "the candidates are those of top_k";
-    Rule {
-        name: step.option(),
-        other: "penalty_alpha",
-        when,
-        check: Check::CutBesideSearch(step, when),
-    }
+    no_step(step, "the candidates are those of top_k")
 }
 
 const fn no_source(step: Step) -> Rule {
-    let when = "a search compares candidates of the model's own row";
-    Rule {
-        name: step.option(),
-        other: "penalty_alpha",
-        when,
-        check: Check::CutBesideSearch(step, when),
-    }
+    no_step(step, "a search compares candidates of the model's own row")
 }
 
 pub(super) static RULES: &[Rule] = &[
