@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use tokenmill_core::noise::{Noise, Purpose, gumbel};
-use tokenmill_core::{Beams, SamplingParams, TokenId};
-use tokenmill_decode::{EndReason, Scratch};
+use tokenmill_core::{Beams, OutputConstraint, SamplingParams, StructuredOutputs, TokenId};
+use tokenmill_decode::source::Mixed;
+use tokenmill_decode::{EndReason, Error, Scratch};
 
 use crate::literal;
 use crate::model::hashed;
@@ -274,4 +275,49 @@ fn a_row_that_allows_nothing_ends_its_beam_and_the_search_only_when_it_was_the_l
             .candidates(&[&row[..3]], &mut Scratch::new())
             .is_err()
     );
+}
+
+#[test]
+fn a_group_whose_beams_all_die_is_over_and_the_others_go_on() {
+    let model = |prefix: &[TokenId]| hashed(prefix, 8, 5);
+    let setting = Setting::new(&model, 8, &[3], 4);
+    let mut asked = params(Beams {
+        num_beam_groups: 2,
+        diversity_penalty: 1.0,
+        ..beams(2, 1.0)
+    });
+    asked.structured_outputs = Some(StructuredOutputs::from(OutputConstraint::JsonObject));
+    // Behind the first token the grammar lets the first `dead` groups go no further.
+    for dead in [1, 2] {
+        let mut search = setting.search(&asked);
+        let mut scratch = Scratch::new();
+        let ended = loop {
+            if search.is_done() {
+                break Ok(());
+            }
+            let row = hashed(&[0], 8, search.output_len() as u64);
+            let is_dead = |beam: usize| search.output_len() == 1 && beam < dead;
+            let masks: Vec<u32> = (0..search.live())
+                .map(|beam| if is_dead(beam) { 0 } else { 0b1111_0111 })
+                .collect();
+            let rows: Vec<Mixed<'_>> = masks
+                .iter()
+                .map(|mask| Mixed::plain(&row).within(Some(std::slice::from_ref(mask))))
+                .collect();
+            let none = match search.candidates_mixed(&rows, &mut scratch) {
+                Ok(candidates) => vec![false; candidates.len()],
+                Err(error) => break Err(error),
+            };
+            search.select(&none);
+        };
+        if dead == 1 {
+            assert_eq!(ended, Ok(()));
+            assert_eq!(search.finish().len(), 1);
+        } else {
+            assert!(
+                matches!(ended, Err(Error::NoTokenAllowed { position: 2 })),
+                "{ended:?}"
+            );
+        }
+    }
 }
