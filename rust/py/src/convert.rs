@@ -8,7 +8,7 @@ use tokenmill::option::Value;
 use tokenmill::{Kind, Limits, SamplingParams, TokenId};
 
 use crate::callback;
-use crate::errors::raise;
+use crate::errors::{built, raise};
 
 /// Deepest nesting of one option.
 const DEPTH_MAX: usize = 5;
@@ -210,6 +210,10 @@ pub(crate) fn to_salt(any: &Bound<'_, PyAny>) -> PyResult<Option<String>> {
 
 /// Back to Python.
 pub(crate) fn from_value<'py>(py: Python<'py>, value: &Value) -> PyResult<Bound<'py, PyAny>> {
+    built(py, || python_value(py, value))
+}
+
+fn python_value<'py>(py: Python<'py>, value: &Value) -> PyResult<Bound<'py, PyAny>> {
     Ok(match value {
         Value::Null => py.None().into_bound(py),
         Value::Bool(flag) => PyBool::new(py, *flag).to_owned().into_any(),
@@ -220,14 +224,14 @@ pub(crate) fn from_value<'py>(py: Python<'py>, value: &Value) -> PyResult<Bound<
         Value::List(items) => {
             let list = PyList::empty(py);
             for item in items {
-                list.append(from_value(py, item)?)?;
+                list.append(python_value(py, item)?)?;
             }
             list.into_any()
         }
         Value::Map(pairs) => {
             let dict = PyDict::new(py);
             for (key, value) in pairs {
-                dict.set_item(from_value(py, key)?, from_value(py, value)?)?;
+                dict.set_item(python_value(py, key)?, python_value(py, value)?)?;
             }
             dict.into_any()
         }
@@ -239,9 +243,11 @@ pub(crate) fn from_params<'py>(
     py: Python<'py>,
     params: &SamplingParams,
 ) -> PyResult<Bound<'py, PyDict>> {
-    let dict = PyDict::new(py);
-    for (name, value) in params.to_values() {
-        dict.set_item(name, from_value(py, &value)?)?;
-    }
-    Ok(dict)
+    built(py, || {
+        let dict = PyDict::new(py);
+        for (name, value) in params.to_values() {
+            dict.set_item(name, python_value(py, &value)?)?;
+        }
+        Ok(dict)
+    })
 }

@@ -12,7 +12,7 @@ use tokenmill::{EngineOptions, Host, Prompt, Request};
 use crate::convert::{
     from_value, refuse, to_priority, to_salt, to_text, to_tokens, to_top, to_values,
 };
-use crate::errors::{convert, detached, raise};
+use crate::errors::{built, convert, detached, raise};
 use crate::handle::Handle;
 use crate::rendered::Rendered;
 
@@ -185,11 +185,13 @@ impl Engine {
 
     /// Live figures.
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let dict = PyDict::new(py);
-        for (name, figure) in self.host.door().stats().snapshot() {
-            dict.set_item(name, figure)?;
-        }
-        Ok(dict)
+        built(py, || {
+            let dict = PyDict::new(py);
+            for (name, figure) in self.host.door().stats().snapshot() {
+                dict.set_item(name, figure)?;
+            }
+            Ok(dict)
+        })
     }
 
     /// Forgets every cached prefix that nobody uses.

@@ -6,12 +6,16 @@ use tokenmill::option::{Group, find};
 use tokenmill::{Kind, Limits, SamplingParams};
 
 use crate::convert::{from_params, from_value, refuse, to_text, to_values};
-use crate::errors::{convert, raise};
+use crate::errors::{built, convert, raise};
 
 /// Every option: name, group, type, default, bound, nullable, doc, flag, env, status, reason, and what it can be
 /// combined with: doors, backends, pipelines, meets, needs_text.
 #[pyfunction]
 pub(crate) fn options(py: Python<'_>) -> PyResult<Bound<'_, PyList>> {
+    built(py, || rows(py))
+}
+
+fn rows(py: Python<'_>) -> PyResult<Bound<'_, PyList>> {
     let list = PyList::empty(py);
     for row in tokenmill::option::OPTIONS {
         let dict = PyDict::new(py);
